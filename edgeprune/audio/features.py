@@ -1,0 +1,171 @@
+"""Log-mel features of whole data sets: computed once by parallel workers, kept on disk, memory-mapped.
+
+A cache entry is a folder named by the hash of the card, the front-end and the clips (name, size, modification time).
+It holds `features.npy` (`[frames of all clips, mels]`, float32), `offsets.npy` and, written last, `manifest.json`.
+While it is being written a lock keeps other processes out; `done.npy` marks finished clips, so that an interrupted
+extraction goes on where it stopped.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune import console
+from edgeprune.audio.decode import load_clip, probe_clip
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import cannot_write, read_json, sha256_json, write_json
+from edgeprune.recipe import LogMel
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Features:
+    """Log-mel frames of many clips, one after the other, on disk.
+
+    Attributes:
+        frames: float32 `[frames of all clips, mels]`, memory-mapped read-only.
+        offsets: int64 `[clips + 1]`: clip i owns `frames[offsets[i]:offsets[i + 1]]`.
+        rows: position of each file name.
+        sha256: hash of card, front-end and clips.
+    """
+
+    frames: np.ndarray
+    offsets: np.ndarray
+    rows: Mapping[str, int]
+    sha256: str
+
+    def clip(self, filename: str) -> np.ndarray:
+        """`[frames, mels]` of one clip."""
+        row = self.rows[filename]
+        return self.frames[self.offsets[row] : self.offsets[row + 1]]
+
+
+def default_cache() -> Path:
+    """The user's cache folder, or `EDGEPRUNE_CACHE`."""
+    import platformdirs
+
+    return Path(os.environ.get("EDGEPRUNE_CACHE") or platformdirs.user_cache_dir("edgeprune"))
+
+
+def extract(
+    root: Path,
+    filenames: Sequence[str],
+    spec: LogMel,
+    card: Mapping[str, Any],
+    cache: Path | None = None,
+    workers: int = 0,
+) -> Features:
+    """Log-mel features of the clips, from the cache when they are there.
+
+    Args:
+        root: folder the file names start from.
+        filenames: clips, no duplicates.
+        card: the data set card's content; it enters the key only.
+        workers: threads; 0: one a core.
+
+    Raises:
+        EdgepruneError: a clip cannot be used (see `decode.load_clip`), or the cache cannot be written. What was
+            computed before stays in the cache.
+    """
+    import filelock
+
+    key = cache_key(root, filenames, spec, card)
+    folder = (cache or default_cache()) / "features" / key[:32]
+    if not (folder / "manifest.json").exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(folder / "lock"):
+                if not (folder / "manifest.json").exists():
+                    _write(folder, root, filenames, spec, key, workers or os.cpu_count() or 1)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+    return _open(folder, key)
+
+
+def cache_key(root: Path, filenames: Sequence[str], spec: LogMel, card: Mapping[str, Any]) -> str:
+    """SHA-256 of what the features depend on; the hop between patches is not among it."""
+    clips = []
+    for filename in filenames:
+        try:
+            status = (root / filename).stat()
+        except OSError as error:
+            raise EdgepruneError(
+                f"{root / filename}: the clip is named in the split but is not there; run `edgeprune data verify`."
+            ) from error
+        clips.append((filename, status.st_size, status.st_mtime_ns))
+    front = {name: value for name, value in asdict(spec).items() if name != "patch_hop_frames"}
+    return sha256_json({"version": _VERSION, "card": card, "frontend": front, "clips": clips})
+
+
+def _open(folder: Path, key: str) -> Features:
+    manifest = read_json(folder / "manifest.json")
+    try:
+        frames = np.load(folder / "features.npy", mmap_mode="r")
+        offsets = np.load(folder / "offsets.npy")
+        if manifest["sha256"] != key or offsets[-1] != len(frames):
+            raise ValueError("the parts do not belong together")
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise EdgepruneError(f"{folder}: this feature cache is damaged ({error}); delete the folder.") from error
+    return Features(frames, offsets, {name: row for row, name in enumerate(manifest["clips"])}, key)
+
+
+def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key: str, workers: int) -> None:
+    import torch
+
+    from edgeprune.audio.logmel import Frontend
+
+    frontend = Frontend(spec)
+    _ = frontend.window, frontend.filter_bank  # made once, before the threads share them
+    offsets_path, done_path, frames_path = (folder / f"{name}.npy" for name in ("offsets", "done", "features"))
+    with ThreadPoolExecutor(workers) as pool:
+        samples = list(pool.map(lambda name: probe_clip(root / name, spec.sample_rate), filenames))
+    offsets = np.concatenate([[0], np.cumsum([frontend.frames(count) for count in samples])]).astype(np.int64)
+    if not _resumable(offsets_path, done_path, frames_path, offsets):
+        np.lib.format.open_memmap(frames_path, "w+", np.float32, (int(offsets[-1]), spec.mels)).flush()
+        np.lib.format.open_memmap(done_path, "w+", np.uint8, (len(filenames),)).flush()
+        np.save(offsets_path, offsets)
+    frames = np.load(frames_path, mmap_mode="r+")
+    done = np.load(done_path, mmap_mode="r+")
+
+    def one(row: int) -> None:
+        waveform = load_clip(root / filenames[row], spec.sample_rate)
+        if len(waveform) != samples[row]:
+            raise EdgepruneError(f"{root / filenames[row]}: holds fewer samples than its header says; fetch it again.")
+        frames[offsets[row] : offsets[row + 1]] = frontend(torch.from_numpy(waveform)).numpy()
+        done[row] = 1
+
+    # One clip a thread: decoding, resampling and the FFT all release the interpreter.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with console.progress("log-mel features", len(filenames)) as bar:
+            jobs = [pool.submit(one, row) for row in range(len(filenames)) if not done[row]]
+            bar.update(bar.task_ids[0], completed=len(filenames) - len(jobs))
+            for job in as_completed(jobs):
+                job.result()
+                bar.advance(bar.task_ids[0])
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+        frames.flush()
+        done.flush()
+    write_json(folder / "manifest.json", {"sha256": key, "frontend": asdict(spec), "clips": list(filenames)})
+    done_path.unlink(missing_ok=True)
+
+
+def _resumable(offsets_path: Path, done_path: Path, frames_path: Path, offsets: np.ndarray) -> bool:
+    try:
+        return (
+            np.array_equal(np.load(offsets_path), offsets)
+            and len(np.load(done_path, mmap_mode="r")) == len(offsets) - 1
+            and len(np.load(frames_path, mmap_mode="r")) == offsets[-1]
+        )
+    except (OSError, ValueError, EOFError):
+        return False

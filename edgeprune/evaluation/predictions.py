@@ -1,0 +1,157 @@
+"""`predictions_<format>.csv`: what a system said about each clip, kept so that any metric can be computed again."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import write_text
+
+LEADING = ("filename", "label", "predicted")
+"""The columns before the probabilities, which are named by their classes."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The rows of a predictions file.
+
+    `filenames`, `labels` and `predicted` are `[clips]`, `probabilities` is `[clips, classes]` (float64); a label is
+    empty where the truth is not known.
+    """
+
+    filenames: list[str]
+    labels: list[str]
+    predicted: list[str]
+    probabilities: NDArray[np.float64]
+    classes: list[str]
+
+
+def write_predictions(
+    path: Path | str,
+    filenames: Sequence[str],
+    labels: Sequence[str],
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+) -> None:
+    """Write the file whole or not at all; probabilities come back from it bit for bit.
+
+    Args:
+        path: `RUN/predictions_<format>.csv`.
+        filenames: `[clips]`, each once.
+        labels: true classes `[clips]`; empty text where the truth is not known.
+        probabilities: `[clips, classes]`.
+        classes: names of the columns.
+
+    Raises:
+        EdgepruneError: the arguments disagree with each other, or the file cannot be written.
+    """
+    rows = np.asarray(probabilities, dtype=np.float64)
+    predictions = Predictions(list(filenames), list(labels), decide(rows, classes), rows, list(classes))
+    _check(predictions, str(path))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*LEADING, *classes])
+    for filename, label, predicted, row in zip(
+        predictions.filenames, predictions.labels, predictions.predicted, rows.tolist(), strict=True
+    ):
+        # repr of a float is the shortest text (at most 17 significant digits) that reads back as the same float.
+        writer.writerow([filename, label, predicted, *map(repr, row)])
+    write_text(path, text.getvalue())
+
+
+def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> Predictions:
+    """Read a predictions file.
+
+    Args:
+        path: the file.
+        classes: the classes it must have, in order; None takes those of the file.
+
+    Raises:
+        EdgepruneError: the file is missing, cut off or malformed (the line is named), holds other classes than asked,
+            or its `predicted` column is not the class of the highest probability.
+    """
+    table = list(csv.reader(io.StringIO(_whole_text(path), newline="")))
+    header, body = table[0], table[1:]
+    names = header[len(LEADING) :]
+    if tuple(header[: len(LEADING)]) != LEADING or not names:
+        raise EdgepruneError(f"{path}: its first line is not {','.join(LEADING)},CLASS,...; give a predictions file.")
+    if classes is not None and names != list(classes):
+        raise EdgepruneError(
+            f"{path}: holds the classes {', '.join(names)}, not {', '.join(classes)}; use the same data."
+        )
+    values = np.empty((len(body), len(names)))
+    for number, row in enumerate(body):
+        try:
+            values[number] = [float(cell) for cell in row[len(LEADING) :]]
+        except ValueError as error:
+            raise EdgepruneError(
+                f"{path}: line {number + 2} does not hold {len(names)} probabilities; write the file again."
+            ) from error
+    columns = [[row[place] for row in body] for place in range(len(LEADING))]
+    predictions = Predictions(columns[0], columns[1], columns[2], values, names)
+    _check(predictions, str(path))
+    for number, (said, highest) in enumerate(zip(predictions.predicted, decide(values, names), strict=True)):
+        if said != highest:
+            raise EdgepruneError(
+                f"{path}: line {number + 2} predicts {said!r} but {highest!r} has the highest probability; "
+                "write the file again."
+            )
+    return predictions
+
+
+def decide(probabilities: ArrayLike, classes: Sequence[str]) -> list[str]:
+    """The class of the highest probability of each row of `[clips, classes]`; the first of them in a tie.
+
+    Raises:
+        EdgepruneError: the shape is not `[clips, classes]`.
+    """
+    rows = np.asarray(probabilities)
+    if rows.ndim != 2 or rows.shape[1] != len(classes) or not len(classes):
+        raise EdgepruneError(f"probabilities: shape {rows.shape} for {len(classes)} classes; give [clips, classes].")
+    return [classes[number] for number in rows.argmax(axis=1)]
+
+
+def _whole_text(path: Path | str) -> str:
+    try:
+        # Bytes first: text mode would turn a line break inside a quoted name into another one.
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise EdgepruneError(f"{path}: cannot be read ({error.strerror}); give a predictions file.") from error
+    except UnicodeDecodeError as error:
+        raise EdgepruneError(f"{path}: is not UTF-8 text; give a predictions file.") from error
+    # A number cut in the middle is still a number: only the last line break tells that the file is whole.
+    if not text.endswith("\n"):
+        raise EdgepruneError(f"{path}: is empty or cut off in its last line; write the file again.")
+    return text
+
+
+def _check(predictions: Predictions, path: str) -> None:
+    """What must hold of the rows, whether they are about to be written or were read."""
+    classes, rows = predictions.classes, predictions.probabilities
+    clips = len(predictions.filenames)
+    if set(classes) & set(LEADING) or len(set(classes)) != len(classes) or "" in classes:
+        raise EdgepruneError(f"{path}: the classes {', '.join(classes)} do not name each column once; rename them.")
+    if clips == 0 or len(predictions.labels) != clips or len(rows) != clips:
+        raise EdgepruneError(
+            f"{path}: {clips} file names, {len(predictions.labels)} labels and {len(rows)} rows of probabilities; "
+            "give one of each for every clip."
+        )
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise EdgepruneError(
+            f"{path}: clip {int(np.argmin(finite))} has a probability that is not finite; check the system."
+        )
+    seen: set[str] = set()
+    for number, (filename, label) in enumerate(zip(predictions.filenames, predictions.labels, strict=True)):
+        if filename in seen or not filename:
+            raise EdgepruneError(
+                f"{path}: clip {number} has the file name {filename!r} again or none; name each clip once."
+            )
+        if label and label not in classes:
+            raise EdgepruneError(f"{path}: clip {number} is labelled {label!r}, which is no class; check the labels.")
+        seen.add(filename)

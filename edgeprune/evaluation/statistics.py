@@ -1,0 +1,135 @@
+"""How sure an accuracy is, and whether two systems differ on the same clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgeprune.errors import EdgepruneError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Accuracy of system A minus that of system B, with its interval; all in [-1, 1]."""
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Clips only one system decided rightly, and the two-sided exact p-value of there being no difference."""
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def wilson_interval(correct: int, clips: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval of a proportion `correct / clips` (Wilson, JASA 22, 1927), without continuity correction.
+
+    It stays inside [0, 1] and keeps its coverage for few clips and for accuracies near 0 or 1. It takes clips as
+    independent: where many come from one recording the truth is wider.
+
+    Raises:
+        EdgepruneError: no clips, `correct` outside 0 to `clips`, or a confidence outside (0, 1).
+    """
+    from scipy.stats import binomtest
+
+    _check_confidence(confidence)
+    if clips < 1 or not 0 <= correct <= clips:
+        raise EdgepruneError(
+            f"interval: {correct} right of {clips} clips is no proportion; give 0 to clips, of at least 1."
+        )
+    interval = binomtest(int(correct), int(clips)).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def paired_bootstrap(
+    correct_a: ArrayLike,
+    correct_b: ArrayLike,
+    resamples: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Sequence[str] | None = None,
+) -> Difference:
+    """Percentile bootstrap interval of accuracy A minus accuracy B on the same clips (Efron & Tibshirani, 1993).
+
+    Args:
+        correct_a: whether system A decided each clip rightly, `[clips]`, bool or 0 and 1.
+        correct_b: the same for system B, in the same order.
+        resamples: how many times the clips are drawn again.
+        seed: equal seeds give equal intervals.
+        confidence: share of the resampled differences between `low` and `high`.
+        groups: the recording or location of each clip. Whole groups are drawn then, as clips of one recording are not
+            independent.
+
+    Raises:
+        EdgepruneError: lengths differ, no clips, values that are neither right nor wrong, or parameters out of range.
+    """
+    a, b = _paired(correct_a, correct_b)
+    _check_confidence(confidence)
+    if resamples < 1:
+        raise EdgepruneError(f"bootstrap: {resamples} resamples; ask for at least 1.")
+    kinds, counts = _kinds_of_group(a.astype(np.int64) - b, groups)
+    # Groups with the same sum and size are interchangeable, so drawing how often each kind comes is drawing the groups.
+    total = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(total, counts / total, size=resamples) @ kinds
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Difference(float(a.mean() - b.mean()), float(low), float(high))
+
+
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
+    """McNemar's test in its exact binomial form (McNemar, Psychometrika 12, 1947), two-sided.
+
+    Only the clips on which the systems disagree count; with none, the p-value is 1.
+
+    Args:
+        correct_a: whether system A decided each clip rightly, `[clips]`, bool or 0 and 1.
+        correct_b: the same for system B, in the same order.
+
+    Raises:
+        EdgepruneError: lengths differ, no clips, or values that are neither right nor wrong.
+    """
+    from scipy.stats import binomtest
+
+    a, b = _paired(correct_a, correct_b)
+    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
+    p_value = float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+    return McNemar(only_a, only_b, p_value)
+
+
+def _kinds_of_group(
+    differences: NDArray[np.int64], groups: Sequence[str] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct (sum of differences, clips) of the groups `[kinds, 2]` and how many groups are of each `[kinds]`."""
+    if groups is None:
+        owner = np.arange(len(differences))
+    elif len(groups) == len(differences):
+        owner = np.unique(np.asarray(groups), return_inverse=True)[1]
+    else:
+        raise EdgepruneError(f"bootstrap: {len(groups)} groups for {len(differences)} clips; give one a clip.")
+    clips = np.bincount(owner)
+    sums = np.zeros(len(clips), dtype=np.int64)
+    np.add.at(sums, owner, differences)
+    kinds, counts = np.unique(np.stack([sums, clips], axis=1), axis=0, return_counts=True)
+    return kinds, counts
+
+
+def _paired(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    a, b = np.asarray(correct_a), np.asarray(correct_b)
+    if a.ndim != 1 or a.shape != b.shape or a.size == 0:
+        raise EdgepruneError(
+            f"comparison: shapes {a.shape} and {b.shape}; give both systems' results on the same clips."
+        )
+    for values in (a, b):
+        if not np.isin(values, (0, 1)).all():
+            raise EdgepruneError("comparison: a result is neither right nor wrong; give True or False for each clip.")
+    return a.astype(np.bool_), b.astype(np.bool_)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise EdgepruneError(f"confidence: {confidence} is outside 0 to 1; 0.95 is usual.")

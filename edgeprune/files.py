@@ -1,0 +1,97 @@
+"""Files that are either whole or absent, and the hashes that name their content."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from edgeprune.errors import EdgepruneError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to `path` if the block succeeds, remove it if not.
+
+    Raises:
+        EdgepruneError: the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        os.chmod(name, 0o644)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path | str, error: OSError) -> EdgepruneError:
+    """Turn an OSError met while writing `path` into one clear sentence."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EdgepruneError(f"{path}: the disk is full; free some space or choose another folder.")
+    reason = error.strerror or str(error)
+    return EdgepruneError(f"{path}: cannot be written ({reason}); choose a folder you can write to.")
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, default=to_jsonable, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        EdgepruneError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EdgepruneError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise EdgepruneError(f"{path}: is not valid JSON ({error}).") from error
+
+
+def to_jsonable(value: Any) -> Any:
+    """`default=` hook for json: dataclasses, paths and numpy scalars or arrays."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def sha256_file(path: Path | str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value`: equal content, equal key."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=to_jsonable)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,60 @@
+"""Checkpoints of networks: spec, weights and whatever is needed to use them; no pickles."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import atomic_path
+from edgeprune.models.registry import ModelSpec, build
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """A network with its spec and `extra`: labels, front-end, normalisation, history, as plain values."""
+
+    spec: ModelSpec
+    model: "nn.Module"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def save(path: Path | str, spec: ModelSpec, model: "nn.Module", extra: Mapping[str, Any] | None = None) -> None:
+    import torch
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    content = {"format": _FORMAT, "spec": spec.to_dict(), "state": state, "extra": dict(extra or {})}
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: Path | str) -> Checkpoint:
+    """Load a checkpoint in evaluation mode.
+
+    Raises:
+        EdgepruneError: the file is missing, truncated or not one of ours.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != _FORMAT:
+            raise EdgepruneError(f"{path}: checkpoint format {content['format']} is not known to this version.")
+        spec = ModelSpec.from_dict(content["spec"])
+        model = build(spec)
+        model.load_state_dict(content["state"])
+    except EdgepruneError:
+        raise
+    except FileNotFoundError as error:
+        raise EdgepruneError(f"{path}: there is no such checkpoint.") from error
+    except Exception as error:
+        raise EdgepruneError(
+            f"{path}: is not a whole edgeprune checkpoint ({type(error).__name__}); "
+            "delete it and run again to make it anew."
+        ) from error
+    return Checkpoint(spec, model.eval(), content["extra"])

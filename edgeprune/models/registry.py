@@ -1,0 +1,85 @@
+"""The networks by name, each with the input it expects."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from edgeprune.errors import EdgepruneError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the registry knows of a network: its default input `(channels, height, width)` and its front-end preset.
+
+    `time_first`: the input is `[1, frames, mels]` (VGGish) rather than `[1, mels, frames]`.
+    """
+
+    name: str
+    module: str
+    input_shape: tuple[int, int, int]
+    frontend: str
+    time_first: bool
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to build a network again, pruned or not: plain values only, as stored in a checkpoint."""
+
+    name: str
+    classes: int
+    input_shape: tuple[int, int, int]
+    widths: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "input_shape": list(self.input_shape), "widths": dict(self.widths)}
+
+    @staticmethod
+    def from_dict(value: Mapping[str, Any]) -> "ModelSpec":
+        channels, height, width = value["input_shape"]
+        return ModelSpec(value["name"], value["classes"], (channels, height, width), dict(value["widths"]))
+
+
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Entry("vggish", "edgeprune.models.vggish", (1, 96, 64), "vggish", time_first=True),
+        Entry("dcase21", "edgeprune.models.dcase21", (1, 40, 500), "dcase21", time_first=False),
+    )
+}
+
+
+def entry(name: str) -> Entry:
+    """The registry's entry; raises EdgepruneError with the nearest name when there is none."""
+    if name in ENTRIES:
+        return ENTRIES[name]
+    near = get_close_matches(name, ENTRIES, n=1)
+    hint = f"perhaps you meant '{near[0]}'" if near else f"known: {', '.join(ENTRIES)}"
+    raise EdgepruneError(f"model '{name}' is unknown; {hint}.")
+
+
+def _module(name: str) -> Any:
+    from importlib import import_module
+
+    return import_module(entry(name).module)
+
+
+def make_spec(
+    name: str, classes: int = 10, input_shape: tuple[int, int, int] | None = None, width: float = 1.0
+) -> ModelSpec:
+    """The spec of an unpruned network, every hidden layer scaled by `width`."""
+    if classes < 2:
+        raise EdgepruneError(f"model '{name}' needs at least 2 classes, not {classes}.")
+    if width <= 0:
+        raise EdgepruneError(f"model '{name}': width must be above 0, not {width}.")
+    widths: Callable[[float], dict[str, int]] = _module(name).default_widths
+    return ModelSpec(name, classes, input_shape or entry(name).input_shape, widths(width))
+
+
+def build(spec: ModelSpec) -> "nn.Module":
+    """Build the network a spec describes, randomly initialised (seed with `torch.manual_seed`)."""
+    model: nn.Module = _module(spec.name).build(spec.classes, spec.input_shape, spec.widths)
+    return model

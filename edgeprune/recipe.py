@@ -1,0 +1,388 @@
+"""What a run is, as plain values: every field is a flag of every recipe script and of `edgeprune run`."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.units import format_size, parse_size
+
+FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
+
+
+def _size(args: list[str]) -> int:
+    try:
+        return parse_size(args[0])
+    except EdgepruneError as error:
+        raise ValueError(str(error)) from error
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int)
+
+
+def _size_text(value: int) -> list[str]:
+    return [format_size(value)]
+
+
+def _names(args: list[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in args[0].split(",") if name.strip())
+
+
+Size = Annotated[
+    int,
+    PrimitiveConstructorSpec(
+        nargs=1, metavar="SIZE", instance_from_str=_size, is_instance=_is_size, str_from_instance=_size_text
+    ),
+]
+Names = Annotated[
+    tuple[str, ...],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="A,B,...",
+        instance_from_str=_names,
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(value)],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which clips, and where they lie."""
+
+    name: str = "synthetic"
+    """Dataset card: a name from `edgeprune data list` or the path of a card of your own."""
+    root: Path | None = None
+    """Folder that holds the data set; the synthetic scenes are made there (or in the user's cache) when absent."""
+    fold: int = 1
+    """Fold of the official split."""
+    subset: str = ""
+    """Part of the training split, where the card has some (DCASE 2024: 5, 10, 25, 50, 100)."""
+    validation: float = 0.15
+    """Share of the training split kept for validation, cut by recording or location; 0: none, the last epoch is used."""
+    cache: Path | None = None
+    """Folder of the feature cache (default: the user's cache folder)."""
+    workers: int = 0
+    """Threads that extract features; 0: one a core."""
+    clips_per_scene: int = 90
+    """Synthetic scenes only: how many clips a scene."""
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """Log-mel front-end: framing, magnitude or power spectrum, mel bands, logarithm, patches."""
+
+    sample_rate: int = 44100
+    """Hz; every clip is resampled to it."""
+    window_s: float = 0.040
+    """Seconds a frame."""
+    hop_s: float = 0.020
+    """Seconds between frames."""
+    n_fft: int = 0
+    """FFT size in samples; 0: the next power of two that holds the window."""
+    window: Literal["hann", "hamming"] = "hamming"
+    """Periodic window."""
+    center: bool = True
+    """Frame t is centred on sample t * hop (zeros beyond the ends); otherwise it begins there."""
+    mels: int = 40
+    """Mel bands."""
+    fmin: float = 0.0
+    """Lowest band edge, Hz."""
+    fmax: float = 0.0
+    """Highest band edge, Hz; 0: half the sample rate."""
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    norm: Literal["none", "slaney"] = "none"
+    """slaney: each band has unit area."""
+    spectrum: Literal["magnitude", "power"] = "magnitude"
+    log_offset: float = 1e-3
+    """log(x + log_offset), natural logarithm."""
+    patch_frames: int = 500
+    """Frames a network input."""
+    patch_hop_frames: int = 500
+    """Frames between the starts of two patches of one clip."""
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_s * self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        return round(self.hop_s * self.sample_rate)
+
+    @property
+    def fft_size(self) -> int:
+        return self.n_fft or 1 << (self.window_samples - 1).bit_length()
+
+    @property
+    def band_limits(self) -> tuple[float, float]:
+        """Lowest and highest band edge in Hz."""
+        return self.fmin, self.fmax or self.sample_rate / 2
+
+    def check(self) -> "LogMel":
+        """Raise EdgepruneError if the fields contradict each other; return self."""
+        low, high = self.band_limits
+        rules = (
+            (self.sample_rate > 0, f"sample_rate must be above 0, not {self.sample_rate}"),
+            (self.window_samples >= 2, f"window_s {self.window_s} holds fewer than 2 samples at {self.sample_rate} Hz"),
+            (self.hop_samples >= 1, f"hop_s {self.hop_s} is shorter than one sample at {self.sample_rate} Hz"),
+            (self.fft_size >= self.window_samples, f"n_fft {self.n_fft} is below the window ({self.window_samples})"),
+            (self.mels >= 1, f"mels must be at least 1, not {self.mels}"),
+            (0 <= low < high <= self.sample_rate / 2, f"bands {low} to {high} Hz do not fit {self.sample_rate} Hz"),
+            (self.log_offset > 0, f"log_offset must be above 0, not {self.log_offset}"),
+            (self.patch_frames >= 1 and self.patch_hop_frames >= 1, "patch_frames and patch_hop_frames start at 1"),
+        )
+        for holds, message in rules:
+            if not holds:
+                raise EdgepruneError(f"front-end: {message}.")
+        return self
+
+
+def vggish_frontend(patch_hop_frames: int = 48) -> LogMel:
+    """VGGish's: 16 kHz, 25/10 ms, 512-point FFT, 64 HTK mels 125 to 7500 Hz, log(x + 0.01), 96-frame patches."""
+    return LogMel(
+        sample_rate=16000,
+        window_s=0.025,
+        hop_s=0.010,
+        n_fft=512,
+        window="hann",
+        center=False,
+        mels=64,
+        fmin=125.0,
+        fmax=7500.0,
+        mel_scale="htk",
+        log_offset=0.01,
+        patch_frames=96,
+        patch_hop_frames=patch_hop_frames,
+    )
+
+
+def dcase21_frontend(sample_rate: int = 44100, clip_s: float = 10.0) -> LogMel:
+    """The DCASE 2021 baseline's: 40/20 ms, 40 mels; 500 frames in 10 s, 51 in 1 s."""
+    frames = 51 if clip_s == 1.0 else round(clip_s / 0.020)
+    return LogMel(sample_rate=sample_rate, patch_frames=frames, patch_hop_frames=frames)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which network."""
+
+    name: str = "dcase21"
+    """A name from the registry: dcase21, vggish."""
+    width: float = 1.0
+    """All hidden layers times this."""
+    audioset_weights: Path | None = None
+    """VGGish only: state dict of the common PyTorch port to start from."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """How to train or fine-tune."""
+
+    epochs: int = 80
+    batch_size: int = 32
+    lr: float = 2e-3
+    """Peak learning rate of Adam."""
+    weight_decay: float = 0.0
+    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    label_smoothing: float = 0.0
+    mixup: float = 0.3
+    """Beta parameter of mixup; 0: off."""
+    time_roll: bool = True
+    """Roll each patch in time by a random number of frames."""
+    freq_mask: int = 0
+    """SpecAugment: widest masked band, mels; 0: off."""
+    time_mask: int = 0
+    """SpecAugment: longest masked stretch, frames; 0: off."""
+    mixstyle: float = 0.0
+    """Freq-MixStyle: probability of a batch; 0: off."""
+    mixstyle_alpha: float = 0.3
+    patience: int = 0
+    """Stop when the validation loss has not improved for so many epochs; 0: never."""
+    choose: Literal["best", "last"] = "best"
+    """Which epoch to keep: the best on validation, or the last."""
+    distillation: float = 0.0
+    """Fine-tuning: weight of the dense network's soft targets, 0 to 1."""
+    temperature: float = 2.0
+    """Temperature of the soft targets."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "cpu"
+    devices: int = 1
+    """How many GPUs (or CPU processes)."""
+    precision: Literal["32", "bf16"] = "32"
+    """bf16 helps on GPUs and on CPUs with AMX; it is slower on others."""
+    threads: int = 0
+    """Threads of the CPU; 0: one a core."""
+    tensorboard: bool = False
+    """Also log to TensorBoard."""
+
+
+@dataclass(frozen=True)
+class Prune:
+    """How filters are judged and how the allocation is found."""
+
+    criterion: str = "operator_norm"
+    keep: float = 1.0
+    """No layer keeps more than this share of its filters; 1: the budget alone decides."""
+    dense_layers: bool = False
+    """Prune hidden units of dense layers too."""
+    min_filters: int = 1
+    """No layer goes below."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the device allows; None: unlimited."""
+
+    params: Size | None = None
+    """Parameters, batch norm folded, zeros included."""
+    macs: Size | None = None
+    """Multiply-accumulates a network input: convolutions and dense layers."""
+    peak_ram: Size | None = None
+    """Peak int8 activation memory, bytes."""
+    flash: Size | None = None
+    """int8 weights and int32 biases, bytes."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Which files to make."""
+
+    formats: Names = FORMATS
+    """float32, float16, dynamic, int8, int16x8."""
+    dense_formats: Names = ("float32", "int8")
+    """Files of the unpruned network, to compare with."""
+    calibration_clips: int = 100
+    """Training clips that set the ranges of int8 and int16x8."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How latency is measured on this machine."""
+
+    threads: Names = ("1",)
+    """Numbers of threads to measure, as 1,2,4."""
+    runs: int = 50
+    """Timed runs of each file, interleaved."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole experiment: train, prune to the budget, fine-tune, export, evaluate, measure."""
+
+    name: str
+    data: Data = field(default_factory=Data)
+    frontend: LogMel = field(default_factory=LogMel)
+    model: Model = field(default_factory=Model)
+    train: Train = field(default_factory=Train)
+    prune: Prune = field(default_factory=Prune)
+    budget: Budget = field(default_factory=Budget)
+    finetune: Train = field(default_factory=lambda: Train(epochs=20, lr=1e-3, distillation=0.5))
+    export: Export = field(default_factory=Export)
+    bench: Bench = field(default_factory=Bench)
+    seed: int = 0
+    """Fixes the validation cut, data order, initialisation and augmentation."""
+    dense_from: Path | None = None
+    """Take the dense network from this checkpoint (a run's dense.ckpt) instead of training one."""
+    out: Path | None = None
+    """Run folder (default: runs/NAME-foldF-seedS)."""
+
+    def folder(self) -> Path:
+        return self.out or Path("runs") / f"{self.name}-fold{self.data.fold}-seed{self.seed}"
+
+    def parse(self, args: Sequence[str] | None = None) -> "Recipe":
+        """This recipe with the command line's flags applied; a wrong flag ends the program with exit code 2."""
+        import tyro
+
+        return tyro.cli(Recipe, default=self, args=args, description=f"Recipe '{self.name}'.", prog=_program())
+
+    def main(self, args: Sequence[str] | None = None) -> None:
+        """Run the recipe with the flags of the command line; ends the program with the contract's exit code."""
+        from edgeprune.cli import run_recipe
+
+        sys.exit(run_recipe(self, sys.argv[1:] if args is None else args))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; paths as text."""
+        value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        return value
+
+
+def _program() -> str | None:
+    return None if sys.argv[0].endswith(".py") else "edgeprune run"
+
+
+_PARTS: dict[str, Callable[..., Any]] = {
+    "data": Data,
+    "frontend": LogMel,
+    "model": Model,
+    "train": Train,
+    "prune": Prune,
+    "budget": Budget,
+    "finetune": Train,
+    "export": Export,
+    "bench": Bench,
+}
+_PATHS = {("data", "root"), ("data", "cache"), ("model", "audioset_weights"), ("", "dense_from"), ("", "out")}
+
+
+def _plain(part: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON values back to field values: paths and tuples."""
+    return {
+        name: Path(value)
+        if (part, name) in _PATHS and value is not None
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+        for name, value in fields.items()
+    }
+
+
+def from_dict(value: dict[str, Any]) -> Recipe:
+    """Build a recipe from `Recipe.to_dict()`.
+
+    Raises:
+        EdgepruneError: a field is unknown or missing.
+    """
+    try:
+        parts = {name: _PARTS[name](**_plain(name, content)) for name, content in value.items() if name in _PARTS}
+        top = _plain("", {name: content for name, content in value.items() if name not in _PARTS})
+        return Recipe(**top, **parts)
+    except (TypeError, AttributeError) as error:
+        raise EdgepruneError(f"the recipe does not fit this version of edgeprune ({error}).") from error
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields that differ between two recipes' dicts, as `train.epochs: 80 -> 40`."""
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(f"{prefix}{name}: {before} -> {after}")
+    return found
+
+
+__all__ = [
+    "FORMATS",
+    "Bench",
+    "Budget",
+    "Data",
+    "Export",
+    "LogMel",
+    "Model",
+    "Prune",
+    "Recipe",
+    "Train",
+    "dcase21_frontend",
+    "differences",
+    "from_dict",
+    "replace",
+    "vggish_frontend",
+]

@@ -1,0 +1,200 @@
+"""Plots of a run as inline SVG: no file, no window, no pyplot state; colours follow the page's light or dark theme."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from edgeprune.reporting.tables import Layer, format_count, format_decimal, format_percent, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Placeholders: matplotlib cannot write CSS variables, so `_inline` puts them in place of these colours.
+_INK, _FAINT, _ACCENT, _MUTED = "#010101", "#020202", "#030303", "#040404"
+_THEME = {_INK: "var(--ink)", _FAINT: "var(--line)", _ACCENT: "var(--accent)", _MUTED: "var(--muted)"}
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a `$` in a class name is a character, not the start of a formula
+    "font.size": 10.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+_LONGEST_LABEL = 30
+_MOST_LAYERS = 16
+
+
+def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> str:
+    """A dot and its interval for each form of the network.
+
+    Args:
+        rows: label, accuracy as a fraction, interval `(low, high)` as fractions or None.
+
+    Returns:
+        An `<svg>` element with a text alternative.
+    """
+
+    def draw(axes: "Axes") -> None:
+        for y, (_, accuracy, interval) in enumerate(rows):
+            if interval is not None:
+                axes.plot([100 * bound for bound in interval], [y, y], color=_MUTED, linewidth=2)
+            axes.plot([100 * accuracy], [y], "o", color=_ACCENT, markersize=7)
+        _name_rows(axes, [label for label, _, _ in rows])
+        axes.set_xlabel("accuracy, %")
+        axes.grid(axis="x")
+
+    said = "; ".join(f"{label} {format_percent(accuracy)}" for label, accuracy, _ in rows)
+    return _render("accuracy", draw, f"Accuracy by format: {said}.", height_in=0.8 + 0.31 * len(rows))
+
+
+def layer_plot(layers: Sequence[Layer]) -> str:
+    """MACs of each layer before and after pruning, the costliest layers only where there are many.
+
+    Returns:
+        An `<svg>` element with a text alternative; empty text where no layer says its MACs.
+    """
+    counted = [layer for layer in layers if any(layer.macs)]
+    costly = sorted(counted, key=lambda layer: -max(macs or 0 for macs in layer.macs))[:_MOST_LAYERS]
+    shown = [layer for layer in counted if layer in costly]
+    if not shown:
+        return ""
+
+    def draw(axes: "Axes") -> None:
+        for stage, label, offset, color in ((0, "dense", -0.19, _MUTED), (1, "pruned", 0.19, _ACCENT)):
+            places = [row + offset for row in range(len(shown))]
+            axes.barh(places, [layer.macs[stage] or 0 for layer in shown], 0.34, color=color, label=label)
+        _name_rows(axes, [layer.name for layer in shown])
+        axes.xaxis.set_major_locator(_few_ticks())
+        axes.xaxis.set_major_formatter(lambda value, _: format_count(value))
+        axes.set_xlabel("MACs")
+        axes.grid(axis="x")
+        axes.legend(loc="lower right")
+
+    said = "; ".join(f"{_clean(x.name)} {format_count(x.macs[0])} to {format_count(x.macs[1])}" for x in shown)
+    return _render("layers", draw, f"MACs by layer, dense to pruned: {said}.", height_in=0.8 + 0.42 * len(shown))
+
+
+def loss_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
+    """Training and validation loss against the epoch; empty text where neither is there."""
+    series = (("train_loss", "training", _MUTED), ("val_loss", "validation", _ACCENT))
+    return _curves(history, stage, "loss", series, 1.0)
+
+
+def validation_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
+    """Validation accuracy against the epoch; empty text where it is not there."""
+    return _curves(history, stage, "validation accuracy, %", (("val_accuracy", "validation", _ACCENT),), 100.0)
+
+
+def _curves(
+    history: Sequence[Mapping[str, Any]], stage: str, name: str, series: Sequence[tuple[str, str, str]], scale: float
+) -> str:
+    epochs = [number(row.get("epoch")) or index for index, row in enumerate(history)]
+    found = []
+    for key, label, color in series:
+        values = [number(row.get(key)) for row in history]
+        known = [value * scale for value in values if value is not None]
+        if known:
+            line = [math.nan if value is None else value * scale for value in values]
+            found.append((label, color, line, known))
+    if not found:
+        return ""
+
+    def draw(axes: "Axes") -> None:
+        for label, color, line, known in found:
+            # One point draws no line, so a short series gets marks.
+            axes.plot(epochs, line, color=color, label=label, linewidth=1.8, marker="o" if len(known) < 3 else None)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(_few_ticks(integer=True))
+        axes.grid(axis="y")
+        if len(found) > 1:
+            axes.legend(loc="upper right")
+
+    said = "; ".join(
+        f"{label} from {format_decimal(known[0])} to {format_decimal(known[-1])}" for label, _, _, known in found
+    )
+    return _render(f"{stage} {name}", draw, f"{stage}, {name} over {len(history)} epochs: {said}.", height_in=2.8)
+
+
+def _few_ticks(integer: bool = False) -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=5, integer=integer)
+
+
+def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """Rows from the top, each with its name."""
+    axes.set_yticks(range(len(names)), [_clean(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+
+
+def _clean(name: str) -> str:
+    """Short as well as printable: long names leave no room for the data."""
+    text = _printable(name)
+    return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which XML does not allow."""
+    return "".join(character for character in text if character.isprintable())
+
+
+def _render(name: str, draw: Any, description: str, height_in: float) -> str:
+    """Draw on a fresh figure 4.8 in wide and return it as an `<svg>` element; the same input gives the same bytes."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # the user's own matplotlibrc has no say in a report
+        # The salt keeps the ids of two plots on one page apart, and the same from run to run.
+        settings: Any = _STYLE | {"svg.hashsalt": name}
+        matplotlib.rcParams.update(settings)
+        figure = Figure(figsize=(4.8, height_in), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        stream = io.BytesIO()
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(stream, format="svg", metadata=no_metadata)
+    return _inline(stream.getvalue(), description)
+
+
+def _inline(svg: bytes, description: str) -> str:
+    """A standalone SVG made fit for a page: no namespaces or fixed size, theme colours, and a text alternative."""
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            # A <style> inside an inline SVG would reach the whole page.
+            if child.tag.rpartition("}")[2] in ("metadata", "style"):
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        if element.tag == "g":
+            element.attrib.pop("id", None)
+        for key in list(element.attrib):
+            value = element.attrib.pop(key)
+            if key == "style":
+                for placeholder, color in _THEME.items():
+                    value = value.replace(placeholder, color)
+            element.set(key.rpartition("}")[2], value)
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.set("role", "img")
+    root.set("aria-label", _printable(description))
+    return ElementTree.tostring(root, encoding="unicode")

@@ -1,0 +1,169 @@
+"""Training and fine-tuning: one call that resumes after a kill and leaves the chosen weights in the network."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import nn
+from torch.utils.data import DataLoader, Sampler
+
+from edgeprune import console
+from edgeprune.audio.patches import Patches
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import write_text
+from edgeprune.recipe import Train
+from edgeprune.training.module import SceneModule
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation that follows from seed and epoch alone (Lightning calls `set_epoch`)."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        return iter(torch.randperm(self.size, generator=generator).tolist())
+
+
+class _Lines(Callback):
+    """A plain line now and then, where no progress bar can be shown, and the history as CSV after every epoch."""
+
+    def __init__(self, title: str, history: Path) -> None:
+        self.title, self.path = title, history
+        self.began = self.said = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, SceneModule)
+        row = module.record_epoch()
+        names = list(row)
+        lines = [",".join(names)] + [",".join(f"{epoch.get(name, '')}" for name in names) for epoch in module.history]
+        write_text(self.path, "\n".join(lines) + "\n")
+        now = time.monotonic()
+        if now - self.said > 15 or trainer.current_epoch + 1 == trainer.max_epochs:
+            self.said = now
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in row.items() if name != "epoch")
+            console.say(
+                f"{self.title}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, {shown}, {now - self.began:.0f} s"
+            )
+
+
+def fit(
+    model: nn.Module,
+    train_set: Patches,
+    validation_set: Patches | None,
+    recipe: Train,
+    classes: int,
+    time_first: bool,
+    seed: int,
+    folder: Path,
+    title: str = "training",
+    teacher: nn.Module | None = None,
+) -> list[dict[str, float]]:
+    """Train `model` in place and leave it with the chosen epoch's weights, in evaluation mode.
+
+    Args:
+        folder: keeps the state that a killed run resumes from, `history.csv`, and TensorBoard's files if asked.
+        teacher: the dense network, for distillation.
+
+    Returns:
+        one row an epoch: epoch, train_loss and, with validation, val_log_loss and val_accuracy.
+    """
+    if len(train_set) == 0 or bool((train_set.labels < 0).any()):
+        raise EdgepruneError("training needs clips, each with a label; the training split has none or an unlabelled one.")
+    _quieten()
+    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    module = SceneModule(model.to(memory_format=torch.channels_last), recipe, classes, time_first, seed, teacher)  # type: ignore[call-overload]
+    use_best = recipe.choose == "best" and validation_set is not None
+    best, callbacks = _callbacks(recipe, folder, title, use_best)
+    trainer = lightning.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        max_epochs=recipe.epochs,
+        callbacks=callbacks,
+        logger=_logger(recipe, folder),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+        log_every_n_steps=10**9,
+    )
+    last = folder / "last.ckpt"
+    trainer.fit(
+        module,
+        _loader(train_set, recipe.batch_size, EpochSampler(len(train_set), seed)),
+        _loader(validation_set, recipe.batch_size, None) if validation_set is not None else None,
+        ckpt_path=last if last.exists() else None,
+        weights_only=True,
+    )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if best is not None and best.best_model_path:
+        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+    model.cpu().eval()
+    return module.history
+
+
+def _callbacks(recipe: Train, folder: Path, title: str, use_best: bool) -> tuple[ModelCheckpoint | None, list[Callback]]:
+    callbacks: list[Callback] = [_Lines(title, folder / "history.csv")]
+    if console.is_terminal():
+        from edgeprune.training.bar import EpochBar
+
+        callbacks.append(EpochBar(title))
+    best = None
+    if use_best:
+        best = ModelCheckpoint(
+            folder,
+            "best",
+            monitor="val_log_loss",
+            save_weights_only=True,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+        callbacks.append(best)
+        if recipe.patience:
+            callbacks.append(EarlyStopping("val_log_loss", patience=recipe.patience))
+    last = ModelCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)
+    return best, [*callbacks, last]
+
+
+def _loader(patches: Patches, batch_size: int, sampler: Sampler[int] | None) -> DataLoader[Any]:
+    # a last batch of one patch would upset batch norm
+    lonely = sampler is not None and len(patches) > batch_size and len(patches) % batch_size == 1
+    return DataLoader(patches, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=lonely)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def _logger(recipe: Train, folder: Path) -> Any:
+    if not recipe.tensorboard:
+        return False
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(folder, name="tensorboard", version="")
+
+
+def _quieten() -> None:
+    """Lightning's remarks on hardware, workers and empty folders are not the user's business."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for text in (".*does not have many workers.*", ".*exists and is not empty.*", ".*pin_memory.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", text)
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning.*")

@@ -1,0 +1,208 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.reporting import tables
+from edgeprune.reporting.tables import MISSING
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (999.6, "1.0k"),
+        (1000, "1.0k"),
+        (45_990, "46.0k"),
+        (np.int64(45_990), "46.0k"),
+        (np.float32(1500), "1.5k"),
+        (999_949, "999.9k"),
+        (999_951, "1.0M"),
+        (286_637_800, "286.6M"),
+        (55_361_162, "55.4M"),
+        (1_234_000_000, "1.2G"),
+        (None, MISSING),
+        (float("nan"), MISSING),
+        ("46k", MISSING),
+        (True, MISSING),
+    ],
+)
+def test_counts(value: Any, text: str) -> None:
+    assert tables.format_count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (512, "512 B"),
+        (56_100, "56.1 kB"),
+        (1_048_576, "1.0 MB"),
+        (221_444_648, "221.4 MB"),
+        (None, MISSING),
+    ],
+)
+def test_sizes_are_decimal_bytes(value: Any, text: str) -> None:
+    assert tables.format_bytes(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.01234, "0.0123"), (1.2349, "1.23"), (12.345, "12.3"), (99.949, "99.9"), (99.96, "100"), (1234.4, "1,234"),
+     (0.0, "0.00"), (None, MISSING)],
+)  # fmt: skip
+def test_three_significant_digits(value: Any, text: str) -> None:
+    assert tables.format_significant(value) == text
+
+
+def test_changes_are_signed_and_zero_is_not() -> None:
+    assert tables.format_points(0.47, 0.48) == f"{MINUS}1.0"
+    assert tables.format_points(0.50, 0.48) == "+2.0"
+    assert tables.format_points(0.48001, 0.48002) == "0.0"
+    assert tables.format_points(None, 0.48) == MISSING
+    assert tables.format_change(14_142, 45_990) == f"{MINUS}69 %"
+    assert tables.format_change(1, 0) == MISSING
+
+
+def test_summary_of_a_whole_run(result: dict[str, Any]) -> None:
+    columns, rows = tables.summary_rows(result)
+    assert columns == ["network", "parameters", "MACs", "file", "accuracy", "log loss", "latency, host"]
+    assert [row[0] for row in rows] == [
+        "dense float32", "dense int8", "pruned float32", "pruned float16", "pruned dynamic", "pruned int8",
+        "pruned int16x8",
+    ]  # fmt: skip
+    assert rows[0] == ["dense float32", "46.0k", "286.6M", "187.7 kB", "55.50 %", "1.425", "14.5 ms (measured)"]
+    # One thread, on the machine, not the two-thread, the emulated or the estimated row.
+    assert rows[5] == ["pruned int8", "14.1k", "75.6M", "21.9 kB", "53.83 %", "1.463", "4.24 ms (measured)"]
+    assert rows[2][-1] == MISSING
+
+
+def test_summary_shows_bare_networks_where_no_float32_file_is(result: dict[str, Any]) -> None:
+    result["artefacts"] = {"int8": result["artefacts"]["int8"]}
+    _, rows = tables.summary_rows(result)
+    assert [row[0] for row in rows] == ["dense", "pruned", "pruned int8"]
+    assert rows[0][1:] == ["46.0k", "286.6M", MISSING, "55.50 %", "1.425", MISSING]
+
+
+def test_summary_takes_an_estimate_only_where_nothing_was_measured(result: dict[str, Any]) -> None:
+    result["latency"] = [row for row in result["latency"] if row["kind"] != "measured"]
+    columns, rows = tables.summary_rows(result)
+    assert columns[-1] == "latency, ethos-u55-128"
+    assert rows[5][-1] == "0.873 ms (estimated)"
+
+
+def test_summary_reads_other_units_of_time_and_no_instructions(result: dict[str, Any]) -> None:
+    result["latency"] = [{"device": "x", "kind": "measured", "unit": "us", "median": 870, "model": "model_int8.tflite"}]
+    assert tables.summary_rows(result)[1][5][-1] == "0.870 ms (measured)"
+    result["latency"][0]["unit"] = "instructions"
+    columns, rows = tables.summary_rows(result)
+    assert columns[-1] == "latency"
+    assert rows[5][-1] == MISSING
+
+
+def test_summary_is_printed(result: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_summary(result)
+    printed = capsys.readouterr().out
+    assert "dcase21_tau2020" in printed
+    assert "21.9 kB" in printed
+
+
+def test_empty_result_has_no_rows() -> None:
+    assert tables.summary_rows({})[1] == []
+    assert tables.shipped({}) is None
+    assert tables.reference({}) is None
+
+
+def test_shipped_is_pruned_int8_else_the_first_pruned(result: dict[str, Any]) -> None:
+    assert tables.shipped(result).label == "pruned int8"  # type: ignore[union-attr]
+    del result["artefacts"]["int8"]
+    assert tables.shipped(result).label == "pruned float32"  # type: ignore[union-attr]
+    result["artefacts"], result["pruned"] = {}, None
+    assert tables.shipped(result).label == "dense"  # type: ignore[union-attr]
+
+
+def test_budget_names_the_binding_limit(result: dict[str, Any]) -> None:
+    rows = tables.budget_table(result).rows
+    assert rows[0] == ("parameters", "46.0k", "15.0k", "14.1k", "94.3 %", "")
+    assert rows[1] == ("MACs", "286.6M", "80.0M", "75.6M", "94.5 %", "binding")
+    assert rows[2] == ("peak activation memory, int8", "640.0 kB", "400.0 kB", "320.0 kB", "80.0 %", "")
+    assert rows[3] == ("weights and biases, int8", "46.5 kB", "no limit", "14.6 kB", MISSING, "")
+
+
+def test_budget_knows_costs_by_either_name(result: dict[str, Any]) -> None:
+    result["budget"] = {
+        "asked": {"peak_ram": 400_000},
+        "reached": {"peak_ram_bytes": 320_000},
+        "binding": ["peak_ram_bytes"],
+    }
+    rows = tables.budget_table(result).rows
+    assert rows == (("peak activation memory, int8", "640.0 kB", "400.0 kB", "320.0 kB", "80.0 %", "binding"),)
+
+
+def test_breakdown_gives_the_change_of_each_class(result: dict[str, Any]) -> None:
+    table = tables.breakdown_table(result, "class")
+    assert table.columns == ("class", "clips", "dense float32", "pruned int8", "points")
+    assert ("airport", "60", "66.7 %", "65.0 %", f"{MINUS}1.7") in table.rows  # 40 of 60, then 39
+    assert ("park", "60", "80.0 %", "80.0 %", "0.0") in table.rows
+    assert tables.breakdown_table(result, "city").rows == ()
+
+
+def test_breakdown_of_a_single_network_has_no_change(result: dict[str, Any]) -> None:
+    result["pruned"], result["artefacts"] = None, None
+    table = tables.breakdown_table(result, "class")
+    assert table.columns == ("class", "clips", "dense")
+    assert table.rows[0] == ("airport", "60", "66.7 %")
+
+
+def test_confused_pairs_are_the_largest_mistakes() -> None:
+    table = tables.confused_pairs(["bus", "tram", "park"], [[5, 3, 0], [7, 1, 2], [0, 0, 0]], limit=2)
+    assert table.rows == (("tram", "bus", "7", "70.0 %"), ("bus", "tram", "3", "37.5 %"))
+
+
+def test_layers_leave_out_pools_and_count_what_stays(result: dict[str, Any]) -> None:
+    found = tables.layers(result)
+    assert [layer.name for layer in found] == ["conv1", "conv2", "conv3", "dense1", "dense2"]
+    assert found[1].filters == (16, 8)
+    assert found[1].kept == 0.5
+    assert sum(layer.params[0] or 0 for layer in found) == result["dense"]["cost"]["params"]
+    assert sum(layer.macs[1] or 0 for layer in found) == result["pruned"]["cost"]["macs"]
+
+
+def test_layers_from_widths_alone() -> None:
+    (layer,) = tables.layers({"widths": {"dense": {"conv1": 64}, "pruned": {"conv1": 16}}})
+    assert layer.kept == 0.25
+    assert layer.macs == (None, None)
+
+
+def test_latency_keeps_kinds_and_units_apart(result: dict[str, Any]) -> None:
+    rows = tables.latency_table(result).rows
+    assert [row[2] for row in rows] == ["measured", "measured", "measured", "emulated", "estimated"]
+    assert rows[3][3] == "178.0M instructions"
+    assert rows[2] == (
+        "model_int8.tflite", "host", "measured", "4.24 ms", "4.10 to 4.90", "50", "1", "1.2 MB",
+    )  # fmt: skip
+
+
+def test_settings_are_flattened() -> None:
+    settings = {"data": {"fold": 1, "root": None}, "export": {"formats": ["int8", "float32"]}}
+    flat = list(tables.flatten(settings))
+    assert flat == [("data.fold", "1"), ("data.root", MISSING), ("export.formats", "int8, float32")]
+
+
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        ({"schema": 2}, "schema is 2"),
+        ({"artefacts": [1]}, "artefacts should be an object, not list"),
+        ({"dense": {"cost": 3}}, "dense.cost should be an object, not int"),
+        ({"latency": {"host": 1}}, "latency should be a list, not dict"),
+        ({"latency": [3]}, "latency should list objects, not int"),
+    ],
+)
+def test_malformed_results_are_named(broken: dict[str, Any], named: str) -> None:
+    with pytest.raises(EdgepruneError, match=named):
+        tables.summary_rows(broken)
