@@ -36,6 +36,7 @@ VERSION = 1
 """Raised whenever the same parameters would no longer give the same clips."""
 
 MANIFEST = "synthetic.json"
+_MADE_BY = "edgeprune.audio.synthetic"
 CITIES = ("barcelona", "helsinki", "lisbon", "lyon", "prague", "vienna")
 LOCATIONS_PER_CITY = 3
 """For each scene; the last location of every city is held out for evaluation."""
@@ -128,7 +129,9 @@ def _hertz(mel: Signal) -> Signal:
     return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)  # HTK
 
 
-def _mel(hertz: Signal) -> Signal:
+def _mel_of_bins(samples: int, sample_rate: int) -> Signal:
+    """The pitch of each bin of a real FFT over `samples`."""
+    hertz = np.arange(samples // 2 + 1) * (sample_rate / samples)
     return 2595.0 * np.log10(1.0 + hertz / 700.0)
 
 
@@ -165,7 +168,7 @@ def _burst(rng: Generator, place: Place, envelope: Signal, sample_rate: int, ban
     width = rng.uniform(500, 1200)
     low = rng.uniform(band[0], band[1] - width)
     spectrum = np.fft.rfft(rng.standard_normal(len(envelope)))
-    mel = _mel(np.fft.rfftfreq(len(envelope), 1.0 / sample_rate))
+    mel = _mel_of_bins(len(envelope), sample_rate)
     spectrum *= 1.0 / (1.0 + np.exp((np.abs(mel - low - width / 2) - width / 2) / 30.0))
     return _amplitude(place.burst_db + rng.normal(0, 2)) * envelope * np.fft.irfft(spectrum, len(envelope))
 
@@ -319,7 +322,7 @@ def render(clip: Clip, clip_s: float, sample_rate: int = 16000, seed: int = 0) -
     hertz = np.fft.rfftfreq(samples, 1.0 / sample_rate)
     response_hz, response_db = zip(*device.response, strict=True)
     spectrum = np.fft.rfft(dry) * (1.0 + np.fft.rfft(tail, samples)) + np.fft.rfft(rng.standard_normal(samples))
-    spectrum *= _colour(rng, place, _mel(hertz)) * 10.0 ** (np.interp(hertz, response_hz, response_db) / 20.0)
+    spectrum *= _colour(rng, place, _mel_of_bins(samples, sample_rate)) * 10.0 ** (np.interp(hertz, response_hz, response_db) / 20.0)
     sound = np.fft.irfft(spectrum, samples)[samples - round(clip_s * sample_rate) :]
 
     sound += _amplitude(device.noise_dbfs) * rng.standard_normal(len(sound))
@@ -372,7 +375,7 @@ def generate(
     sample_rate: int = 16000,
     seed: int = 0,
 ) -> None:
-    """Write the set to the folder `root`: 16-bit mono WAV under audio/, meta.csv and the lists of fold 1, as TAU has them.
+    """Write the set to `root` as TAU sets lie: 16-bit mono WAV under audio/, meta.csv, the lists of fold 1.
 
     Two thirds of the clips are for training. No location is on both sides, and device s1 is heard in evaluation only.
     The same arguments give the same clips wherever numpy rounds alike. The folder appears whole, under its name, once
@@ -426,7 +429,7 @@ def _checked(clips_per_scene: int, clip_s: float, sample_rate: int, seed: int) -
         raise EdgepruneError(f"synthetic scenes: seed is {seed}; choose 0 or a positive whole number.")
     clips = plan(clips_per_scene)
     settings = {"clips_per_scene": clips_per_scene, "clip_s": float(clip_s), "sample_rate": sample_rate, "seed": seed}
-    return clips, {"made_by": "edgeprune.audio.synthetic", "version": VERSION, **settings}
+    return clips, {"made_by": _MADE_BY, "version": VERSION, **settings}
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -524,15 +527,15 @@ def _refuse_strangers(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise EdgepruneError(f"{folder}: is a file, and the synthetic scenes need a folder; choose another root.")
-    ours = {MANIFEST, *_LISTS}
     manifest = _read_manifest(folder) or {}
-    if manifest.get("made_by") == "edgeprune.audio.synthetic":
-        ours.update(clip.filename for clip in plan(int(manifest.get("clips_per_scene", CLIPS_PER_SCENE))))
-    else:
-        ours.clear()
+    clips_per_scene = manifest.get("clips_per_scene")
+    ours: set[str] = set()
+    if manifest.get("made_by") == _MADE_BY and isinstance(clips_per_scene, int):
+        clips = plan(max(clips_per_scene, MIN_CLIPS_PER_SCENE))
+        ours = {"audio", "evaluation_setup", MANIFEST, *_LISTS, *(clip.filename for clip in clips)}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name not in ours and (path.is_symlink() or not path.is_dir()):
+        if name not in ours or path.is_symlink():
             raise EdgepruneError(
                 f"{folder}: holds {name}, which the synthetic scenes did not write; "
                 "move it away or choose another root."
