@@ -66,7 +66,7 @@ class Data:
     subset: str = ""
     """Part of the training split, where the card has some (DCASE 2024: 5, 10, 25, 50, 100)."""
     validation: float = 0.15
-    """Share of the training split kept for validation, cut by recording or location; 0: none, the last epoch is used."""
+    """Share of the training split kept for validation, cut by recording or location; 0: none, the last epoch counts."""
     cache: Path | None = None
     """Folder of the feature cache (default: the user's cache folder)."""
     workers: int = 0

@@ -83,9 +83,7 @@ def _uniform(full: Mapping[str, int], cap: Mapping[str, int], lowest: Mapping[st
     steps = sorted({count / filters for filters in full.values() for count in range(filters + 1)})
 
     def at(share: float) -> dict[str, int]:
-        return {
-            name: min(cap[name], max(lowest[name], ceil(filters * share - 1e-9))) for name, filters in full.items()
-        }
+        return {name: min(cap[name], max(lowest[name], ceil(filters * share - 1e-9))) for name, filters in full.items()}
 
     low, high = 0, len(steps) - 1
     while low < high:
@@ -97,7 +95,9 @@ def _uniform(full: Mapping[str, int], cap: Mapping[str, int], lowest: Mapping[st
     return at(steps[low])
 
 
-def _fill(widths: dict[str, int], cap: Mapping[str, int], scores: Mapping[str, Sequence[float]], fits) -> dict[str, int]:  # type: ignore[no-untyped-def]
+def _fill(
+    widths: dict[str, int], cap: Mapping[str, int], scores: Mapping[str, Sequence[float]], fits
+) -> dict[str, int]:  # type: ignore[no-untyped-def]
     """Add single filters, best relative score first, until none fits."""
     ranked = {name: sorted((float(value) for value in values), reverse=True) for name, values in scores.items()}
     open_layers = set(widths)

@@ -36,9 +36,7 @@ def choose_filters(scores: Mapping[str, torch.Tensor], widths: Mapping[str, int]
     }
 
 
-def remove_filters(
-    model: nn.Module, spec: ModelSpec, kept: Mapping[str, Sequence[int]]
-) -> tuple[nn.Module, ModelSpec]:
+def remove_filters(model: nn.Module, spec: ModelSpec, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, ModelSpec]:
     """A copy of the network without the filters that are not kept, and its spec.
 
     Everything that depends on a filter goes with it: its batch norm, its channel in the next convolution, and the

@@ -57,7 +57,7 @@ class _Lines(Callback):
             self.said = now
             shown = ", ".join(f"{name} {value:.3f}" for name, value in row.items() if name != "epoch")
             console.say(
-                f"{self.title}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, {shown}, {now - self.began:.0f} s"
+                f"{self.title}: {trainer.current_epoch + 1}/{trainer.max_epochs}, {shown}, {now - self.began:.0f}s"
             )
 
 
@@ -83,7 +83,9 @@ def fit(
         one row an epoch: epoch, train_loss and, with validation, val_log_loss and val_accuracy.
     """
     if len(train_set) == 0 or bool((train_set.labels < 0).any()):
-        raise EdgepruneError("training needs clips, each with a label; the training split has none or an unlabelled one.")
+        raise EdgepruneError(
+            "training needs clips, each with a label; the training split has none or an unlabelled one."
+        )
     _quieten()
     torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
     module = SceneModule(model.to(memory_format=torch.channels_last), recipe, classes, time_first, seed, teacher)  # type: ignore[call-overload]
@@ -119,7 +121,9 @@ def fit(
     return module.history
 
 
-def _callbacks(recipe: Train, folder: Path, title: str, use_best: bool) -> tuple[ModelCheckpoint | None, list[Callback]]:
+def _callbacks(
+    recipe: Train, folder: Path, title: str, use_best: bool
+) -> tuple[ModelCheckpoint | None, list[Callback]]:
     callbacks: list[Callback] = [_Lines(title, folder / "history.csv")]
     if console.is_terminal():
         from edgeprune.training.bar import EpochBar
