@@ -73,8 +73,8 @@ def _check_feasible(chain: Chain, asked: Mapping[str, int], lowest: Mapping[str,
         hint = "" if prune.dense_layers else "; --prune.dense-layers True would let the dense layers shrink too"
         raise InfeasibleBudgetError(
             f"budget: {name.replace('_', ' ')} {asked[name]:,} cannot be met: the smallest network "
-            f"({prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer) still takes {value:,}, most of it "
-            f"in '{heaviest.name}' ({getattr(heaviest, metric):,}){hint}."
+            f"({prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer) still takes {value:,}, most "
+            f"of it in '{heaviest.name}' ({getattr(heaviest, metric):,}){hint}."
         )
 
 

@@ -1,4 +1,4 @@
-"""Entry-wise norms of filters: the rivals of the operator norm (Li et al., "Pruning filters for efficient ConvNets")."""
+"""Entry-wise norms of filters, the usual rivals (Li et al., "Pruning filters for efficient ConvNets")."""
 
 from torch import Tensor, float64
 
