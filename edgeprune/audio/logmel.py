@@ -31,7 +31,7 @@ class Frontend:
         import librosa
 
         low, high = self.spec.band_limits
-        bank = librosa.filters.mel(
+        bank = librosa.filters.mel(  # type: ignore[attr-defined]
             sr=self.spec.sample_rate,
             n_fft=self.spec.fft_size,
             n_mels=self.spec.mels,

@@ -3,7 +3,7 @@
 The exact solver will take this room; what it promises already holds: what is reached never exceeds what is asked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil, floor
 
@@ -78,7 +78,12 @@ def _check_feasible(chain: Chain, asked: Mapping[str, int], lowest: Mapping[str,
         )
 
 
-def _uniform(full: Mapping[str, int], cap: Mapping[str, int], lowest: Mapping[str, int], fits) -> dict[str, int]:  # type: ignore[no-untyped-def]
+def _uniform(
+    full: Mapping[str, int],
+    cap: Mapping[str, int],
+    lowest: Mapping[str, int],
+    fits: Callable[[Mapping[str, int]], bool],
+) -> dict[str, int]:
     """The widest uniform share that fits, by bisection over the shares at which some width changes."""
     steps = sorted({count / filters for filters in full.values() for count in range(filters + 1)})
 
@@ -96,8 +101,11 @@ def _uniform(full: Mapping[str, int], cap: Mapping[str, int], lowest: Mapping[st
 
 
 def _fill(
-    widths: dict[str, int], cap: Mapping[str, int], scores: Mapping[str, Sequence[float]], fits
-) -> dict[str, int]:  # type: ignore[no-untyped-def]
+    widths: dict[str, int],
+    cap: Mapping[str, int],
+    scores: Mapping[str, Sequence[float]],
+    fits: Callable[[Mapping[str, int]], bool],
+) -> dict[str, int]:
     """Add single filters, best relative score first, until none fits."""
     ranked = {name: sorted((float(value) for value in values), reverse=True) for name, values in scores.items()}
     open_layers = set(widths)

@@ -100,7 +100,7 @@ class SceneModule(lightning.LightningModule):
 
     def _clip_metrics(self) -> tuple[Tensor, Tensor]:
         """Log loss and accuracy of clips: the mean of a clip's patch probabilities decides."""
-        probabilities, labels, clips = (torch.cat(part) for part in zip(*self._validation, strict=True))
+        probabilities, labels, clips = map(torch.cat, zip(*self._validation, strict=True))
         known, row = clips.unique(return_inverse=True)
         total = probabilities.new_zeros(len(known), self.classes).index_add_(0, row, probabilities)
         mean = total / total.sum(1, keepdim=True)

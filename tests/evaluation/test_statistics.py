@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.evaluation.statistics import mcnemar, paired_bootstrap, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("correct", "clips", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),  # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_equals_published_examples(correct, clips, low, high) -> None:
+    assert wilson_interval(correct, clips) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_interval_widens_with_confidence_and_is_exact_at_the_ends() -> None:
+    assert wilson_interval(5, 10, 0.99)[0] < wilson_interval(5, 10, 0.95)[0]
+    assert wilson_interval(7, 7)[1] == 1.0
+
+
+@pytest.mark.parametrize(("correct", "clips"), [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_interval_refuses(correct, clips) -> None:
+    with pytest.raises(EdgepruneError, match="no proportion"):
+        wilson_interval(correct, clips)
+    with pytest.raises(EdgepruneError, match="confidence"):
+        wilson_interval(1, 2, 1.0)
+
+
+def test_mcnemar_by_hand() -> None:
+    a = [True] * 10 + [False] * 2 + [True] * 5
+    b = [False] * 9 + [True] + [True] * 2 + [True] * 5
+    result = mcnemar(a, b)
+    assert (result.only_a, result.only_b) == (9, 2)
+    # 2 x (C(11,0) + C(11,1) + C(11,2)) / 2^11
+    assert result.p_value == pytest.approx(2 * (1 + 11 + 55) / 2048)
+    assert mcnemar(b, a).p_value == result.p_value
+
+
+def test_mcnemar_of_equal_systems() -> None:
+    assert mcnemar([1, 0, 1], [1, 0, 1]).p_value == 1.0
+
+
+def test_bootstrap_equals_scipys() -> None:
+    generator = np.random.default_rng(3)
+    a = generator.random(400) < 0.7
+    b = np.where(generator.random(400) < 0.8, a, generator.random(400) < 0.5)
+    ours = paired_bootstrap(a, b, resamples=20_000, seed=1)
+    theirs = stats.bootstrap(
+        (a.astype(float) - b,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
+    assert ours.difference == pytest.approx(a.mean() - b.mean())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
+
+
+def test_bootstrap_is_seeded() -> None:
+    a, b = [1, 0, 1, 1, 0, 1, 1] * 20, [0, 0, 1, 1, 1, 0, 1] * 20
+    assert paired_bootstrap(a, b, seed=5) == paired_bootstrap(a, b, seed=5)
+    assert paired_bootstrap(a, b, seed=5) != paired_bootstrap(a, b, seed=6)
+
+
+def test_bootstrap_of_equal_systems_has_no_width() -> None:
+    result = paired_bootstrap([1, 0, 1], [1, 0, 1])
+    assert (result.difference, result.low, result.high) == (0.0, 0.0, 0.0)
+
+
+def test_bootstrap_of_whole_recordings_is_as_wide_as_that_of_one_clip_each() -> None:
+    a, b = np.array([1, 0, 1, 1, 0, 1, 0, 0, 1, 1]), np.array([0, 1, 1, 0, 0, 0, 0, 1, 1, 0])
+    alone = paired_bootstrap(a, b, seed=4)
+    groups = [f"recording {number // 10}" for number in range(100)]
+    tenfold = paired_bootstrap(a.repeat(10), b.repeat(10), seed=4, groups=groups)
+    assert tenfold == alone  # ten copies of each clip tell nothing new
+    naive = paired_bootstrap(a.repeat(10), b.repeat(10), seed=4)
+    assert naive.high - naive.low < (alone.high - alone.low) / 2
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([1, 0], [1]), ([], []), ([[1, 0]], [[1, 0]]), ([0.5, 1], [1, 1]), ([1, np.nan], [1, 1])]
+)
+def test_comparisons_refuse(a, b) -> None:
+    for compare in (mcnemar, paired_bootstrap):
+        with pytest.raises(EdgepruneError, match="comparison"):
+            compare(a, b)
+
+
+def test_bootstrap_refuses_bad_parameters() -> None:
+    with pytest.raises(EdgepruneError, match="0 resamples"):
+        paired_bootstrap([1], [0], resamples=0)
+    with pytest.raises(EdgepruneError, match="2 groups for 1 clips"):
+        paired_bootstrap([1], [0], groups=["x", "y"])
