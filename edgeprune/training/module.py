@@ -34,7 +34,7 @@ class SceneModule(lightning.LightningModule):
         self.time_first = time_first
         self.seed = seed
         # in a tuple, so that the teacher is neither trained nor saved with the student
-        self._teacher = (teacher.eval(),) if teacher is not None else ()
+        self._teacher: tuple[nn.Module, ...] = (teacher.eval(),) if teacher is not None else ()
         self.history: list[dict[str, float]] = []
         self._losses: list[Tensor] = []
         self._validation: list[tuple[Tensor, Tensor, Tensor]] = []
