@@ -320,11 +320,9 @@ def render(clip: Clip, clip_s: float, sample_rate: int = 16000, seed: int = 0) -
 
     # Everything linear in one pass over the spectrum; what wraps around falls into the lead-in.
     hertz = np.fft.rfftfreq(samples, 1.0 / sample_rate)
-    response_hz, response_db = zip(*device.response, strict=True)
+    response_db = np.interp(hertz, *zip(*device.response, strict=True))
     spectrum = np.fft.rfft(dry) * (1.0 + np.fft.rfft(tail, samples)) + np.fft.rfft(rng.standard_normal(samples))
-    spectrum *= _colour(rng, place, _mel_of_bins(samples, sample_rate)) * 10.0 ** (
-        np.interp(hertz, response_hz, response_db) / 20.0
-    )
+    spectrum *= _colour(rng, place, _mel_of_bins(samples, sample_rate)) * 10.0 ** (response_db / 20.0)
     sound = np.fft.irfft(spectrum, samples)[samples - round(clip_s * sample_rate) :]
 
     sound += _amplitude(device.noise_dbfs) * rng.standard_normal(len(sound))

@@ -208,7 +208,9 @@ def _child(folder: Path) -> int:
         (folder / "difference.txt").write_text(f"{difference:.3g}", encoding="utf-8")
         return 1
     signature = tf.TensorSpec(network.inputs[0].shape, tf.float32, name="input")
-    function = tf.function(lambda x: {"output": network(x)}, input_signature=[signature]).get_concrete_function()
+    # A bare module around the function: given the Keras model, the converter would spell its weights out as JSON.
+    module = tf.Module()
+    module.function = tf.function(lambda x: {"output": network(x)}, input_signature=[signature])
     stored = folder / "calibration.npy"
     patches: list[Any] = list(np.load(stored)) if stored.is_file() else []
 
@@ -217,7 +219,7 @@ def _child(folder: Path) -> int:
             yield [patch[np.newaxis]]
 
     for format in job["formats"]:
-        content = _converter(format, function, network, representative).convert()
+        content = _converter(format, module, representative).convert()
         (folder / f"{format}.tflite").write_bytes(content)
     return 0
 
@@ -261,10 +263,11 @@ def _difference(network: Any, onnx_path: str) -> float:
     return worst
 
 
-def _converter(format: str, function: Any, network: Any, representative: Callable[[], Iterator[list[Any]]]) -> Any:
+def _converter(format: str, module: Any, representative: Callable[[], Iterator[list[Any]]]) -> Any:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
+    function = module.function.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if format == "float32":
         return converter
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

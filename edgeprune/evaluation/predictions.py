@@ -75,7 +75,10 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
         EdgepruneError: the file is missing, cut off or malformed (the line is named), holds other classes than asked,
             or its `predicted` column is not the class of the highest probability.
     """
-    table = list(csv.reader(io.StringIO(_whole_text(path), newline="")))
+    try:
+        table = list(csv.reader(io.StringIO(_whole_text(path), newline=""), strict=True))
+    except csv.Error as error:
+        raise EdgepruneError(f"{path}: is not a CSV table ({error}); give a predictions file.") from error
     header, body = table[0], table[1:]
     names = header[len(LEADING) :]
     if tuple(header[: len(LEADING)]) != LEADING or not names:
@@ -87,6 +90,8 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
     values = np.empty((len(body), len(names)))
     for number, row in enumerate(body):
         try:
+            if len(row) != len(header):
+                raise ValueError(f"{len(row)} columns")
             values[number] = [float(cell) for cell in row[len(LEADING) :]]
         except ValueError as error:
             raise EdgepruneError(

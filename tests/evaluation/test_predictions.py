@@ -69,6 +69,8 @@ GOOD = "filename,label,predicted,bus,tram\na.wav,bus,bus,0.75,0.25\nb.wav,bus,tr
         (GOOD.replace("a.wav,bus", "a.wav,metro"), "clip 0 is labelled 'metro'"),
         (GOOD.replace("bus,tram\n", "bus,bus\n", 1), "do not name each column once"),
         (GOOD + "\n", "line 4 does not hold"),
+        (GOOD + "c.wav\n", "line 4 does not hold"),
+        (GOOD.replace("a.wav", '"a"wav'), "not a CSV table"),
     ],
 )
 def test_malformed_files_are_refused(tmp_path: Path, text: str, says: str) -> None:
