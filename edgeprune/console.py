@@ -1,8 +1,10 @@
 """What the user sees while work goes on: plain lines, tables and progress bars (rich), silent when asked."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +20,7 @@ from rich.table import Table
 T = TypeVar("T")
 _err = Console(stderr=True, highlight=False)
 _quiet = False
+_log: TextIO | None = None
 
 
 def set_quiet(quiet: bool) -> None:
@@ -27,8 +30,23 @@ def set_quiet(quiet: bool) -> None:
 
 def say(text: str) -> None:
     """One line about what is happening, to standard error, so that standard output stays for results."""
+    if _log is not None:
+        with suppress(OSError):  # a full disk is reported by whoever writes what matters
+            _log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
+            _log.flush()
     if not _quiet:
         _err.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Also append what is said, with the time, to the file at `path`."""
+    global _log
+    with path.open("a", encoding="utf-8") as _log:
+        try:
+            yield
+        finally:
+            _log = None
 
 
 @contextmanager

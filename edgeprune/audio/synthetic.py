@@ -320,7 +320,8 @@ def render(clip: Clip, clip_s: float, sample_rate: int = 16000, seed: int = 0) -
 
     # Everything linear in one pass over the spectrum; what wraps around falls into the lead-in.
     hertz = np.fft.rfftfreq(samples, 1.0 / sample_rate)
-    response_db = np.interp(hertz, *zip(*device.response, strict=True))
+    points_hz, points_db = zip(*device.response, strict=True)
+    response_db = np.interp(hertz, points_hz, points_db)
     spectrum = np.fft.rfft(dry) * (1.0 + np.fft.rfft(tail, samples)) + np.fft.rfft(rng.standard_normal(samples))
     spectrum *= _colour(rng, place, _mel_of_bins(samples, sample_rate)) * 10.0 ** (response_db / 20.0)
     sound = np.fft.irfft(spectrum, samples)[samples - round(clip_s * sample_rate) :]

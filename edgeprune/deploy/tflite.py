@@ -45,8 +45,10 @@ def convert(
     formats: Sequence[str],
     calibration: "NDArray[np.float32] | None" = None,
     metadata: Mapping[str, Any] | None = None,
+    *,
+    prefix: str = "model",
 ) -> dict[str, Path]:
-    """Write `model_<format>.tflite` for each of `formats`, input `[1, height, width, channels]`.
+    """Write `<prefix>_<format>.tflite` for each of `formats`, input `[1, height, width, channels]`.
 
     Args:
         onnx_path: a network with one input `[1, channels, height, width]`, from `export_onnx`.
@@ -56,6 +58,7 @@ def convert(
             expects them: the ranges of int8 and int16x8 activations are theirs. Of more than
             `MAX_CALIBRATION_PATCHES`, that many are taken, evenly spaced.
         metadata: embedded in each file as `edgeprune.json`, with its `format`: labels, front-end, normalisation.
+        prefix: how the files' names begin: `dense` for the network before pruning, beside `model`.
 
     Returns:
         the files by format.
@@ -78,7 +81,7 @@ def convert(
         folder = Path(name)
         _run_child(onnx_path, folder, formats, patches, log=out_dir / "convert.log")
         return {
-            format: _finish(folder / f"{format}.tflite", out_dir / f"model_{format}.tflite", format, metadata)
+            format: _finish(folder / f"{format}.tflite", out_dir / f"{prefix}_{format}.tflite", format, metadata)
             for format in formats
         }
 

@@ -21,6 +21,12 @@ def to_network(x: torch.Tensor, time_first: bool) -> torch.Tensor:
     return x.transpose(2, 3) if time_first else x
 
 
+def evenly_spaced_inputs(patches: Patches, count: int, time_first: bool) -> np.ndarray:
+    """At most `count` patches, evenly spaced, as the network takes them: float32 `[n, 1, height, width]`."""
+    rows = np.unique(np.linspace(0, len(patches) - 1, min(count, len(patches))).round().astype(int))
+    return np.ascontiguousarray(to_network(patches.inputs(rows), time_first).numpy())
+
+
 def clip_means(probabilities: np.ndarray, patches: Patches) -> np.ndarray:
     """Mean of each clip's patch probabilities, `[clips, classes]`."""
     clip = patches.clip.numpy()

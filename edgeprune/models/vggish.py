@@ -66,7 +66,13 @@ class VGGish(nn.Module):
 
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> VGGish:
-    return VGGish(classes, input_shape, widths)
+    model = VGGish(classes, input_shape, widths)
+    for layer in model.modules():
+        # nine layers without batch norm: PyTorch's own start lets the signal fade (He et al., ICCV 2015)
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return model
 
 
 def default_widths(width: float = 1.0) -> dict[str, int]:
@@ -89,9 +95,11 @@ def load_audioset_weights(model: VGGish, path: Path | str) -> list[str]:
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise EdgepruneError(f"{path}: cannot be read as a VGGish state dict ({error}).") from error
+        raise EdgepruneError(
+            f"{path}: cannot be read as a VGGish state dict ({type(error).__name__}); give the .pth file of the port."
+        ) from error
     own = model.state_dict()
     loaded = []
     for theirs, ours in PORT_LAYOUT.items():

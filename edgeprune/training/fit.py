@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
@@ -19,6 +19,7 @@ from edgeprune.audio.patches import Patches
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_text
 from edgeprune.recipe import Train
+from edgeprune.training.checkpoint_io import AtomicCheckpointIO, BestCheckpoint, Patience, remove_leftovers
 from edgeprune.training.module import SceneModule
 
 
@@ -87,7 +88,7 @@ def fit(
             "training needs clips, each with a label; the training split has none or an unlabelled one."
         )
     _quieten()
-    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    use_threads(recipe.threads)
     module = SceneModule(model.to(memory_format=torch.channels_last), recipe, classes, time_first, seed, teacher)  # type: ignore[call-overload]
     use_best = recipe.choose == "best" and validation_set is not None
     best, callbacks = _callbacks(recipe, folder, title, use_best)
@@ -97,6 +98,7 @@ def fit(
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         max_epochs=recipe.epochs,
         callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
         logger=_logger(recipe, folder),
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -105,20 +107,35 @@ def fit(
         log_every_n_steps=10**9,
     )
     last = folder / "last.ckpt"
-    trainer.fit(
+    remove_leftovers(folder)
+    _fit(
+        trainer,
         module,
         _loader(train_set, recipe.batch_size, EpochSampler(len(train_set), seed)),
         _loader(validation_set, recipe.batch_size, None) if validation_set is not None else None,
         ckpt_path=last if last.exists() else None,
         weights_only=True,
     )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     if best is not None and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)
     model.cpu().eval()
     return module.history
+
+
+def _fit(trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
+    """`Trainer.fit`, with Ctrl-C as KeyboardInterrupt: Lightning turns it into the end of the process."""
+    try:
+        trainer.fit(*args, **kwargs)
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from error
+
+
+def use_threads(threads: int) -> None:
+    """Let PyTorch use so many CPU threads; 0: one a core."""
+    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def _callbacks(
@@ -131,17 +148,10 @@ def _callbacks(
         callbacks.append(EpochBar(title))
     best = None
     if use_best:
-        best = ModelCheckpoint(
-            folder,
-            "best",
-            monitor="val_log_loss",
-            save_weights_only=True,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        )
+        best = BestCheckpoint(folder, "val_log_loss")
         callbacks.append(best)
         if recipe.patience:
-            callbacks.append(EarlyStopping("val_log_loss", patience=recipe.patience))
+            callbacks.append(Patience("val_log_loss", patience=recipe.patience))
     last = ModelCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)
     return best, [*callbacks, last]
 
@@ -149,7 +159,9 @@ def _callbacks(
 def _loader(patches: Patches, batch_size: int, sampler: Sampler[int] | None) -> DataLoader[Any]:
     # a last batch of one patch would upset batch norm
     lonely = sampler is not None and len(patches) > batch_size and len(patches) % batch_size == 1
-    return DataLoader(patches, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=lonely)
+    # a loader draws a seed at each start, at other moments in a resumed run: not from the augmentation's generator
+    own = torch.Generator()
+    return DataLoader(patches, batch_size, sampler=sampler, collate_fn=_as_is, drop_last=lonely, generator=own)
 
 
 def _as_is(batch: Any) -> Any:

@@ -1,0 +1,609 @@
+"""The journey of a run: data, dense training, pruning, fine-tuning, export, evaluation, latency, report.
+
+Every stage leaves whole files in the run folder and is skipped where they are there, so a run that was killed goes on
+where it stopped and ends with the same result. `result.json` comes last: where it is, the run is done.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprune import __version__, console
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import cannot_write, read_json, sha256_file, write_json
+from edgeprune.recipe import Data, LogMel, Recipe, differences, from_dict
+from edgeprune.share import share_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from edgeprune.audio.scene_data import SceneData
+    from edgeprune.models.checkpoint import Checkpoint
+
+SCHEMA = 1
+RESULT, RECIPE, LATENCY = "result.json", "recipe.json", "latency.json"
+PREFIXES = {"dense": "dense", "pruned": "model"}
+"""How the names of exported files begin, by network."""
+PARITY_PATCHES = 200
+"""Patches of the evaluation part, evenly spaced, on which an exported file is compared with its network."""
+
+_MACHINE_FIELDS = {"data": ("root", "cache", "workers"), "train": ("threads",), "finetune": ("threads",)}
+_PACKAGES = (
+    "torch", "lightning", "torch-pruning", "librosa", "numpy", "scipy", "pandas", "soundfile", "soxr", "onnx",
+    "onnxruntime", "onnx2tf", "tensorflow", "ai-edge-litert",
+)  # fmt: skip
+
+
+def load_recipe(text: str) -> Recipe:
+    """A recipe by NAME, PATH.py, or from a run: its folder or its recipe.json (`out` is then that folder).
+
+    Raises:
+        EdgepruneError: there is no such recipe, or it cannot be read.
+    """
+    path = Path(text)
+    if path.is_dir() and (path / RECIPE).is_file():
+        path = path / RECIPE
+    if path.suffix == ".json":
+        return replace(from_dict(read_json(path)), out=path.parent)
+    if path.suffix != ".py":
+        path = _named_recipe(text)
+    return _recipe_of_script(path)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with edgeprune, sorted."""
+    return sorted(path.stem for path in share_folder("recipes").glob("*.py"))
+
+
+def _named_recipe(name: str) -> Path:
+    from difflib import get_close_matches
+
+    names = recipe_names()
+    if name in names:
+        return share_folder("recipes") / f"{name}.py"
+    near = get_close_matches(name, names, n=1)
+    hint = f"perhaps you meant '{near[0]}'" if near else f"there are {', '.join(names)}"
+    raise EdgepruneError(f"recipe '{name}': no such recipe; {hint}, or give the path of a .py file or of a run folder.")
+
+
+def _recipe_of_script(path: Path) -> Recipe:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    if not path.is_file():
+        raise EdgepruneError(f"{path}: there is no such recipe file; check the path.")
+    spec = spec_from_file_location(f"edgeprune_recipe_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise EdgepruneError(f"{path}: cannot be read as a recipe ({type(error).__name__}: {error}).") from error
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        raise EdgepruneError(f"{path}: defines no 'recipe'; a recipe file holds `recipe = Recipe(name=...)`.")
+    return recipe
+
+
+def run(recipe: Recipe) -> dict[str, Any]:
+    """Do or resume everything a recipe says; returns the content of `result.json`.
+
+    Raises:
+        EdgepruneError: wrong input of any kind; the folder holds another recipe's run, or another process works in it.
+        InfeasibleBudgetError: no allocation meets the budget.
+        CheckFailedError: an exported file does not compute what its network does.
+    """
+    _check(recipe)
+    folder = recipe.folder()
+    with _run_folder(folder):
+        _keep_recipe(folder, recipe)
+        if (folder / RESULT).is_file():
+            console.say(f"{folder}: this run is done; its result is read, nothing is computed again")
+            done: dict[str, Any] = read_json(folder / RESULT)
+            return done
+        return Journey(recipe, folder).go()
+
+
+def _check(recipe: Recipe) -> None:
+    """What can be known to be wrong before hours of work."""
+    from edgeprune.deploy.tflite import check_formats
+    from edgeprune.models.registry import entry
+    from edgeprune.pruning.scores import criterion
+
+    entry(recipe.model.name)
+    criterion(recipe.prune.criterion)
+    check_formats(recipe.export.formats)
+    if recipe.export.dense_formats:
+        check_formats(recipe.export.dense_formats)
+    thread_counts(recipe)
+    recipe.frontend.check()
+    for name, value in (("train.epochs", recipe.train.epochs), ("finetune.epochs", recipe.finetune.epochs)):
+        if value < 0:
+            raise EdgepruneError(f"{name}: {value} epochs; give 0 or more.")
+    if not 0 < recipe.prune.keep <= 1:
+        raise EdgepruneError(f"prune.keep: {recipe.prune.keep}; give a share above 0 and at most 1.")
+    if recipe.bench.runs < 1:
+        raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
+
+
+def thread_counts(recipe: Recipe) -> list[int]:
+    """`bench.threads` as numbers.
+
+    Raises:
+        EdgepruneError: one is not a whole number above 0.
+    """
+    for text in recipe.bench.threads:
+        if not text.isdigit() or int(text) < 1:
+            raise EdgepruneError(f"bench.threads: '{text}' is no number of threads; write 1 or 1,2,4.")
+    return [int(text) for text in recipe.bench.threads]
+
+
+@contextmanager
+def _run_folder(folder: Path) -> Iterator[None]:
+    """The folder made, locked against other processes, and its log open."""
+    import filelock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / ".lock", timeout=0), console.logging_to(folder / "log.txt"):
+            yield
+    except filelock.Timeout as error:
+        raise EdgepruneError(f"{folder}: another process works in this run folder; wait for it or choose --out.") from error
+    except OSError as error:
+        raise cannot_write(error.filename or folder, error) from error
+
+
+def _identity(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's fields that decide the result: not where the data lie, nor how many threads are used."""
+    kept = {name: value for name, value in recipe.items() if name != "out"}
+    for part, fields in _MACHINE_FIELDS.items():
+        kept[part] = {name: value for name, value in kept[part].items() if name not in fields}
+    return kept
+
+
+def _keep_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write `recipe.json`, or refuse a folder that holds the run of another recipe."""
+    path, new = folder / RECIPE, recipe.to_dict()
+    if path.is_file():
+        changed = differences(_identity(to_known_fields(read_json(path))), _identity(new))
+        if changed:
+            raise EdgepruneError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out.")
+    write_json(path, new)
+
+
+def to_known_fields(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe with fields that are newer than it at their defaults."""
+    return from_dict(stored).to_dict()
+
+
+@dataclass
+class Journey:
+    """One run on its way; each method is a stage that reads what the stages before it left in `folder`."""
+
+    recipe: Recipe
+    folder: Path
+
+    def go(self) -> dict[str, Any]:
+        from edgeprune.audio.scene_data import load_data
+        from edgeprune.reporting.report import write_report
+        from edgeprune.training.fit import use_threads
+
+        recipe = self.recipe
+        console.say(f"run {recipe.name}: folder {self.folder}, seed {recipe.seed}")
+        data = load_data(recipe.data, recipe.frontend, recipe.seed)
+        _refuse_unlabelled_test(data)
+        use_threads(recipe.train.threads)
+        dense = self.dense(data)
+        data = data.with_normalisation(normalisation_of(dense))
+        pruned = self.pruned(data, dense)
+        networks = {"dense": dense, "pruned": pruned}
+        formats = {"dense": recipe.export.dense_formats, "pruned": recipe.export.formats}
+        for stage, network in networks.items():
+            if formats[stage]:
+                export_network(self.folder, network, data, formats[stage], PREFIXES[stage], recipe)
+        artefacts = self.evaluate(data, formats)
+        latency = self.latency([self.folder / artefact["path"] for artefact in artefacts.values()])
+        result = self.result(data, networks, artefacts, latency)
+        write_report(result, self.folder / "report.html")
+        write_json(self.folder / RESULT, result)
+        console.say(f"done: {self.folder / RESULT} and {self.folder / 'report.html'}")
+        return result
+
+    def dense(self, data: SceneData) -> Checkpoint:
+        """The unpruned network: trained, or taken from `dense_from`."""
+        from edgeprune.models import checkpoint
+        from edgeprune.models.registry import build
+
+        path = self.folder / "dense.ckpt"
+        if path.is_file():
+            return checkpoint.load(path)
+        if self.recipe.dense_from is not None:
+            found = self._adopted(data, self.recipe.dense_from)
+            checkpoint.save(path, found.spec, found.model, found.extra)
+            return found
+        spec = model_spec(self.recipe, data)
+        import torch
+
+        torch.manual_seed(self.recipe.seed)
+        model = build(spec)
+        if self.recipe.model.audioset_weights is not None:
+            self._load_audioset(model)
+        history = self._fit(model, data, "dense")
+        checkpoint.save(path, spec, model, self._extra(data, history))
+        self._forget_training("dense")
+        return checkpoint.load(path)
+
+    def pruned(self, data: SceneData, dense: Checkpoint) -> Checkpoint:
+        """The dense network without the filters the budget has no room for, fine-tuned."""
+        import torch
+
+        from edgeprune.evaluation.predict import torch_probabilities
+        from edgeprune.models import checkpoint
+        from edgeprune.pruning import budget, surgery
+        from edgeprune.pruning.cost import Chain
+
+        path = self.folder / "pruned.ckpt"
+        if path.is_file():
+            return checkpoint.load(path)
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)
+        scores = surgery.score_layers(dense.model, recipe.prune.criterion, recipe.prune.dense_layers)
+        values = {name: layer.tolist() for name, layer in scores.items()}
+        plan = budget.plan(Chain(dense.spec), recipe.budget, recipe.prune, values)
+        kept = surgery.choose_filters(scores, plan.widths)
+        model, spec = surgery.remove_filters(dense.model, dense.spec, kept)
+        widths = ", ".join(f"{name} {dense.spec.widths[name]} -> {width}" for name, width in plan.widths.items())
+        console.say(f"pruned by {recipe.prune.criterion}: {widths}; {plan.cost.params:,} parameters, {plan.cost.macs:,} MACs")
+        untuned = _scores(torch_probabilities(model, data.patches(data.test), time_first(spec.name)), data.test, data)
+        torch.manual_seed(recipe.seed + 1)
+        history = self._fit(model, data, "finetune", dense)
+        extra = self._extra(data, history) | {
+            "budget": {"asked": asdict(recipe.budget), "binding": plan.binding},
+            "kept": kept,
+            "before_finetuning": untuned,
+        }
+        checkpoint.save(path, spec, model, extra)
+        self._forget_training("finetune")
+        return checkpoint.load(path)
+
+    def evaluate(self, data: SceneData, formats: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+        """Run every exported file over the evaluation part; predictions are kept as CSV, metrics come from those."""
+        artefacts = {}
+        for stage, prefix in PREFIXES.items():
+            for format in formats[stage]:
+                key = format if stage == "pruned" else f"dense_{format}"
+                path = self.folder / f"{prefix}_{format}.tflite"
+                artefacts[key] = self._evaluate_file(key, path, data)
+        return artefacts
+
+    def _evaluate_file(self, key: str, path: Path, data: SceneData) -> dict[str, Any]:
+        from edgeprune.deploy.sidecar import read_sidecar
+        from edgeprune.evaluation.predictions import read_predictions, write_predictions
+
+        sidecar = read_sidecar(path)
+        table = self.folder / f"predictions_{key}.csv"
+        names, labels = list(data.test["filename"]), list(data.test["label"])
+        if not table.is_file():
+            write_predictions(table, names, labels, file_predictions(path, data, data.test), data.classes)
+        predictions = read_predictions(table, data.classes)
+        if predictions.filenames != names or predictions.labels != labels:
+            raise EdgepruneError(f"{table}: holds other clips than the split; delete it and run again.")
+        scores = _scores(predictions.probabilities, data.test, data)
+        console.say(f"{path.name}: accuracy {scores['accuracy']:.4f}, log loss {scores['log_loss']:.4f}")
+        return {
+            "path": path.name,
+            "bytes": sidecar["bytes"],
+            "sha256": sidecar["sha256"],
+            "accuracy": scores,
+            "parity": sidecar["extra"]["parity"],
+        }
+
+    def latency(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """All files against each other on this machine; measured once and kept with the hashes of the files."""
+        from edgeprune.devices.host import measure
+
+        stored = self.folder / LATENCY
+        if stored.is_file():
+            rows: list[dict[str, Any]] = read_json(stored)
+            if {row["sha256"] for row in rows} == {sha256_file(path) for path in paths}:
+                return rows
+        rows = [record.to_dict() for record in measure(paths, thread_counts(self.recipe), self.recipe.bench.runs)]
+        write_json(stored, rows)
+        return rows
+
+    def result(
+        self,
+        data: SceneData,
+        networks: Mapping[str, Checkpoint],
+        artefacts: Mapping[str, Any],
+        latency: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """The content of `result.json`."""
+        from edgeprune.evaluation.predict import torch_probabilities
+        from edgeprune.pruning.cost import cost
+
+        stages: dict[str, Any] = {}
+        for stage, network in networks.items():
+            probabilities = torch_probabilities(network.model, data.patches(data.test), time_first(network.spec.name))
+            stages[stage] = {"cost": cost(network.spec).to_dict(), "accuracy": _scores(probabilities, data.test, data)}
+            onnx_path = self.folder / f"{PREFIXES[stage]}.onnx"
+            if onnx_path.is_file():
+                stages[stage]["onnx"] = {"path": onnx_path.name, "sha256": sha256_file(onnx_path)}
+        pruned = networks["pruned"]
+        stages["pruned"]["before_finetuning"] = pruned.extra["before_finetuning"]
+        reached = stages["pruned"]["cost"]
+        return {
+            "schema": SCHEMA,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.recipe.seed,
+            "versions": versions(),
+            "data": {
+                "name": data.card.name,
+                "split": f"fold{self.recipe.data.fold}" + (f"-{self.recipe.data.subset}" if self.recipe.data.subset else ""),
+                "clips": _clip_counts(data),
+                "sha256": data.sha256,
+            },
+            **stages,
+            "budget": {
+                "asked": pruned.extra["budget"]["asked"],
+                "reached": {
+                    "params": reached["params"],
+                    "macs": reached["macs"],
+                    "peak_ram": reached["peak_ram_bytes"],
+                    "flash": reached["flash_bytes"],
+                },
+                "binding": pruned.extra["budget"]["binding"],
+            },
+            "artefacts": dict(artefacts),
+            "latency": list(latency),
+            "widths": {stage: dict(network.spec.widths) for stage, network in networks.items()},
+            "history": {"dense": networks["dense"].extra["history"], "finetune": pruned.extra["history"]},
+        }
+
+    def _fit(self, model: Any, data: SceneData, part: str, teacher: Checkpoint | None = None) -> list[dict[str, float]]:
+        from edgeprune.training.fit import fit
+
+        train = self.recipe.train if part == "dense" else self.recipe.finetune
+        if train.epochs == 0:
+            model.eval()
+            return []
+        return fit(
+            model,
+            data.patches(data.train),
+            None if data.validation is None else data.patches(data.validation),
+            train,
+            classes=len(data.classes),
+            time_first=time_first(self.recipe.model.name),
+            seed=self.recipe.seed,
+            folder=self.folder / "training" / part,
+            title="training" if part == "dense" else "fine-tuning",
+            teacher=teacher.model if teacher is not None and train.distillation else None,
+        )
+
+    def _forget_training(self, part: str) -> None:
+        """The states a killed training resumes from are large and no longer needed; its history stays."""
+        for path in (self.folder / "training" / part).glob("*.ckpt"):
+            path.unlink()
+
+    def _extra(self, data: SceneData, history: list[dict[str, float]]) -> dict[str, Any]:
+        return {
+            "labels": list(data.classes),
+            "frontend": asdict(data.frontend),
+            "normalisation": data.normalisation.to_dict(),
+            "data_sha256": data.sha256,
+            "history": history,
+        }
+
+    def _adopted(self, data: SceneData, path: Path) -> Checkpoint:
+        """A dense network of another run, if it was trained on this split with this front-end."""
+        from edgeprune.models import checkpoint
+
+        found = checkpoint.load(path)
+        spec = model_spec(self.recipe, data)
+        same_input = {**found.extra["frontend"], "patch_hop_frames": 0} == {**asdict(data.frontend), "patch_hop_frames": 0}
+        if found.spec != spec or not same_input:
+            raise EdgepruneError(f"{path}: is a network of another kind, input or front-end than the recipe's; train one.")
+        if found.extra["data_sha256"] != data.sha256:
+            raise EdgepruneError(
+                f"{path}: was trained on another split, which may hold this one's evaluation clips; train one on this split."
+            )
+        return found
+
+    def _load_audioset(self, model: Any) -> None:
+        from edgeprune.models import vggish
+
+        path = self.recipe.model.audioset_weights
+        if not isinstance(model, vggish.VGGish) or path is None:
+            raise EdgepruneError("model.audioset_weights: only vggish can start from AudioSet weights.")
+        console.say(f"AudioSet weights loaded: {', '.join(vggish.load_audioset_weights(model, path))}")
+
+
+def model_spec(recipe: Recipe, data: SceneData) -> Any:
+    """The spec of the recipe's unpruned network for these classes and patches."""
+    from edgeprune.models.registry import make_spec
+
+    frames, mels = data.frontend.patch_frames, data.frontend.mels
+    shape = (1, frames, mels) if time_first(recipe.model.name) else (1, mels, frames)
+    return make_spec(recipe.model.name, len(data.classes), shape, recipe.model.width)
+
+
+def time_first(model_name: str) -> bool:
+    """Whether a network takes `[1, frames, mels]`."""
+    from edgeprune.models.registry import entry
+
+    return entry(model_name).time_first
+
+
+def normalisation_of(network: Checkpoint) -> Any:
+    """The normalisation a checkpoint was trained with."""
+    from edgeprune.audio.patches import Normalisation
+
+    return Normalisation.from_dict(network.extra["normalisation"])
+
+
+def export_network(
+    folder: Path, network: Checkpoint, data: SceneData, formats: Sequence[str], prefix: str, recipe: Recipe
+) -> dict[str, Path]:
+    """Write `<prefix>.onnx` and `<prefix>_<format>.tflite` with their sidecars, parity checked; whole ones are kept.
+
+    Raises:
+        CheckFailedError: a file does not compute what the network does.
+    """
+    from edgeprune.deploy.onnx_export import export_onnx
+    from edgeprune.deploy.parity import check_onnx, check_tflite, reference_outputs
+    from edgeprune.deploy.sidecar import write_sidecar
+    from edgeprune.deploy.tflite import convert
+    from edgeprune.evaluation.predict import evenly_spaced_inputs
+
+    paths = {format: folder / f"{prefix}_{format}.tflite" for format in formats}
+    missing = [format for format, path in paths.items() if not _is_exported(path)]
+    if not missing:
+        return paths
+    console.say(f"exporting {prefix}: {', '.join(missing)}")
+    from edgeprune.audio.scene_data import evenly
+
+    first = time_first(network.spec.name)
+    onnx_path = export_onnx(network.model, network.spec.input_shape, folder / f"{prefix}.onnx")
+    inputs = evenly_spaced_inputs(data.patches(data.test), PARITY_PATCHES, first)
+    parity_onnx = asdict(check_onnx(network.model, onnx_path, inputs))
+    calibration_clips = evenly(data.train, recipe.export.calibration_clips)
+    calibration = evenly_spaced_inputs(data.patches(calibration_clips), PARITY_PATCHES, first)
+    described: dict[str, Any] = {
+        "labels": list(data.classes),
+        "frontend": asdict(data.frontend),
+        "normalisation": data.normalisation.to_dict(),
+        "model": network.spec.to_dict(),
+    }
+    convert(onnx_path, folder, missing, calibration, {**described, "edgeprune": __version__}, prefix=prefix)
+    reference = reference_outputs(network.model, inputs)
+    for format in missing:
+        parity = check_tflite(reference, paths[format], inputs, format)
+        write_sidecar(paths[format], **described, extra={"parity": asdict(parity), "parity_onnx": parity_onnx})
+    return paths
+
+
+def _is_exported(path: Path) -> bool:
+    """Whether an exported file lies beside the sidecar that was written once it had passed its checks."""
+    from edgeprune.deploy.sidecar import read_sidecar, sidecar_path
+
+    if not path.is_file() or not sidecar_path(path).is_file():
+        return False
+    read_sidecar(path)
+    return True
+
+
+def file_predictions(path: Path, data: SceneData, clips: pd.DataFrame) -> np.ndarray:
+    """Class probabilities `[clips, classes]` that a .tflite gives the clips."""
+    import os
+
+    from edgeprune.deploy.interpreter import TFLiteModel
+    from edgeprune.deploy.sidecar import read_metadata
+    from edgeprune.evaluation.predict import file_probabilities
+
+    model = TFLiteModel(path, threads=os.cpu_count() or 1)
+    first = time_first(read_metadata(path)["model"]["name"])
+    return file_probabilities(model, data.patches(clips), first, title=f"evaluating {path.name}")
+
+
+def export(target: str, formats: Sequence[str]) -> dict[str, Path]:
+    """Export the pruned network of a run folder (again) in some formats; files that are whole are kept.
+
+    Raises:
+        EdgepruneError: not a run folder with a pruned network, or its data are no longer there.
+    """
+    from edgeprune.audio.scene_data import load_data
+    from edgeprune.deploy.tflite import check_formats
+    from edgeprune.models import checkpoint
+
+    folder = _run_of(target)
+    formats = check_formats(formats)
+    recipe = load_recipe(str(folder))
+    with _run_folder(folder):
+        network = checkpoint.load(folder / "pruned.ckpt")
+        data = load_data(recipe.data, recipe.frontend, recipe.seed).with_normalisation(normalisation_of(network))
+        return export_network(folder, network, data, formats, PREFIXES["pruned"], recipe)
+
+
+def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict[str, Any]:
+    """Metrics of an exported file on a part of a data set: those of `evaluation.scene.evaluate`, and path and sha256.
+
+    Args:
+        target: a .tflite exported by edgeprune, or a run folder (its shipped file: int8, else the first format).
+        data: the data set; None: the run folder's own.
+        split: `test` or `train` of the official split.
+
+    Raises:
+        EdgepruneError: the file does not say which front-end it needs, or the data have other classes.
+    """
+    from edgeprune.audio.patches import Normalisation
+    from edgeprune.audio.scene_data import load_data
+    from edgeprune.deploy.sidecar import read_metadata
+
+    if split not in ("test", "train"):
+        raise EdgepruneError(f"split '{split}': there are test and train.")
+    path = Path(target)
+    if path.suffix != ".tflite":
+        folder = _run_of(target)
+        recipe = load_recipe(str(folder))
+        shipped = "int8" if "int8" in recipe.export.formats else recipe.export.formats[0]
+        path, data = folder / f"model_{shipped}.tflite", data or recipe.data
+    described = read_metadata(path)
+    if data is None:
+        raise EdgepruneError(f"{path}: say on which data to evaluate it, as --data.name NAME --data.root FOLDER.")
+    scenes = load_data(replace(data, validation=0.0), LogMel(**described["frontend"]))
+    if list(scenes.classes) != described["labels"]:
+        raise EdgepruneError(
+            f"{path}: tells {', '.join(described['labels'])} apart, {scenes.card.name} holds {', '.join(scenes.classes)}."
+        )
+    scenes = scenes.with_normalisation(Normalisation.from_dict(described["normalisation"]))
+    _refuse_unlabelled_test(scenes)
+    clips = scenes.test if split == "test" else scenes.train
+    scores = _scores(file_predictions(path, scenes, clips), clips, scenes)
+    return {"path": str(path), "sha256": sha256_file(path), **scores}
+
+
+def _run_of(target: str) -> Path:
+    folder = Path(target)
+    if not (folder / RECIPE).is_file():
+        raise EdgepruneError(f"{target}: is neither a run folder (there is no {RECIPE}) nor a .tflite file; check the path.")
+    return folder
+
+
+def _refuse_unlabelled_test(data: SceneData) -> None:
+    bare = data.test["filename"][data.test["label"] == ""]
+    if len(bare):
+        raise EdgepruneError(
+            f"{data.card.name}: {len(bare)} clips of the evaluation part have no label, {bare.iloc[0]} first; "
+            "use the publisher's list that has them (fold1_evaluate)."
+        )
+
+
+def _scores(probabilities: np.ndarray, clips: pd.DataFrame, data: SceneData) -> dict[str, Any]:
+    from edgeprune.evaluation.scene import evaluate as metrics
+
+    known = {kind: list(clips[kind]) if clips[kind].ne("").all() else None for kind in ("device", "city")}
+    return metrics(list(clips["label"]), probabilities, data.classes, known["device"], known["city"])
+
+
+def _clip_counts(data: SceneData) -> dict[str, int]:
+    held = 0 if data.validation is None else len(data.validation)
+    return {"train": len(data.train), "validation": held, "test": len(data.test)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed a result."""
+    found = {"edgeprune": __version__, "python": platform.python_version(), "platform": sys.platform}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,71 @@
+"""Lightning's checkpoints as files that are either whole or absent."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import atomic_path
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames.
+
+    Lightning's own writes to the system's temporary folder and moves: where that is another file system, the move is a
+    copy, and a kill during it leaves neither the old checkpoint nor the new one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint.
+
+        Raises:
+            EdgepruneError: the file cannot be read as one.
+        """
+        try:
+            return super().load_checkpoint(path, *args, **kwargs)
+        except Exception as error:
+            raise EdgepruneError(
+                f"{path}: training cannot go on from it ({type(error).__name__}); delete it to start anew."
+            ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a kill during a write left in the folder."""
+    for name in ("last", "best"):
+        for path in folder.glob(f".{name}.ckpt.*"):
+            path.unlink(missing_ok=True)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best epoch as `best.ckpt`, also when the run folder was moved between a kill and the resumption."""
+
+    def __init__(self, folder: Path, monitor: str) -> None:
+        super().__init__(
+            folder,
+            "best",
+            monitor=monitor,
+            save_weights_only=True,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        here = str(Path(str(self.dirpath)) / "best.ckpt") if state_dict["best_model_path"] else ""
+        scores = dict(zip([here], state_dict["best_k_models"].values(), strict=False))
+        paths = {"dirpath": self.dirpath, "best_model_path": here, "kth_best_model_path": here}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores})
+
+
+class Patience(EarlyStopping):
+    """Early stopping that remembers, when resumed, that it had stopped already."""
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
