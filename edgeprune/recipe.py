@@ -23,22 +23,27 @@ def _size(args: list[str]) -> int:
         raise ValueError(str(error)) from error
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int)
+def _limit(args: list[str]) -> int | None:
+    return None if args[0].lower() == "none" else _size(args)
 
 
-def _size_text(value: int) -> list[str]:
-    return [format_size(value)]
+def _limit_text(value: int | None) -> list[str]:
+    return ["none"] if value is None else [format_size(value)]
 
 
 def _names(args: list[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in args[0].split(",") if name.strip())
 
 
-Size = Annotated[
-    int,
+# One type, not `Size | None`: of a union tyro reports how each of its members failed.
+Limit = Annotated[
+    int | None,
     PrimitiveConstructorSpec(
-        nargs=1, metavar="SIZE", instance_from_str=_size, is_instance=_is_size, str_from_instance=_size_text
+        nargs=1,
+        metavar="SIZE",
+        instance_from_str=_limit,
+        is_instance=lambda value: value is None or isinstance(value, int),
+        str_from_instance=_limit_text,
     ),
 ]
 Names = Annotated[
@@ -51,6 +56,9 @@ Names = Annotated[
         str_from_instance=lambda value: [",".join(value)],
     ),
 ]
+
+
+ALWAYS = "Beside these flags: --json (print the result as JSON), --quiet, --debug (show tracebacks)."
 
 
 @dataclass(frozen=True)
@@ -239,13 +247,13 @@ class Prune:
 class Budget:
     """What the device allows; None: unlimited."""
 
-    params: Size | None = None
+    params: Limit = None
     """Parameters, batch norm folded, zeros included."""
-    macs: Size | None = None
+    macs: Limit = None
     """Multiply-accumulates a network input: convolutions and dense layers."""
-    peak_ram: Size | None = None
+    peak_ram: Limit = None
     """Peak int8 activation memory, bytes."""
-    flash: Size | None = None
+    flash: Limit = None
     """int8 weights and int32 biases, bytes."""
 
 
@@ -299,7 +307,7 @@ class Recipe:
         """This recipe with the command line's flags applied; a wrong flag ends the program with exit code 2."""
         import tyro
 
-        return tyro.cli(Recipe, default=self, args=args, description=f"Recipe '{self.name}'.", prog=_program())
+        return tyro.cli(Recipe, default=self, args=args, description=f"Recipe '{self.name}'. {ALWAYS}", prog=_program())
 
     def main(self, args: Sequence[str] | None = None) -> None:
         """Run the recipe with the flags of the command line; ends the program with the contract's exit code."""
