@@ -1,8 +1,17 @@
-"""Quickstart: the built-in synthetic scenes, DCASE21_Net, half of every layer's filters gone."""
+"""Quickstart: the built-in synthetic scenes, one second each, and DCASE21_Net with half of every layer's filters."""
 
-from edgeprune.recipe import Data, Prune, Recipe
+from edgeprune.recipe import Bench, Budget, Data, Prune, Recipe, Train, dcase21_frontend
 
-recipe = Recipe(name="quickstart", data=Data(name="synthetic"), prune=Prune(keep=0.5))
+recipe = Recipe(
+    name="quickstart",
+    data=Data(name="synthetic", clips_per_scene=108),
+    frontend=dcase21_frontend(sample_rate=16000, clip_s=1.0),
+    train=Train(epochs=30, batch_size=32, lr=3e-3, mixup=0.2),
+    prune=Prune(criterion="operator_norm", keep=0.5),
+    budget=Budget(params=15_000, macs=8_000_000),
+    finetune=Train(epochs=15, batch_size=32, lr=2e-3, mixup=0.2, distillation=0.5),
+    bench=Bench(threads=("1", "2")),
+)
 
 if __name__ == "__main__":
     recipe.main()
