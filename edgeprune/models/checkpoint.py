@@ -48,6 +48,7 @@ def load(path: Path | str) -> Checkpoint:
         spec = ModelSpec.from_dict(content["spec"])
         model = build(spec)
         model.load_state_dict(content["state"])
+        return Checkpoint(spec, model.eval(), content["extra"])
     except EdgepruneError:
         raise
     except FileNotFoundError as error:
@@ -57,4 +58,3 @@ def load(path: Path | str) -> Checkpoint:
             f"{path}: is not a whole edgeprune checkpoint ({type(error).__name__}); "
             "delete it and run again to make it anew."
         ) from error
-    return Checkpoint(spec, model.eval(), content["extra"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil, floor
 
-from edgeprune.errors import InfeasibleBudgetError
+from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.pruning.cost import Chain, Cost
 from edgeprune.recipe import Budget, Prune
 
@@ -35,8 +35,13 @@ def plan(chain: Chain, budget: Budget, prune: Prune, scores: Mapping[str, Sequen
         scores: of the layers that may be pruned, each `[filters]`.
 
     Raises:
+        EdgepruneError: `prune.keep` or `prune.min_filters` asks for the impossible.
         InfeasibleBudgetError: even `prune.min_filters` in every layer exceed a limit.
     """
+    if not 0 < prune.keep <= 1:
+        raise EdgepruneError(f"prune: keep is a share above 0 and at most 1, not {prune.keep}.")
+    if prune.min_filters < 1:
+        raise EdgepruneError(f"prune: min_filters must be at least 1, not {prune.min_filters}.")
     full = {name: len(values) for name, values in scores.items()}
     asked = {
         field.name: getattr(budget, field.name) for field in fields(budget) if getattr(budget, field.name) is not None
@@ -70,7 +75,7 @@ def _check_feasible(chain: Chain, asked: Mapping[str, int], lowest: Mapping[str,
             continue
         metric = {"params": "params", "macs": "macs", "peak_ram": "ram_bytes", "flash": "flash_bytes"}[name]
         heaviest = max(least.by_layer, key=lambda layer: getattr(layer, metric))
-        hint = "" if prune.dense_layers else "; --prune.dense-layers True would let the dense layers shrink too"
+        hint = "" if prune.dense_layers else "; --prune.dense-layers would let the dense layers shrink too"
         raise InfeasibleBudgetError(
             f"budget: {name.replace('_', ' ')} {asked[name]:,} cannot be met: the smallest network "
             f"({prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer) still takes {value:,}, most "

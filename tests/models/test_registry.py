@@ -1,0 +1,97 @@
+"""The registry: names, specs and the networks they build."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.models.registry import ENTRIES, ModelSpec, build, entry, make_spec
+
+
+def test_a_wrong_name_offers_the_nearest() -> None:
+    with pytest.raises(EdgepruneError, match=r"model 'vgish' is unknown; perhaps you meant 'vggish'\."):
+        entry("vgish")
+
+
+def test_a_name_like_no_other_lists_what_there_is() -> None:
+    with pytest.raises(EdgepruneError, match="known: vggish, dcase21"):
+        make_spec("zzz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": 1}, "at least 2 classes, not 1"),
+        ({"width": 0.0}, "width must be above 0, not 0.0"),
+        ({"width": -1.0}, "width must be above 0, not -1.0"),
+    ],
+)
+def test_impossible_specs_are_refused(arguments, message) -> None:
+    with pytest.raises(EdgepruneError, match=message):
+        make_spec("dcase21", **arguments)
+
+
+def test_width_scales_every_hidden_layer() -> None:
+    assert make_spec("dcase21", width=0.5).widths == {"conv1": 8, "conv2": 8, "conv3": 16, "fc1": 50}
+    assert set(make_spec("vggish", width=1e-6).widths.values()) == {1}
+
+
+def test_spec_survives_json() -> None:
+    spec = make_spec("vggish", 7, (1, 48, 32), 0.1)
+    assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [
+        ("dcase21", (1, 40, 51), 10),
+        ("dcase21", (1, 64, 103), 3),
+        ("dcase21", (2, 20, 5), 2),
+        ("vggish", (1, 96, 64), 10),
+        ("vggish", (3, 16, 31), 4),
+    ],
+)
+def test_built_networks_give_one_logit_a_class(name, shape, classes) -> None:
+    model = build(make_spec(name, classes, shape, 0.1)).eval()
+    out = model(torch.randn(3, *shape))
+    assert out.shape == (3, classes)
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("dcase21", (1, 19, 51)), ("dcase21", (1, 40, 4)), ("vggish", (1, 15, 64)), ("vggish", (1, 96, 15))],
+)
+def test_inputs_too_small_for_the_pools_are_refused(name, shape) -> None:
+    with pytest.raises(EdgepruneError, match="too small; it needs at least"):
+        build(make_spec(name, 10, shape, 0.1))
+
+
+@pytest.mark.parametrize("name", list(ENTRIES))
+def test_initialisation_follows_from_the_seed(name) -> None:
+    spec = make_spec(name, width=0.05)
+
+    def weights(seed: int) -> list[torch.Tensor]:
+        torch.manual_seed(seed)
+        return list(build(spec).parameters())
+
+    first = weights(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, weights(1), strict=True))
+    assert not torch.equal(first[0], weights(2)[0])
+
+
+def test_layers_are_the_published_ones() -> None:
+    """DCASE21_Net: 7x7 convolutions with batch norm, pools 5x5 and 4x100, dropout 0.3."""
+    with torch.device("meta"):
+        layers = list(build(make_spec("dcase21")).modules())
+    convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    assert [(conv.out_channels, conv.kernel_size, conv.padding) for conv in convs] == [
+        (16, (7, 7), (3, 3)),
+        (16, (7, 7), (3, 3)),
+        (32, (7, 7), (3, 3)),
+    ]
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers) == 3
+    assert [layer.kernel_size for layer in layers if isinstance(layer, nn.MaxPool2d)] == [5, (4, 100)]
+    assert {layer.p for layer in layers if isinstance(layer, nn.Dropout)} == {0.3}

@@ -1,0 +1,138 @@
+"""Augmentation of batches `[n, 1, mels, frames]`."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeprune.training.augment import freq_mixstyle, mask, mixup, time_roll
+
+sizes = st.tuples(st.integers(1, 5), st.integers(2, 9), st.integers(2, 12))
+
+
+def _batch(size: tuple[int, int, int], seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)
+    n, mels, frames = size
+    return torch.randn(n, 1, mels, frames)
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=sizes, seed=st.integers(0, 999))
+def test_time_roll_moves_whole_frames_round(size, seed) -> None:
+    x = _batch(size, seed)
+    rolled = time_roll(x)
+    assert rolled.shape == x.shape
+    for before, after in zip(x, rolled, strict=True):
+        assert any(torch.equal(after, before.roll(shift, dims=2)) for shift in range(size[2]))
+
+
+def test_time_roll_draws_a_shift_for_every_patch() -> None:
+    torch.manual_seed(0)
+    x = torch.arange(50.0).expand(64, 1, 3, 50)
+    starts = time_roll(x)[:, 0, 0, 0]
+    assert len(starts.unique()) > 20
+
+
+@settings(deadline=None, max_examples=60)
+@given(size=sizes, seed=st.integers(0, 999), axis=st.sampled_from([2, 3]), widest=st.integers(0, 15))
+def test_mask_silences_one_stretch_of_bounded_width(size, seed, axis, widest) -> None:
+    x = _batch(size, seed)
+    masked = mask(x, axis, widest)
+    assert masked.shape == x.shape
+    other = 5 - axis
+    for before, after in zip(x, masked, strict=True):
+        changed = after != before
+        assert (after[changed] == 0).all()
+        along = changed.any(dim=other - 1).flatten()
+        assert torch.equal(changed.all(dim=other - 1).flatten(), along), "a stretch spans the other axis whole"
+        places = along.nonzero().flatten()
+        assert len(places) <= min(widest, x.shape[axis])
+        if len(places):
+            assert len(places) == places[-1] - places[0] + 1
+
+
+def test_mask_reaches_its_widest_and_both_ends() -> None:
+    torch.manual_seed(0)
+    hidden = mask(torch.ones(2000, 1, 3, 10), 3, 4)[:, 0, 0] == 0
+    assert hidden.sum(1).unique().tolist() == [0, 1, 2, 3, 4]
+    assert hidden[:, 0].any()
+    assert hidden[:, -1].any()
+
+
+def test_mask_draws_for_every_patch() -> None:
+    torch.manual_seed(0)
+    hidden = mask(torch.ones(64, 1, 20, 3), 2, 8)[:, 0, :, 0] == 0
+    assert len(hidden.unique(dim=0)) > 20
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=sizes, seed=st.integers(0, 999), alpha=st.floats(0.1, 5))
+def test_mixup_mixes_pairs_and_keeps_the_mass_of_targets(size, seed, alpha) -> None:
+    x = _batch(size, seed)
+    targets = torch.nn.functional.one_hot(torch.arange(len(x)), 7).float()
+    mixed, soft = mixup(x, targets, alpha)
+    assert mixed.shape == x.shape
+    assert soft.shape == targets.shape
+    torch.testing.assert_close(soft.sum(1), torch.ones(len(x)))
+    assert (soft >= 0).all()
+    assert ((soft > 0).sum(1) <= 2).all()
+    # every patch has its own class here, so the targets tell the weights: patch i is the mix of all by row i
+    torch.testing.assert_close(mixed, torch.einsum("ij,jchw->ichw", soft[:, : len(x)], x), rtol=1e-4, atol=1e-5)
+
+
+def test_mixup_draws_a_weight_for_every_pair() -> None:
+    torch.manual_seed(0)
+    _, soft = mixup(torch.randn(64, 1, 2, 2), torch.eye(64), 1.0)
+    assert len(soft.diagonal().unique()) > 50
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=sizes, seed=st.integers(0, 999))
+def test_mixstyle_changes_only_the_level_and_spread_of_bands(size, seed) -> None:
+    x = _batch(size, seed) * 3 + 1
+    styled = freq_mixstyle(x, 0.3)
+    assert styled.shape == x.shape
+
+    def standard(value: torch.Tensor) -> torch.Tensor:
+        return (value - value.mean(3, keepdim=True)) / value.std(3, keepdim=True)
+
+    torch.testing.assert_close(standard(styled), standard(x), rtol=1e-2, atol=1e-3)
+    for statistic in (torch.mean, torch.std):
+        before, after = statistic(x, dim=(1, 3)), statistic(styled, dim=(1, 3))
+        assert (after >= before.min(0).values - 1e-3).all()
+        assert (after <= before.max(0).values + 1e-3).all()
+
+
+def test_mixstyle_takes_the_style_of_another_patch() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(32, 1, 4, 50) + torch.arange(32.0)[:, None, None, None]
+    moved = (freq_mixstyle(x, 0.3).mean((1, 2, 3)) - x.mean((1, 2, 3))).abs()
+    assert (moved > 0.5).sum() > 8
+
+
+def test_mixstyle_of_silent_bands_stays_finite() -> None:
+    assert freq_mixstyle(torch.zeros(4, 1, 3, 10), 0.3).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        time_roll,
+        lambda x: mask(x, 2, 4),
+        lambda x: mask(x, 3, 4),
+        lambda x: freq_mixstyle(x, 0.5),
+        lambda x: mixup(x, torch.eye(8), 0.5)[0],
+    ],
+    ids=["time_roll", "freq_mask", "time_mask", "mixstyle", "mixup"],
+)
+def test_follows_from_the_seed_and_leaves_its_input_alone(change) -> None:
+    x = _batch((8, 6, 9), 0)
+    before = x.clone()
+
+    def draw(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return change(x)
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    assert torch.equal(x, before)
