@@ -130,7 +130,7 @@ def _run_target(args: list[str]) -> int:
         raise EdgepruneError(
             "run: name the recipe first: edgeprune run NAME|PATH.py|RUN/recipe.json [--field VALUE ...]."
         )
-    from edgeprune.run import load_recipe
+    from edgeprune.recipe_files import load_recipe
 
     return _run(load_recipe(args[0]), args[1:])
 

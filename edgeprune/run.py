@@ -19,7 +19,7 @@ from edgeprune import __version__, console
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_file, write_json
 from edgeprune.recipe import Data, LogMel, Recipe, differences, from_dict
-from edgeprune.share import share_folder
+from edgeprune.recipe_files import RECIPE, load_recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgeprune.models.checkpoint import Checkpoint
 
 SCHEMA = 1
-RESULT, RECIPE, LATENCY = "result.json", "recipe.json", "latency.json"
+RESULT, LATENCY = "result.json", "latency.json"
 PREFIXES = {"dense": "dense", "pruned": "model"}
 """How the names of exported files begin, by network."""
 PARITY_PATCHES = 200
@@ -40,57 +40,6 @@ _PACKAGES = (
     "torch", "lightning", "torch-pruning", "librosa", "numpy", "scipy", "pandas", "soundfile", "soxr", "onnx",
     "onnxruntime", "onnx2tf", "tensorflow", "ai-edge-litert",
 )  # fmt: skip
-
-
-def load_recipe(text: str) -> Recipe:
-    """A recipe by NAME, PATH.py, or from a run: its folder or its recipe.json (`out` is then that folder).
-
-    Raises:
-        EdgepruneError: there is no such recipe, or it cannot be read.
-    """
-    path = Path(text)
-    if path.is_dir() and (path / RECIPE).is_file():
-        path = path / RECIPE
-    if path.suffix == ".json":
-        return replace(from_dict(read_json(path)), out=path.parent)
-    if path.suffix != ".py":
-        path = _named_recipe(text)
-    return _recipe_of_script(path)
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with edgeprune, sorted."""
-    return sorted(path.stem for path in share_folder("recipes").glob("*.py"))
-
-
-def _named_recipe(name: str) -> Path:
-    from difflib import get_close_matches
-
-    names = recipe_names()
-    if name in names:
-        return share_folder("recipes") / f"{name}.py"
-    near = get_close_matches(name, names, n=1)
-    hint = f"perhaps you meant '{near[0]}'" if near else f"there are {', '.join(names)}"
-    raise EdgepruneError(f"recipe '{name}': no such recipe; {hint}, or give the path of a .py file or of a run folder.")
-
-
-def _recipe_of_script(path: Path) -> Recipe:
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    if not path.is_file():
-        raise EdgepruneError(f"{path}: there is no such recipe file; check the path.")
-    spec = spec_from_file_location(f"edgeprune_recipe_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise EdgepruneError(f"{path}: cannot be read as a recipe ({type(error).__name__}: {error}).") from error
-    recipe = getattr(module, "recipe", None)
-    if not isinstance(recipe, Recipe):
-        raise EdgepruneError(f"{path}: defines no 'recipe'; a recipe file holds `recipe = Recipe(name=...)`.")
-    return recipe
 
 
 def run(recipe: Recipe) -> dict[str, Any]:
@@ -156,7 +105,9 @@ def _run_folder(folder: Path) -> Iterator[None]:
         with filelock.FileLock(folder / ".lock", timeout=0), console.logging_to(folder / "log.txt"):
             yield
     except filelock.Timeout as error:
-        raise EdgepruneError(f"{folder}: another process works in this run folder; wait for it or choose --out.") from error
+        raise EdgepruneError(
+            f"{folder}: another process works in this run folder; wait for it or choose --out."
+        ) from error
     except OSError as error:
         raise cannot_write(error.filename or folder, error) from error
 
@@ -175,7 +126,9 @@ def _keep_recipe(folder: Path, recipe: Recipe) -> None:
     if path.is_file():
         changed = differences(_identity(to_known_fields(read_json(path))), _identity(new))
         if changed:
-            raise EdgepruneError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out.")
+            raise EdgepruneError(
+                f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out."
+            )
     write_json(path, new)
 
 
@@ -261,7 +214,9 @@ class Journey:
         kept = surgery.choose_filters(scores, plan.widths)
         model, spec = surgery.remove_filters(dense.model, dense.spec, kept)
         widths = ", ".join(f"{name} {dense.spec.widths[name]} -> {width}" for name, width in plan.widths.items())
-        console.say(f"pruned by {recipe.prune.criterion}: {widths}; {plan.cost.params:,} parameters, {plan.cost.macs:,} MACs")
+        console.say(
+            f"pruned by {recipe.prune.criterion}: {widths}; {plan.cost.params:,} parameters, {plan.cost.macs:,} MACs"
+        )
         untuned = _scores(torch_probabilities(model, data.patches(data.test), time_first(spec.name)), data.test, data)
         torch.manual_seed(recipe.seed + 1)
         history = self._fit(model, data, "finetune", dense)
@@ -347,7 +302,8 @@ class Journey:
             "versions": versions(),
             "data": {
                 "name": data.card.name,
-                "split": f"fold{self.recipe.data.fold}" + (f"-{self.recipe.data.subset}" if self.recipe.data.subset else ""),
+                "split": f"fold{self.recipe.data.fold}"
+                + (f"-{self.recipe.data.subset}" if self.recipe.data.subset else ""),
                 "clips": _clip_counts(data),
                 "sha256": data.sha256,
             },
@@ -408,12 +364,17 @@ class Journey:
 
         found = checkpoint.load(path)
         spec = model_spec(self.recipe, data)
-        same_input = {**found.extra["frontend"], "patch_hop_frames": 0} == {**asdict(data.frontend), "patch_hop_frames": 0}
+        same_input = {**found.extra["frontend"], "patch_hop_frames": 0} == {
+            **asdict(data.frontend),
+            "patch_hop_frames": 0,
+        }
         if found.spec != spec or not same_input:
-            raise EdgepruneError(f"{path}: is a network of another kind, input or front-end than the recipe's; train one.")
+            raise EdgepruneError(
+                f"{path}: is a network of another kind, input or front-end than the recipe's; train one."
+            )
         if found.extra["data_sha256"] != data.sha256:
             raise EdgepruneError(
-                f"{path}: was trained on another split, which may hold this one's evaluation clips; train one on this split."
+                f"{path}: was trained on another split, which may hold this one's evaluation clips; train one on this."
             )
         return found
 
@@ -561,7 +522,8 @@ def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict
     scenes = load_data(replace(data, validation=0.0), LogMel(**described["frontend"]))
     if list(scenes.classes) != described["labels"]:
         raise EdgepruneError(
-            f"{path}: tells {', '.join(described['labels'])} apart, {scenes.card.name} holds {', '.join(scenes.classes)}."
+            f"{path}: tells {', '.join(described['labels'])} apart, but {scenes.card.name} holds "
+            f"{', '.join(scenes.classes)}; give the data it was made for."
         )
     scenes = scenes.with_normalisation(Normalisation.from_dict(described["normalisation"]))
     _refuse_unlabelled_test(scenes)
@@ -573,7 +535,9 @@ def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict
 def _run_of(target: str) -> Path:
     folder = Path(target)
     if not (folder / RECIPE).is_file():
-        raise EdgepruneError(f"{target}: is neither a run folder (there is no {RECIPE}) nor a .tflite file; check the path.")
+        raise EdgepruneError(
+            f"{target}: is neither a run folder (there is no {RECIPE}) nor a .tflite file; check the path."
+        )
     return folder
 
 

@@ -523,7 +523,7 @@ class Evaluate:
         folder = target if target.is_dir() else target.parent
         if not (folder / "recipe.json").is_file():
             return None
-        from edgeprune.run import load_recipe
+        from edgeprune.recipe_files import load_recipe
 
         return load_recipe(str(folder)).data
 

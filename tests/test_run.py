@@ -1,4 +1,4 @@
-"""The whole journey on a few synthetic clips: what it leaves, what is measured from what, and `kill -9` in every stage."""
+"""The whole journey on a few synthetic clips: what it leaves, what is measured on what, `kill -9` in every stage."""
 
 import csv
 import json
@@ -21,7 +21,8 @@ from edgeprune.deploy.sidecar import read_metadata, read_sidecar
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
 from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train, dcase21_frontend
-from edgeprune.run import evaluate, export, load_recipe, run
+from edgeprune.recipe_files import load_recipe
+from edgeprune.run import evaluate, export, run
 
 FORMATS = ("float32", "int8")
 
@@ -65,8 +66,9 @@ def done(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 def test_the_folder_holds_what_was_promised(done):
     names = {path.name for path in done.iterdir()}
     assert names >= {
-        "recipe.json", "log.txt", "dense.ckpt", "pruned.ckpt", "model.onnx", "model_float32.tflite", "model_int8.tflite",
-        "dense_float32.tflite", "predictions_float32.csv", "predictions_int8.csv", "result.json", "report.html",
+        "recipe.json", "log.txt", "dense.ckpt", "pruned.ckpt", "model.onnx", "model_float32.tflite",
+        "model_int8.tflite", "dense_float32.tflite", "predictions_float32.csv", "predictions_int8.csv",
+        "result.json", "report.html",
     }  # fmt: skip
     result = read_json(done / "result.json")
     assert {"schema", "recipe", "seed", "versions", "data", "dense", "pruned", "budget", "artefacts"} <= result.keys()
@@ -232,7 +234,7 @@ def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool], lim
 def test_killed_in_every_stage_it_ends_with_the_same_result(done, cache, tmp_path):
     script = tmp_path / "tiny.py"
     script.write_text(
-        "from pathlib import Path\nfrom edgeprune.recipe import *\nfrom edgeprune.run import load_recipe\n"
+        "from pathlib import Path\nfrom edgeprune.recipe import *\nfrom edgeprune.recipe_files import load_recipe\n"
         f"recipe = replace(load_recipe({str(done)!r}), out=None)\n"
         "if __name__ == '__main__':\n    recipe.main()\n"
     )

@@ -44,7 +44,12 @@ class SceneData:
     def patches(self, clips: pd.DataFrame) -> Patches:
         """The patches of some of the clips."""
         return Patches(
-            self.features, list(clips["filename"]), list(clips["label"]), self.classes, self.frontend, self.normalisation
+            self.features,
+            list(clips["filename"]),
+            list(clips["label"]),
+            self.classes,
+            self.frontend,
+            self.normalisation,
         )
 
     def with_normalisation(self, normalisation: Normalisation) -> SceneData:
@@ -65,7 +70,9 @@ def load_data(data: Data, frontend: LogMel, seed: int = 0) -> SceneData:
     root = _root(card, data, frontend)
     split = load_split(card, root, data.fold, data.subset)
     if len(split.classes) < 2:
-        raise EdgepruneError(f"{card.name}: all clips are labelled {', '.join(split.classes)}; give two classes or more.")
+        raise EdgepruneError(
+            f"{card.name}: all clips are labelled {', '.join(split.classes)}; give two classes or more."
+        )
     _refuse_unlabelled(card, split.train, "training")
     train, validation = split.train, None
     if data.validation:
