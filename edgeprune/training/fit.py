@@ -50,6 +50,8 @@ class _Lines(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, SceneModule)
         row = module.record_epoch()
+        if not trainer.is_global_zero:
+            return
         names = list(row)
         lines = [",".join(names)] + [",".join(f"{epoch.get(name, '')}" for name in names) for epoch in module.history]
         write_text(self.path, "\n".join(lines) + "\n")
@@ -87,6 +89,8 @@ def fit(
         raise EdgepruneError(
             "training needs clips, each with a label; the training split has none or an unlabelled one."
         )
+    if recipe.devices < 1:
+        raise EdgepruneError(f"train.devices: {recipe.devices}; give 1 or more.")
     _quieten()
     use_threads(recipe.threads)
     module = SceneModule(model.to(memory_format=torch.channels_last), recipe, classes, time_first, seed, teacher)  # type: ignore[call-overload]
@@ -95,6 +99,8 @@ def fit(
     trainer = lightning.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,
+        # spawned, not the program started again: a second `edgeprune run` would find the run folder in use
+        strategy="ddp_spawn" if recipe.devices > 1 else "auto",
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         max_epochs=recipe.epochs,
         callbacks=callbacks,
@@ -116,6 +122,8 @@ def fit(
         ckpt_path=last if last.exists() else None,
         weights_only=True,
     )
+    if recipe.devices > 1:  # the spawned processes took their history with them
+        module.history = list(torch.load(last, map_location="cpu", weights_only=True)["history"])
     if best is not None and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(state)
@@ -125,6 +133,8 @@ def fit(
 
 def _fit(trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
     """`Trainer.fit`, with Ctrl-C as KeyboardInterrupt: Lightning turns it into the end of the process."""
+    if trainer.num_devices > 1:  # tensors that share memory would hand a file descriptor over twice
+        torch.multiprocessing.set_sharing_strategy("file_system")
     try:
         trainer.fit(*args, **kwargs)
     except SystemExit as error:

@@ -49,7 +49,7 @@ class SceneModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         # every epoch's augmentation and dropout follow from the seed alone: a resumed run repeats them exactly
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+        torch.manual_seed(self.seed * 100_003 + self.current_epoch + 7_919 * self.global_rank)
         self._losses.clear()
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:

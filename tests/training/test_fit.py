@@ -350,3 +350,16 @@ def test_killed_while_a_checkpoint_is_written(whole, tmp_path) -> None:
     assert same(model, whole[0])
     assert history == whole[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "history.csv", "last.ckpt"]
+
+
+def test_two_processes_share_an_epoch(tmp_path) -> None:
+    """Every process sees half of the patches; weights and history come back to the caller."""
+    recipe = dataclasses.replace(RECIPE, devices=2, batch_size=3, epochs=2, choose="last")
+    model, history = run(tmp_path, recipe)
+    assert [row["epoch"] for row in history] == [0, 1]
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 2 * 3  # 18 patches, half of them each, 3 a batch
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state["state_dict"][f"model.{name}"])
+    torch.manual_seed(0)
+    assert not same(model, build(SPEC))
