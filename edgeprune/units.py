@@ -13,7 +13,7 @@ _FACTORS = {
     "mi": 2**20,
     "gi": 2**30,
 }
-_SIZE = re.compile(r"^\s*(\d+(?:[._]\d+)*|\.\d+)\s*(ki|mi|gi|k|m|g)?(b)?\s*$", re.IGNORECASE)
+_SIZE = re.compile(r"^\s*(\d[\d_]*(?:\.\d+)?|\.\d+)\s*(ki|mi|gi|k|m|g)?(b)?\s*$", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:

@@ -21,7 +21,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_json, write_json
 from edgeprune.recipe import LogMel
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,17 @@ def cache_key(root: Path, filenames: Sequence[str], spec: LogMel, card: Mapping[
 
 
 def _open(folder: Path, key: str) -> Features:
-    manifest = read_json(folder / "manifest.json")
     try:
+        manifest = read_json(folder / "manifest.json")
         frames = np.load(folder / "features.npy", mmap_mode="r")
         offsets = np.load(folder / "offsets.npy")
-        if manifest["sha256"] != key or offsets[-1] != len(frames):
+        rows = {name: row for row, name in enumerate(manifest["clips"])}
+        if manifest["sha256"] != key or len(offsets) != len(rows) + 1 or offsets[-1] != len(frames):
             raise ValueError("the parts do not belong together")
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise EdgepruneError(f"{folder}: this feature cache is damaged ({error}); delete the folder.") from error
-    return Features(frames, offsets, {name: row for row, name in enumerate(manifest["clips"])}, key)
+    except (EdgepruneError, OSError, ValueError, LookupError, TypeError, EOFError) as error:
+        reason = str(error).rstrip(".")
+        raise EdgepruneError(f"{folder}: this feature cache is damaged ({reason}); delete the folder.") from error
+    return Features(frames, offsets, rows, key)
 
 
 def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key: str, workers: int) -> None:
@@ -127,8 +129,9 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key
         samples = list(pool.map(lambda name: probe_clip(root / name, spec.sample_rate), filenames))
     offsets = np.concatenate([[0], np.cumsum([frontend.frames(count) for count in samples])]).astype(np.int64)
     if not _resumable(offsets_path, done_path, frames_path, offsets):
-        np.lib.format.open_memmap(frames_path, "w+", np.float32, (int(offsets[-1]), spec.mels)).flush()
-        np.lib.format.open_memmap(done_path, "w+", np.uint8, (len(filenames),)).flush()
+        # `done` goes first: old marks beside new, empty frames would pass for finished clips
+        _reserve(done_path, np.uint8, (len(filenames),))
+        _reserve(frames_path, np.float32, (int(offsets[-1]), spec.mels))
         np.save(offsets_path, offsets)
     frames = np.load(frames_path, mmap_mode="r+")
     done = np.load(done_path, mmap_mode="r+")
@@ -158,6 +161,14 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key
         done.flush()
     write_json(folder / "manifest.json", {"sha256": key, "frontend": asdict(spec), "clips": list(filenames)})
     done_path.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    """Write zeros and take their space on the disk now: a mapped write that finds none would kill the process."""
+    np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 def _resumable(offsets_path: Path, done_path: Path, frames_path: Path, offsets: np.ndarray) -> bool:

@@ -8,12 +8,17 @@ from torch import Tensor
 
 from edgeprune.recipe import LogMel
 
+_BLOCK_SAMPLES = 1 << 17
+"""Framed samples handled at once, so that a core's cache holds them: twice as fast as a whole clip."""
+
 
 class Frontend:
-    """Computes what a `LogMel` describes, on CPU or GPU.
+    """Computes what a `LogMel` describes, on a CPU or a CUDA GPU.
 
     Frames of `window_samples` are windowed, zero-padded to `fft_size`, and their magnitude (or power) spectrum goes
     through a triangular mel filter bank (librosa's definition of the HTK and Slaney scales), then log(x + offset).
+    Windowing and FFT run in double precision, as librosa's: a float32 FFT of a loud tone leaves rounding noise in the
+    bands that hold nothing, up to 7e-4 after the logarithm.
     """
 
     def __init__(self, spec: LogMel, device: str = "cpu") -> None:
@@ -22,8 +27,9 @@ class Frontend:
 
     @cached_property
     def window(self) -> Tensor:
+        """float64 `[window_samples]`"""
         make = torch.hann_window if self.spec.window == "hann" else torch.hamming_window
-        return make(self.spec.window_samples, periodic=True, device=self.device)
+        return make(self.spec.window_samples, periodic=True, dtype=torch.float64, device=self.device)
 
     @cached_property
     def filter_bank(self) -> Tensor:
@@ -52,10 +58,7 @@ class Frontend:
     def frames(self, samples: int) -> int:
         """Frames that a clip of so many samples yields, padding included."""
         samples = self.padded_samples(samples)
-        if self.spec.center:
-            # even windows are padded by half on both sides, odd ones by one sample less: one frame a hop either way
-            samples += 2 * (self.spec.window_samples // 2)
-        return 1 + (samples - self.spec.window_samples) // self.spec.hop_samples
+        return 1 + (samples - (0 if self.spec.center else self.spec.window_samples)) // self.spec.hop_samples
 
     def __call__(self, waveforms: Tensor) -> Tensor:
         """Log-mel of equally long waveforms.
@@ -70,14 +73,25 @@ class Frontend:
             return self(waveforms[None])[0]
         spec = self.spec
         pad = self.padded_samples(waveforms.shape[-1]) - waveforms.shape[-1]
-        half = spec.window_samples // 2 if spec.center else 0
-        if pad or half:
-            waveforms = torch.nn.functional.pad(waveforms, (half, half + pad))
+        around = spec.window_samples if spec.center else 0
+        # of an odd window the larger half lies before its centre, as in librosa
+        waveforms = torch.nn.functional.pad(waveforms.double(), (around - around // 2, around // 2 + pad))
         frames = waveforms.unfold(-1, spec.window_samples, spec.hop_samples)
-        spectrum = torch.fft.rfft(frames * self.window, n=spec.fft_size).abs()
-        if spec.spectrum == "power":
-            spectrum = spectrum.square_()
-        return torch.log(spectrum @ self.filter_bank + spec.log_offset)
+        block = max(1, _BLOCK_SAMPLES // (spec.fft_size * len(frames)))
+        padded = frames.new_zeros(len(frames), min(block, frames.shape[1]), spec.fft_size)
+        mels = []
+        for part in frames.split(block, dim=1):
+            windowed = padded[:, : part.shape[1]]
+            torch.mul(part, self.window, out=windowed[..., : spec.window_samples])
+            mels.append(self._bins(windowed) @ self.filter_bank)
+        return torch.log(torch.cat(mels, dim=1) + spec.log_offset)
+
+    def _bins(self, frames: Tensor) -> Tensor:
+        """Magnitude or power spectrum, float32 `[clips, frames, bins]`, of `[clips, frames, fft_size]`."""
+        spectrum = torch.fft.rfft(frames).to(torch.complex64)
+        # numpy takes the magnitude of complex numbers five times as fast as torch
+        bins = torch.from_numpy(np.abs(spectrum.numpy())) if spectrum.device.type == "cpu" else spectrum.abs()
+        return bins.square_() if self.spec.spectrum == "power" else bins
 
 
 def patch_starts(frames: int, patch_frames: int, patch_hop_frames: int) -> list[int]:
