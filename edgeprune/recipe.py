@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -336,31 +336,38 @@ _PARTS: dict[str, Callable[..., Any]] = {
     "export": Export,
     "bench": Bench,
 }
-_PATHS = {("data", "root"), ("data", "cache"), ("model", "audioset_weights"), ("", "dense_from"), ("", "out")}
 
 
-def _plain(part: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON values back to field values: paths and tuples."""
-    return {
-        name: Path(value)
-        if (part, name) in _PATHS and value is not None
-        else tuple(value)
-        if isinstance(value, list)
-        else value
-        for name, value in fields.items()
-    }
+def _build(kind: Callable[..., Any], part: str, fields: dict[str, Any]) -> Any:
+    """A part of a recipe from JSON values, each of its field's type."""
+    from typeguard import TypeCheckError, check_type
+
+    hints = get_type_hints(kind)
+    values = {}
+    for name, value in fields.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, str) and Path in get_args(hints.get(name)):
+            value = Path(value)
+        try:
+            check_type(value, hints.get(name, Any))
+        except TypeCheckError as error:
+            raise EdgepruneError(
+                f"recipe: {part}{name} is {value!r}, which does not fit ({error}); correct it."
+            ) from error
+        values[name] = value
+    return kind(**values)
 
 
 def from_dict(value: dict[str, Any]) -> Recipe:
     """Build a recipe from `Recipe.to_dict()`.
 
     Raises:
-        EdgepruneError: a field is unknown or missing.
+        EdgepruneError: a field is unknown, missing or of another type.
     """
     try:
-        parts = {name: _PARTS[name](**_plain(name, content)) for name, content in value.items() if name in _PARTS}
-        top = _plain("", {name: content for name, content in value.items() if name not in _PARTS})
-        return Recipe(**top, **parts)
+        parts = {name: _build(kind, f"{name}.", value[name]) for name, kind in _PARTS.items() if name in value}
+        recipe: Recipe = _build(Recipe, "", {**value, **parts})
+        return recipe
     except (TypeError, AttributeError) as error:
         raise EdgepruneError(f"the recipe does not fit this version of edgeprune ({error}).") from error
 

@@ -12,7 +12,8 @@ import soundfile
 from edgeprune.audio.scene_data import SceneData, load_data
 from edgeprune.cli import main
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import Data, LogMel, dcase21_frontend
+from edgeprune.files import write_json
+from edgeprune.recipe import Data, LogMel, Recipe, dcase21_frontend
 
 RATE = 16000
 FRONT = dcase21_frontend(RATE, 1.0)
@@ -193,4 +194,22 @@ def test_unlabelled_evaluation_clips(root, tmp_path, capsys):
 )
 def test_wrong_flags(more, says, root, tmp_path, capsys):
     assert main([*flags(root, tmp_path), *more]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "says"),
+    [
+        ("train", "epochs", "three", "train.epochs is 'three'"),
+        ("budget", "params", [1], "budget.params is (1,)"),
+        ("frontend", "window", "blackman", "frontend.window is 'blackman'"),
+        ("train", "epoch", 3, "does not fit this version"),
+    ],
+)
+def test_edited_recipe_json(part, field, value, says, tmp_path, capsys):
+    content = Recipe(name="mine").to_dict()
+    content[part][field] = value
+    path = tmp_path / "recipe.json"
+    write_json(path, content)
+    assert main(["run", str(path)]) == 2
     assert says in capsys.readouterr().err
