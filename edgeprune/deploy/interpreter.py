@@ -29,10 +29,11 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
     Args:
         path: the .tflite file.
         threads: CPU threads an inference may use.
-        reference: use the reference kernels: slow, but every device's integer results can be compared with theirs
-            exactly.
-        xnnpack: use the XNNPACK delegate, as the runtime does by default; its integer results may differ by one step
-            from the reference. Without effect when `reference` is set.
+        reference: use the reference kernels, which are slow. Their dense layers round once where those of
+            microcontrollers and of `xnnpack=False` round twice, so that integers may be one step apart.
+        xnnpack: use the XNNPACK delegate, as the runtime does by default; its integers may differ by one step a layer.
+            Without it, an int8 file gives the very bytes of TFLite Micro (held by tests on x86). Without effect when
+            `reference` is set. Softmax turns a step of the logits into many of the probabilities.
 
     Raises:
         EdgepruneError: no interpreter is installed, the file is not a whole TFLite file, or the interpreter cannot run
@@ -49,6 +50,8 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
             model_path=str(path), num_threads=threads, experimental_op_resolver_type=resolver
         )
         interpreter.allocate_tensors()
+        # In a damaged file the tensors' names may not be text; better found here than by whoever asks first.
+        interpreter.get_input_details(), interpreter.get_output_details()
     except (ValueError, RuntimeError) as error:
         raise _cannot_load(path, error) from error
     return interpreter
@@ -80,14 +83,17 @@ def operators(path: Path | str) -> list[str]:
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     model = schema.Model.GetRootAs(Path(path).read_bytes(), 0)
     known = []
-    for number in range(model.OperatorCodesLength()):
-        entry = model.OperatorCodes(number)
-        # Codes above 127 did not fit the older of the two fields, which holds a placeholder then.
-        code = max(entry.BuiltinCode(), entry.DeprecatedBuiltinCode())
-        custom = code == schema.BuiltinOperator.CUSTOM and entry.CustomCode()
-        known.append(custom.decode("utf-8", "replace") if custom else names.get(code, f"BUILTIN_{code}"))
-    graphs = [model.Subgraphs(number) for number in range(model.SubgraphsLength())]
-    places = [graph.Operators(number).OpcodeIndex() for graph in graphs for number in range(graph.OperatorsLength())]
+    try:
+        for number in range(model.OperatorCodesLength()):
+            entry = model.OperatorCodes(number)
+            # Codes above 127 did not fit the older of the two fields, which holds a placeholder then.
+            code = max(entry.BuiltinCode(), entry.DeprecatedBuiltinCode())
+            custom = code == schema.BuiltinOperator.CUSTOM and entry.CustomCode()
+            known.append(custom.decode("utf-8", "replace") if custom else names.get(code, f"BUILTIN_{code}"))
+        graphs = [model.Subgraphs(number) for number in range(model.SubgraphsLength())]
+        places = [graph.Operators(i).OpcodeIndex() for graph in graphs for i in range(graph.OperatorsLength())]
+    except struct.error as error:  # a number that begins inside the file and ends outside
+        raise _broken(path) from error
     if any(place >= len(known) for place in places):
         raise _broken(path)
     return [known[place] for place in places]
@@ -221,6 +227,7 @@ def check_file(path: Path | str) -> None:
     """Refuse a file that is not a whole TFLite model, before an interpreter, which would crash the process, sees it.
 
     Every offset of the FlatBuffer is followed and must stay inside the file; so must the weights, wherever they lie.
+    No tensor may have 2^31 values or more, nor a zero point beyond 16 bits: interpreters crash on both.
     (Option tables of operators are checked for their own extent; the vectors only those of RESHAPE and SQUEEZE hold.)
 
     Raises:
@@ -288,8 +295,8 @@ _OUTSIDE = {"Buffer": (1, 2), "Operator": (9, 10)}
 """Slots with the offset and size, 8 bytes each, of data that lies after the FlatBuffer in files above 2 GB."""
 
 
-class _OutsideFileError(Exception):
-    """An offset of the FlatBuffer leads out of the file."""
+class _DamagedError(Exception):
+    """An offset of the FlatBuffer leads out of the file, or a tensor is impossible."""
 
 
 class _Extent:
@@ -302,14 +309,14 @@ class _Extent:
     def is_whole(self) -> bool:
         try:
             self._table(self._number("<I", 0), "Model")
-        except _OutsideFileError:
+        except _DamagedError:
             return False
         # Builders pad to a multiple of 4 bytes at least, so a file that ends before that was cut in its padding.
         return len(self._data) >= (self._end + 3) // 4 * 4
 
     def _reach(self, start: int, length: int) -> None:
         if start < 0 or start + length > len(self._data):
-            raise _OutsideFileError
+            raise _DamagedError
         self._end = max(self._end, start + length)
 
     def _number(self, form: str, start: int) -> int:
@@ -322,12 +329,22 @@ class _Extent:
         index_bytes, table_bytes = self._number("<H", index), self._number("<H", index + 2)
         self._reach(index, index_bytes)
         self._reach(start, table_bytes)
+        if index_bytes < 4 or index_bytes % 2:
+            raise _DamagedError
+        places = struct.unpack_from(f"<{index_bytes // 2 - 2}H", self._data, index + 4)
+        if any(inside >= table_bytes for inside in places):
+            raise _DamagedError
 
         def field(slot: int) -> int:
             """Where the slot's value lies, 0 when the table leaves it out."""
-            place = 4 + 2 * slot
-            inside = self._number("<H", index + place) if place < index_bytes else 0
-            return start + inside if inside else 0
+            return start + places[slot] if slot < len(places) and places[slot] else 0
+
+        def numbers(slot: int, form: str) -> tuple[int, ...]:
+            """The slot's vector, once it was found to lie inside."""
+            if not (at := field(slot)):
+                return ()
+            at += self._number("<I", at)
+            return struct.unpack_from(f"<{self._number('<I', at)}{form}", self._data, at + 4)
 
         for slot, what in _TABLES[kind].items():
             if at := field(slot):
@@ -335,6 +352,10 @@ class _Extent:
                     number = self._number("<B", field(slot - 1)) if field(slot - 1) else 0
                     what = _UNIONS.get((kind, slot), {}).get(number, "Other")
                 self._value(at + self._number("<I", at), what)
+        impossible = kind == "Tensor" and abs(math.prod(numbers(0, "i"))) >= 2**31
+        impossible |= kind == "QuantizationParameters" and any(abs(zero) >= 2**16 for zero in numbers(3, "q"))
+        if impossible:
+            raise _DamagedError
         if kind in _OUTSIDE:
             offset, size = (self._number("<Q", at) if (at := field(slot)) else 0 for slot in _OUTSIDE[kind])
             if offset > 1:  # 0 and 1 mean: not used
@@ -356,9 +377,7 @@ class _Extent:
 
 
 def _broken(path: Path | str) -> EdgepruneError:
-    return EdgepruneError(
-        f"{path}: is cut off or damaged (its parts do not lie inside the file); copy or export it again."
-    )
+    return EdgepruneError(f"{path}: is cut off or damaged (its parts do not fit the file); copy or export it again.")
 
 
 def _runtime() -> ModuleType:

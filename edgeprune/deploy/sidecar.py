@@ -5,6 +5,7 @@ A .tflite is a FlatBuffer (schema: tensorflow/compiler/mlir/lite/schema/schema.f
 """
 
 import json
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -30,7 +31,10 @@ def unpack_model(path: Path | str) -> Any:
     from ai_edge_litert import schema_py_generated as schema
 
     check_file(path)
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(Path(path).read_bytes(), 0))
+    try:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(Path(path).read_bytes(), 0))
+    except (struct.error, ValueError, IndexError, TypeError) as error:  # options of operators are not followed above
+        raise EdgepruneError(f"{path}: is damaged ({error}); copy or export it again.") from error
     if not model.subgraphs or not model.buffers:
         raise EdgepruneError(f"{path}: is a TFLite file without a graph; export the model again.")
     return model
@@ -110,7 +114,10 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     model = unpack_model(path)
     for item in model.metadata or []:
         if item.name == METADATA_NAME.encode():
-            content: dict[str, Any] = json.loads(bytes(model.buffers[item.buffer].data))
+            try:
+                content: dict[str, Any] = json.loads(bytes(model.buffers[item.buffer].data))
+            except (ValueError, IndexError, TypeError) as error:
+                raise EdgepruneError(f"{path}: its {METADATA_NAME} is damaged; export the model again.") from error
             return content
     raise EdgepruneError(f"{path}: carries no {METADATA_NAME}; it was not exported by edgeprune, give labels yourself.")
 
