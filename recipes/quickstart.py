@@ -6,10 +6,10 @@ recipe = Recipe(
     name="quickstart",
     data=Data(name="synthetic", clips_per_scene=108),
     frontend=dcase21_frontend(sample_rate=16000, clip_s=1.0),
-    train=Train(epochs=30, batch_size=32, lr=3e-3, mixup=0.2),
+    train=Train(epochs=40, batch_size=32, lr=3e-3, mixup=0.2),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=15_000, macs=8_000_000),
-    finetune=Train(epochs=15, batch_size=32, lr=2e-3, mixup=0.2, distillation=0.5),
+    finetune=Train(epochs=25, batch_size=32, lr=2e-3, mixup=0.2, distillation=0.5),
     bench=Bench(threads=("1", "2")),
 )
 

@@ -11,10 +11,10 @@ recipe = Recipe(
     name="tut2017_dcase21",
     data=Data(name="tut2017", validation=0.0),
     frontend=dcase21_frontend(sample_rate=16000, clip_s=10.0),
-    train=Train(epochs=80, batch_size=32, lr=3e-3, mixup=0.3, label_smoothing=0.1, freq_mask=6, time_mask=50),
+    train=Train(epochs=80, batch_size=16, lr=2e-3, mixup=0.3),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=15_000, macs=76_000_000),
-    finetune=Train(epochs=50, batch_size=32, lr=2e-3, mixup=0.3, label_smoothing=0.1, distillation=0.5),
+    finetune=Train(epochs=40, batch_size=16, lr=1e-3, mixup=0.3, distillation=0.5),
 )
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from torch import nn
 
 from edgeprune import console
 from edgeprune.audio.patches import Patches
+from edgeprune.evaluation.scene import mean_patch_probabilities
 
 
 class Predictor(Protocol):
@@ -29,10 +30,7 @@ def evenly_spaced_inputs(patches: Patches, count: int, time_first: bool) -> np.n
 
 def clip_means(probabilities: np.ndarray, patches: Patches) -> np.ndarray:
     """Mean of each clip's patch probabilities, `[clips, classes]`."""
-    clip = patches.clip.numpy()
-    total = np.zeros((patches.clips, probabilities.shape[1]))
-    np.add.at(total, clip, probabilities)
-    return np.asarray(total / np.bincount(clip, minlength=patches.clips)[:, None])
+    return mean_patch_probabilities(probabilities, patches.clip.numpy(), patches.clips)
 
 
 def torch_probabilities(model: nn.Module, patches: Patches, time_first: bool, batch: int = 64) -> np.ndarray:
