@@ -330,17 +330,22 @@ def _layer_row(layer: "LayerCost") -> tuple[str, ...]:
     return layer.name, layer.kind, str(layer.filters), *counts, "x".join(str(size) for size in layer.output_shape)
 
 
-def _scores(network: Network, criterion: str, dense_layers: bool) -> dict[str, list[float]]:
-    """Scores of the filters of each layer that may be pruned."""
+def _scores(network: Network, criteria: Sequence[str], dense_layers: bool) -> dict[str, dict[str, list[float]]]:
+    """Scores by criterion of the filters of each layer that may be pruned."""
     import torch
 
     from edgeprune.pruning.scores import criterion as check
     from edgeprune.pruning.surgery import score_layers
 
-    check(criterion)  # a wrong name is told before a large network is made
+    for name in criteria:
+        check(name)  # a wrong name is told before a large network is made
     model = network.model()
-    torch.manual_seed(0)  # for the criterion `random`
-    return {name: values.tolist() for name, values in score_layers(model, criterion, dense_layers).items()}
+    scores = {}
+    for name in criteria:
+        torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
+        found = score_layers(model, name, dense_layers)
+        scores[name] = {layer: values.tolist() for layer, values in found.items()}
+    return scores
 
 
 @dataclass(frozen=True)
@@ -349,38 +354,99 @@ class Score:
 
     model: Positional[str]
     """A run folder (its dense.ckpt, else pruned.ckpt), a .ckpt file, or a registry name (random weights)."""
-    criterion: str = Rules.criterion
-    """How filters are judged: operator_norm, l1, l2, random ..."""
+    criterion: Names = (Rules.criterion,)
+    """How filters are judged: operator_norm, l1, similarity, random ...; of several, how they agree is shown too."""
     dense_layers: bool = False
     """Score the hidden units of dense layers too."""
+    plot: Path | None = None
+    """Draw the sorted scores of each layer into this .svg or .png file."""
     json: bool = False
     """Print every score as JSON."""
 
     def __call__(self) -> int:
-        from statistics import median
-
+        criteria = list(dict.fromkeys(self.criterion))
+        if not criteria:
+            raise EdgepruneError("score: no criterion is given; name one, or several as --criterion operator_norm,l1.")
+        if self.plot is not None and self.plot.suffix not in (".svg", ".png"):
+            raise EdgepruneError(f"{self.plot}: a plot is written as .svg or .png; give it one of these endings.")
         network = find_network(self.model, ("dense", "pruned"))
-        layers: dict[str, dict[str, Any]] = {
-            name: {
-                "filters": len(values),
-                "min": min(values),
-                "median": median(values),
-                "max": max(values),
-                "scores": values,
+        scores = _scores(network, criteria, self.dense_layers)
+        if self.plot is not None:
+            from edgeprune.files import write_bytes
+            from edgeprune.reporting.plots import score_plot
+
+            write_bytes(self.plot, score_plot(scores, self.plot.suffix[1:]))
+            say(f"{self.plot}: sorted scores of {len(scores[criteria[0]])} layers")
+        found = {name: _describe_layers(layers) for name, layers in scores.items()}
+        described = {**network.describe(), "random_weights": network.path is None}
+        if len(criteria) == 1:
+            self._show_one(network, described, criteria[0], found[criteria[0]])
+        else:
+            self._show_several(network, described, found)
+        return 0
+
+    def _show_one(self, network: Network, described: dict[str, Any], name: str, layers: dict[str, Any]) -> None:
+        if self.json:
+            print_json({**described, "criterion": name, "layers": layers})
+            return
+        print(f"{name}: {network.title()}")
+        print_table("", ("layer", *_SCORE_COLUMNS), [(layer, *_score_row(found)) for layer, found in layers.items()])
+
+    def _show_several(self, network: Network, described: dict[str, Any], found: dict[str, dict[str, Any]]) -> None:
+        from itertools import combinations
+
+        from edgeprune.pruning.scores import rank_correlation
+        from edgeprune.reporting.tables import MISSING
+
+        names = list(found)
+        layers = list(found[names[0]])
+        rank: dict[tuple[str, str], dict[str, float | None]] = {
+            (one, other): {
+                layer: rank_correlation(found[one][layer]["scores"], found[other][layer]["scores"]) for layer in layers
             }
-            for name, values in _scores(network, self.criterion, self.dense_layers).items()
+            for one, other in combinations(names, 2)
         }
         if self.json:
-            described = {**network.describe(), "random_weights": network.path is None}
-            print_json({**described, "criterion": self.criterion, "layers": layers})
-            return 0
-        rows = [
-            (name, layer["filters"], *(f"{layer[key]:.4g}" for key in ("min", "median", "max")))
-            for name, layer in layers.items()
-        ]
-        print(f"{self.criterion}: {network.title()}")
-        print_table("", ("layer", "filters", "min", "median", "max"), rows)
-        return 0
+            pairs = [{"criteria": list(pair), "layers": values} for pair, values in rank.items()]
+            print_json({**described, "criteria": found, "rank_correlation": pairs})
+            return
+        print(network.title())
+        rows = [(name, layer, *_score_row(found[name][layer])) for name in names for layer in layers]
+        print_table("", ("criterion", "layer", *_SCORE_COLUMNS), rows)
+
+        def cell(layer: str, one: str, other: str) -> str:
+            if (one, other) not in rank:  # the other half of the table
+                return ""
+            value = rank[one, other][layer]
+            return MISSING if value is None else f"{value:.3f}"
+
+        print_table(
+            "rank correlation (Spearman)",
+            ("layer", "criterion", *names[1:]),
+            [(layer, one, *(cell(layer, one, other) for other in names[1:])) for layer in layers for one in names[:-1]],
+        )
+
+
+_SCORE_COLUMNS = ("filters", "min", "median", "max")
+
+
+def _describe_layers(layers: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    from statistics import median
+
+    return {
+        name: {
+            "filters": len(values),
+            "min": min(values),
+            "median": median(values),
+            "max": max(values),
+            "scores": values,
+        }
+        for name, values in layers.items()
+    }
+
+
+def _score_row(layer: dict[str, Any]) -> tuple[Any, ...]:
+    return layer["filters"], *(f"{layer[key]:.4g}" for key in _SCORE_COLUMNS[1:])
 
 
 @dataclass(frozen=True)
@@ -420,7 +486,7 @@ class Budget:
         from edgeprune.pruning.cost import Chain
 
         network = find_network(self.model, ("dense", "pruned"), self.input, self.classes)
-        scores = _scores(network, self.criterion, self.dense_layers)
+        scores = _scores(network, [self.criterion], self.dense_layers)[self.criterion]
         chain = Chain(network.spec)
         rules = Rules(self.criterion, self.keep, self.dense_layers, self.min_filters)
         found = plan(chain, limits, rules, scores)

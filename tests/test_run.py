@@ -220,7 +220,7 @@ def start(recipe: Path, *flags: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool], limit_s: float = 120) -> None:
+def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool], limit_s: float = 600) -> None:
     """SIGKILL the process and its children as soon as `reached`."""
     end = time.monotonic() + limit_s
     while not reached():
@@ -245,7 +245,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_result(done, cache, tmp_pat
         kill_when(start(script, *flags), lambda reached=reached: (folder / "log.txt").is_file() and reached(folder))
         assert not (folder / "result.json").is_file()
     process = start(script, *flags)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == 0, err.decode()
     killed, whole = read_json(folder / "result.json"), read_json(done / "result.json")
     killed["recipe"]["data"]["cache"] = whole["recipe"]["data"]["cache"]

@@ -1,4 +1,7 @@
-"""Plots of a run as inline SVG: no file, no window, no pyplot state; colours follow the page's light or dark theme."""
+"""Plots of a run as inline SVG: no file, no window, no pyplot state; colours follow the page's light or dark theme.
+
+`score_plot` alone stands for itself: the bytes of an image, in colours of its own.
+"""
 
 import io
 import math
@@ -35,6 +38,11 @@ _STYLE: dict[str, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+# Told apart by those who are colour-blind too (Okabe & Ito); on white, so ink and lines are plain.
+_LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00")
+_DASHES = ("-", "--", ":", "-.")
+_ON_WHITE = {_INK: "#222222", _FAINT: "#cccccc", "none": "#ffffff"}
+_PANELS_A_ROW = 4
 _LONGEST_LABEL = 30
 _MOST_LAYERS = 16
 
@@ -87,6 +95,60 @@ def layer_plot(layers: Sequence[Layer]) -> str:
 
     said = "; ".join(f"{_clean(x.name)} {format_count(x.macs[0])} to {format_count(x.macs[1])}" for x in shown)
     return _render("layers", draw, f"MACs by layer, dense to pruned: {said}.", height_in=0.8 + 0.42 * len(shown))
+
+
+def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -> bytes:
+    """Sorted scores of each layer, a panel a layer and a line a criterion, each as a share of its largest.
+
+    Args:
+        scores: criterion -> layer -> `[filters]`, not negative; the same layers for every criterion.
+        form: `svg` or `png`.
+
+    Returns:
+        An image on white; the same input gives the same bytes.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    layers = list(next(iter(scores.values())))
+    columns = min(_PANELS_A_ROW, len(layers))
+    rows = math.ceil(len(layers) / columns)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        plain = {
+            key: _ON_WHITE.get(value, value) if isinstance(value, str) and not key.startswith("svg.") else value
+            for key, value in _STYLE.items()
+        }
+        settings: Any = plain | {"svg.hashsalt": "scores"}
+        matplotlib.rcParams.update(settings)
+        figure = Figure(figsize=(max(4.8, 2.6 * columns), 0.9 + 2.2 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+        for axes, layer in zip(panels, layers, strict=False):
+            for index, (name, of_layers) in enumerate(scores.items()):
+                values = sorted(of_layers[layer])
+                largest = values[-1] or 1.0
+                axes.plot(
+                    range(1, len(values) + 1),
+                    [value / largest for value in values],
+                    color=_LINES[index % len(_LINES)],
+                    linestyle=_DASHES[index % len(_DASHES)],
+                    linewidth=1.6,
+                    marker="o" if len(values) < 3 else None,  # one point draws no line
+                    label=_clean(name),
+                )
+            axes.set_title(_clean(layer))
+            axes.xaxis.set_major_locator(_few_ticks(integer=True))
+            axes.grid(axis="y")
+        for axes in list(figure.axes)[len(layers) :]:
+            axes.remove()
+        figure.supxlabel("filters, lowest score first", fontsize="medium")
+        figure.supylabel("share of the largest score", fontsize="medium")
+        lines, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside upper center", ncols=min(len(names), 2 + columns // 2))
+        stream = io.BytesIO()
+        dated: Any = dict.fromkeys(("Creator", "Date", "Format", "Type") if form == "svg" else ("Software",))
+        figure.savefig(stream, format=form, dpi=150, metadata=dated)
+    return stream.getvalue()
 
 
 def loss_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:

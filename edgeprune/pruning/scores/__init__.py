@@ -1,6 +1,6 @@
 """Scores of filters by name; a score takes a layer's weight and returns `[filters]`, low scores go first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,12 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "operator_norm": "operator_norm",
+    "operator_norm_unsigned": "operator_norm",
     "l1": "norms",
     "l2": "norms",
+    "geometric_mean": "geometric_mean",
+    "geometric_median": "geometric_median",
+    "similarity": "similarity",
     "random": "chance",
 }
 CRITERIA = tuple(_WHERE)
@@ -49,3 +53,20 @@ def score(weight: "Tensor", criterion_name: str = "operator_norm", layer: str = 
     if not weight.isfinite().all():
         raise EdgepruneError(f"{layer}: its weights hold NaN or infinite values; train the network again.")
     return criterion(criterion_name)(weight)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's rank correlation of two criteria's scores of one layer, from -1 to 1.
+
+    Args:
+        first: `[filters]`.
+        second: `[filters]`.
+
+    Returns:
+        None where it is undefined: fewer than two filters, or a criterion that scores all of them the same.
+    """
+    from scipy.stats import spearmanr
+
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    return float(spearmanr(first, second).statistic)
