@@ -21,7 +21,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_json, write_json
 from edgeprune.recipe import LogMel
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key
     from edgeprune.audio.logmel import Frontend
 
     frontend = Frontend(spec)
-    _ = frontend.window, frontend.filter_bank  # made once, before the threads share them
+    frontend(torch.zeros(1))  # window, filter bank and compiled loops are made once, before the threads share them
     offsets_path, done_path, frames_path = (folder / f"{name}.npy" for name in ("offsets", "done", "features"))
     with ThreadPoolExecutor(workers) as pool:
         samples = list(pool.map(lambda name: probe_clip(root / name, spec.sample_rate), filenames))
