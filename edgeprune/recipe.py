@@ -242,6 +242,14 @@ class Prune:
     min_filters: int = 1
     """No layer goes below."""
 
+    def check(self) -> "Prune":
+        """Raise EdgepruneError if a field asks for the impossible; return self."""
+        if not 0 < self.keep <= 1:
+            raise EdgepruneError(f"prune.keep is a share above 0 and at most 1, not {self.keep}.")
+        if self.min_filters < 1:
+            raise EdgepruneError(f"prune.min_filters must be at least 1, not {self.min_filters}.")
+        return self
+
 
 @dataclass(frozen=True)
 class Budget:

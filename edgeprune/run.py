@@ -74,11 +74,10 @@ def _check(recipe: Recipe) -> None:
         check_formats(recipe.export.dense_formats)
     thread_counts(recipe)
     recipe.frontend.check()
+    recipe.prune.check()
     for name, value in (("train.epochs", recipe.train.epochs), ("finetune.epochs", recipe.finetune.epochs)):
         if value < 0:
             raise EdgepruneError(f"{name}: {value} epochs; give 0 or more.")
-    if not 0 < recipe.prune.keep <= 1:
-        raise EdgepruneError(f"prune.keep: {recipe.prune.keep}; give a share above 0 and at most 1.")
     if recipe.bench.runs < 1:
         raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
 
@@ -350,13 +349,7 @@ class Journey:
             path.unlink()
 
     def _extra(self, data: SceneData, history: list[dict[str, float]]) -> dict[str, Any]:
-        return {
-            "labels": list(data.classes),
-            "frontend": asdict(data.frontend),
-            "normalisation": data.normalisation.to_dict(),
-            "data_sha256": data.sha256,
-            "history": history,
-        }
+        return {**data.describe(), "data_sha256": data.sha256, "history": history}
 
     def _adopted(self, data: SceneData, path: Path) -> Checkpoint:
         """A dense network of another run, if it was trained on this split with this front-end."""
@@ -418,6 +411,7 @@ def export_network(
     Raises:
         CheckFailedError: a file does not compute what the network does.
     """
+    from edgeprune.audio.scene_data import evenly
     from edgeprune.deploy.onnx_export import export_onnx
     from edgeprune.deploy.parity import check_onnx, check_tflite, reference_outputs
     from edgeprune.deploy.sidecar import write_sidecar
@@ -429,20 +423,13 @@ def export_network(
     if not missing:
         return paths
     console.say(f"exporting {prefix}: {', '.join(missing)}")
-    from edgeprune.audio.scene_data import evenly
-
     first = time_first(network.spec.name)
     onnx_path = export_onnx(network.model, network.spec.input_shape, folder / f"{prefix}.onnx")
     inputs = evenly_spaced_inputs(data.patches(data.test), PARITY_PATCHES, first)
     parity_onnx = asdict(check_onnx(network.model, onnx_path, inputs))
     calibration_clips = evenly(data.train, recipe.export.calibration_clips)
     calibration = evenly_spaced_inputs(data.patches(calibration_clips), PARITY_PATCHES, first)
-    described: dict[str, Any] = {
-        "labels": list(data.classes),
-        "frontend": asdict(data.frontend),
-        "normalisation": data.normalisation.to_dict(),
-        "model": network.spec.to_dict(),
-    }
+    described: dict[str, Any] = {**data.describe(), "model": network.spec.to_dict()}
     convert(onnx_path, folder, missing, calibration, {**described, "edgeprune": __version__}, prefix=prefix)
     reference = reference_outputs(network.model, inputs)
     for format in missing:

@@ -186,6 +186,7 @@ def test_unlabelled_evaluation_clips(root, tmp_path, capsys):
         (["--export.formats", "int9"], "export format 'int9' is unknown"),
         (["--model.name", "vgish"], "perhaps you meant 'vggish'"),
         (["--prune.keep", "1.5"], "prune.keep"),
+        (["--prune.min-filters", "0"], "prune.min_filters"),
         (["--frontend.mels", "0"], "mels must be at least 1"),
         (["--frontend.mels", "8"], "too small"),
         (["--data.fold", "7"], "has no fold 7"),

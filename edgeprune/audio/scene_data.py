@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeprune.audio.cards import Card, load_card
 from edgeprune.audio.clips import Split, load_split, split_validation
@@ -51,6 +51,14 @@ class SceneData:
             self.frontend,
             self.normalisation,
         )
+
+    def describe(self) -> dict[str, Any]:
+        """What a user of a network trained on it must know, as plain values: labels, front-end, normalisation."""
+        return {
+            "labels": list(self.classes),
+            "frontend": asdict(self.frontend),
+            "normalisation": self.normalisation.to_dict(),
+        }
 
     def with_normalisation(self, normalisation: Normalisation) -> SceneData:
         """The same data as a network sees it that was trained with other statistics."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil, floor
 
-from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
+from edgeprune.errors import InfeasibleBudgetError
 from edgeprune.pruning.cost import Chain, Cost
 from edgeprune.recipe import Budget, Prune
 
@@ -38,10 +38,7 @@ def plan(chain: Chain, budget: Budget, prune: Prune, scores: Mapping[str, Sequen
         EdgepruneError: `prune.keep` or `prune.min_filters` asks for the impossible.
         InfeasibleBudgetError: even `prune.min_filters` in every layer exceed a limit.
     """
-    if not 0 < prune.keep <= 1:
-        raise EdgepruneError(f"prune: keep is a share above 0 and at most 1, not {prune.keep}.")
-    if prune.min_filters < 1:
-        raise EdgepruneError(f"prune: min_filters must be at least 1, not {prune.min_filters}.")
+    prune.check()
     full = {name: len(values) for name, values in scores.items()}
     asked = {
         field.name: getattr(budget, field.name) for field in fields(budget) if getattr(budget, field.name) is not None

@@ -219,3 +219,11 @@ def test_contradictions_are_refused(field: str, value: float) -> None:
 def test_fft_is_the_next_power_of_two(rate: int, window_ms: float) -> None:
     spec = LogMel(sample_rate=rate, window_s=window_ms / 1000)
     assert spec.fft_size == 2 ** math.ceil(math.log2(spec.window_samples))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_way_of_a_gpu_gives_the_same(name: str) -> None:
+    """Array operations over all clips at once, as on an accelerator, against the compiled loops."""
+    waveforms = torch.from_numpy(np.random.default_rng(5).uniform(-0.5, 0.5, (2, 9000)).astype(np.float32))
+    frontend = Frontend(SPECS[name])
+    torch.testing.assert_close(frontend._log_mel(waveforms), frontend(waveforms), rtol=0, atol=1e-5)
