@@ -1,9 +1,13 @@
 """edgeprune: train, prune, export and measure audio networks that must fit a device."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from edgeprune.pruning.budget import Plan
+    from edgeprune.recipe import Budget, Prune
 
 __version__ = "0.1.0"
 
@@ -26,3 +30,48 @@ def score(weight: "Tensor", criterion: str = "operator_norm") -> "Tensor":
     from edgeprune.pruning.scores import score as score_layer
 
     return score_layer(weight, criterion)
+
+
+def prune(
+    model: "nn.Module",
+    example_input: "Tensor | tuple[Tensor, ...]",
+    budget: "Budget | None" = None,
+    criterion: str = "operator_norm",
+    rules: "Prune | None" = None,
+    batches: "Iterable[tuple[Tensor, Tensor]] | None" = None,
+) -> "tuple[nn.Module, Plan]":
+    """Prune whole filters of any network until it fits a budget; fine-tune it afterwards as you trained it.
+
+        slim, plan = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs=10_000_000, params=30_000))
+
+    Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. What the
+    network's input and output fix, and grouped convolutions, are left as they are.
+
+    Args:
+        model: any network that `torch.export` can trace; left as it is.
+        example_input: `[n, channels, ...]`, or a tuple of the network's inputs; its size decides MACs and memory.
+        budget: limits; None where `rules` say how much to keep.
+        criterion: a name from `edgeprune.pruning.scores.CRITERIA`.
+        rules: share to keep, fewest filters a layer, whether hidden dense layers are pruned.
+        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data.
+
+    Returns:
+        the pruned copy, on the model's device and in evaluation mode, and the plan: widths, costs, limits asked and
+        reached.
+
+    Raises:
+        EdgepruneError: the network cannot be traced or holds nothing to prune, or the criterion cannot judge it.
+        InfeasibleBudgetError: even the narrowest network exceeds the budget.
+    """
+    from edgeprune.pruning.prune import prune as prune_network
+
+    return prune_network(model, example_input, budget, criterion, rules, batches)
+
+
+def __getattr__(name: str) -> Any:
+    # the command line's `--help` must not wait for what it does not use
+    if name in ("Budget", "Prune"):
+        from edgeprune import recipe
+
+        return getattr(recipe, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

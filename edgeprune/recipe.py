@@ -63,18 +63,21 @@ ALWAYS = "Beside these flags: --json (print the result as JSON), --quiet, --debu
 
 @dataclass(frozen=True)
 class Data:
-    """Which clips, and where they lie."""
+    """Which clips (or images), and where they lie."""
 
     name: str = "synthetic"
     """Dataset card: a name from `edgeprune data list` or the path of a card of your own."""
     root: Path | None = None
     """Folder that holds the data set; the synthetic scenes are made there (or in the user's cache) when absent."""
     fold: int = 1
-    """Fold of the official split."""
+    """Fold of the official split; images have one split, fold 1."""
     subset: str = ""
     """Part of the training split, where the card has some (DCASE 2024: 5, 10, 25, 50, 100)."""
     validation: float = 0.15
-    """Share of the training split kept for validation, cut by recording or location; 0: none, the last epoch counts."""
+    """Share of the training split kept for validation, cut by recording or location (images: by chance, the same share
+    of every class); 0: none, the last epoch counts."""
+    train_share: float = 1.0
+    """Share of the training split that is used, chosen by chance, the same share of every class; 1: all of it."""
     cache: Path | None = None
     """Folder of the feature cache (default: the user's cache folder)."""
     workers: int = 0
@@ -177,16 +180,36 @@ def dcase21_frontend(sample_rate: int = 44100, clip_s: float = 10.0) -> LogMel:
     return LogMel(sample_rate=sample_rate, patch_frames=frames, patch_hop_frames=frames)
 
 
+def cnn14_frontend(clip_s: float = 10.0) -> LogMel:
+    """CNN14's (PANNs): 32 kHz, 32/10 ms, 64 mels 50 to 14000 Hz of the power; 1001 frames in 10 s, 501 in 5 s."""
+    frames = round(clip_s / 0.010) + 1
+    return LogMel(
+        sample_rate=32000,
+        window_s=0.032,
+        hop_s=0.010,
+        n_fft=1024,
+        window="hann",
+        mels=64,
+        fmin=50.0,
+        fmax=14000.0,
+        norm="slaney",
+        spectrum="power",
+        log_offset=1e-10,
+        patch_frames=frames,
+        patch_hop_frames=frames,
+    )
+
+
 @dataclass(frozen=True)
 class Model:
     """Which network."""
 
     name: str = "dcase21"
-    """A name from the registry: dcase21, vggish."""
+    """A name from the registry: dcase21, vggish, cnn14, vgg16, resnet50, resnet50_cifar."""
     width: float = 1.0
     """All hidden layers times this."""
     audioset_weights: Path | None = None
-    """VGGish only: state dict of the common PyTorch port to start from."""
+    """VGGish and CNN14: state dict to start from, of the common PyTorch port or of the PANNs."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +231,10 @@ class Train:
     """SpecAugment: widest masked band, mels; 0: off."""
     time_mask: int = 0
     """SpecAugment: longest masked stretch, frames; 0: off."""
+    flip: bool = False
+    """Images: mirror every other one, left for right."""
+    shift: int = 0
+    """Images: move each by at most so many pixels up or down and left or right; 0: off."""
     mixstyle: float = 0.0
     """Freq-MixStyle: probability of a batch; 0: off."""
     mixstyle_alpha: float = 0.3
@@ -241,6 +268,8 @@ class Prune:
     """Prune hidden units of dense layers too."""
     min_filters: int = 1
     """No layer goes below."""
+    clips: int = 200
+    """Training clips that active criteria (hrank, taylor ...) look at."""
 
     def check(self) -> "Prune":
         """Raise EdgepruneError if a field asks for the impossible; return self."""
@@ -248,6 +277,8 @@ class Prune:
             raise EdgepruneError(f"prune.keep is a share above 0 and at most 1, not {self.keep}.")
         if self.min_filters < 1:
             raise EdgepruneError(f"prune.min_filters must be at least 1, not {self.min_filters}.")
+        if self.clips < 1:
+            raise EdgepruneError(f"prune.clips must be at least 1, not {self.clips}.")
         return self
 
 
@@ -403,6 +434,7 @@ __all__ = [
     "Prune",
     "Recipe",
     "Train",
+    "cnn14_frontend",
     "dcase21_frontend",
     "differences",
     "from_dict",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeprune import __version__, console
 from edgeprune.errors import EdgepruneError
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from edgeprune.audio.scene_data import SceneData
+    from edgeprune.images.image_data import ImageData
     from edgeprune.models.checkpoint import Checkpoint
+
+    RunData: TypeAlias = SceneData | ImageData
 
 SCHEMA = 1
 RESULT, LATENCY = "result.json", "latency.json"
@@ -78,8 +81,22 @@ def _check(recipe: Recipe) -> None:
     for name, value in (("train.epochs", recipe.train.epochs), ("finetune.epochs", recipe.finetune.epochs)):
         if value < 0:
             raise EdgepruneError(f"{name}: {value} epochs; give 0 or more.")
+    for name, value in (("train.shift", recipe.train.shift), ("finetune.shift", recipe.finetune.shift)):
+        if value < 0:
+            raise EdgepruneError(f"{name}: {value} pixels; give 0 or more.")
+    if _has_images(recipe.data):
+        _check_images(recipe)
     if recipe.bench.runs < 1:
         raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
+
+
+def _check_images(recipe: Recipe) -> None:
+    for part, train in (("train", recipe.train), ("finetune", recipe.finetune)):
+        if train.epochs and train.time_roll:
+            raise EdgepruneError(
+                f"{part}.time_roll: rolls clips in time, and {recipe.data.name} holds images; turn it off with "
+                f"--{part}.no-time-roll."
+            )
 
 
 def thread_counts(recipe: Recipe) -> list[int]:
@@ -144,13 +161,12 @@ class Journey:
     folder: Path
 
     def go(self) -> dict[str, Any]:
-        from edgeprune.audio.scene_data import load_data
         from edgeprune.reporting.report import write_report
         from edgeprune.training.fit import use_threads
 
         recipe = self.recipe
         console.say(f"run {recipe.name}: folder {self.folder}, seed {recipe.seed}")
-        data = load_data(recipe.data, recipe.frontend, recipe.seed)
+        data: RunData = load_data(recipe.data, recipe.frontend, recipe.seed)
         _refuse_unlabelled_test(data)
         use_threads(recipe.train.threads)
         dense = self.dense(data)
@@ -169,7 +185,7 @@ class Journey:
         console.say(f"done: {self.folder / RESULT} and {self.folder / 'report.html'}")
         return result
 
-    def dense(self, data: SceneData) -> Checkpoint:
+    def dense(self, data: RunData) -> Checkpoint:
         """The unpruned network: trained, or taken from `dense_from`."""
         from edgeprune.models import checkpoint
         from edgeprune.models.registry import build
@@ -187,30 +203,34 @@ class Journey:
         torch.manual_seed(self.recipe.seed)
         model = build(spec)
         if self.recipe.model.audioset_weights is not None:
-            self._load_audioset(model)
+            self._load_audioset(model, data)
         history = self._fit(model, data, "dense")
         checkpoint.save(path, spec, model, self._extra(data, history))
         self._forget_training("dense")
         return checkpoint.load(path)
 
-    def pruned(self, data: SceneData, dense: Checkpoint) -> Checkpoint:
+    def pruned(self, data: RunData, dense: Checkpoint) -> Checkpoint:
         """The dense network without the filters the budget has no room for, fine-tuned."""
         import torch
 
         from edgeprune.evaluation.predict import torch_probabilities
         from edgeprune.models import checkpoint
         from edgeprune.pruning import budget, surgery
-        from edgeprune.pruning.cost import Chain
+        from edgeprune.pruning.cost import graph_of
+        from edgeprune.pruning.groups import choose_filters, score_groups
+        from edgeprune.pruning.scores import criterion
 
         path = self.folder / "pruned.ckpt"
         if path.is_file():
             return checkpoint.load(path)
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
-        scores = surgery.score_layers(dense.model, recipe.prune.criterion, recipe.prune.dense_layers)
+        graph = graph_of(dense.spec)
+        batches = score_batches(data, recipe) if criterion(recipe.prune.criterion).active else None
+        scores = score_groups(dense.model, graph, recipe.prune.criterion, recipe.prune.dense_layers, batches)
         values = {name: layer.tolist() for name, layer in scores.items()}
-        plan = budget.plan(Chain(dense.spec), recipe.budget, recipe.prune, values)
-        kept = surgery.choose_filters(scores, plan.widths)
+        plan = budget.plan(graph, recipe.budget, recipe.prune, values)
+        kept = choose_filters(scores, plan.widths)
         model, spec = surgery.remove_filters(dense.model, dense.spec, kept)
         widths = ", ".join(f"{name} {dense.spec.widths[name]} -> {width}" for name, width in plan.widths.items())
         console.say(
@@ -228,7 +248,7 @@ class Journey:
         self._forget_training("finetune")
         return checkpoint.load(path)
 
-    def evaluate(self, data: SceneData, formats: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    def evaluate(self, data: RunData, formats: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Run every exported file over the evaluation part; predictions are kept as CSV, metrics come from those."""
         artefacts = {}
         for stage, prefix in PREFIXES.items():
@@ -238,7 +258,7 @@ class Journey:
                 artefacts[key] = self._evaluate_file(key, path, data)
         return artefacts
 
-    def _evaluate_file(self, key: str, path: Path, data: SceneData) -> dict[str, Any]:
+    def _evaluate_file(self, key: str, path: Path, data: RunData) -> dict[str, Any]:
         from edgeprune.deploy.sidecar import read_sidecar
         from edgeprune.evaluation.predictions import read_predictions, write_predictions
 
@@ -275,7 +295,7 @@ class Journey:
 
     def result(
         self,
-        data: SceneData,
+        data: RunData,
         networks: Mapping[str, Checkpoint],
         artefacts: Mapping[str, Any],
         latency: Sequence[Mapping[str, Any]],
@@ -323,7 +343,7 @@ class Journey:
             "history": {"dense": networks["dense"].extra["history"], "finetune": pruned.extra["history"]},
         }
 
-    def _fit(self, model: Any, data: SceneData, part: str, teacher: Checkpoint | None = None) -> list[dict[str, float]]:
+    def _fit(self, model: Any, data: RunData, part: str, teacher: Checkpoint | None = None) -> list[dict[str, float]]:
         from edgeprune.training.fit import fit
 
         train = self.recipe.train if part == "dense" else self.recipe.finetune
@@ -348,19 +368,17 @@ class Journey:
         for path in (self.folder / "training" / part).glob("*.ckpt"):
             path.unlink()
 
-    def _extra(self, data: SceneData, history: list[dict[str, float]]) -> dict[str, Any]:
+    def _extra(self, data: RunData, history: list[dict[str, float]]) -> dict[str, Any]:
         return {**data.describe(), "data_sha256": data.sha256, "history": history}
 
-    def _adopted(self, data: SceneData, path: Path) -> Checkpoint:
+    def _adopted(self, data: RunData, path: Path) -> Checkpoint:
         """A dense network of another run, if it was trained on this split with this front-end."""
         from edgeprune.models import checkpoint
 
         found = checkpoint.load(path)
         spec = model_spec(self.recipe, data)
-        same_input = {**found.extra["frontend"], "patch_hop_frames": 0} == {
-            **asdict(data.frontend),
-            "patch_hop_frames": 0,
-        }
+        ours = data.describe()["frontend"]
+        same_input = {**found.extra["frontend"], "patch_hop_frames": 0} == {**ours, "patch_hop_frames": 0}
         if found.spec != spec or not same_input:
             raise EdgepruneError(
                 f"{path}: is a network of another kind, input or front-end than the recipe's; train one."
@@ -371,22 +389,64 @@ class Journey:
             )
         return found
 
-    def _load_audioset(self, model: Any) -> None:
+    def _load_audioset(self, model: Any, data: RunData) -> None:
         from edgeprune.models import vggish
 
-        path = self.recipe.model.audioset_weights
-        if not isinstance(model, vggish.VGGish) or path is None:
-            raise EdgepruneError("model.audioset_weights: only vggish can start from AudioSet weights.")
-        console.say(f"AudioSet weights loaded: {', '.join(vggish.load_audioset_weights(model, path))}")
+        name, path = self.recipe.model.name, self.recipe.model.audioset_weights
+        assert path is not None
+        if name == "vggish":
+            loaded = vggish.load_audioset_weights(model, path)
+        elif name == "cnn14":
+            from edgeprune.models import cnn14
+
+            loaded = cnn14.load_panns_weights(model, path, data.normalisation.mean, data.normalisation.std)
+        else:
+            raise EdgepruneError(
+                f"model.audioset_weights: only vggish and cnn14 can start from AudioSet weights, not {name}."
+            )
+        console.say(f"AudioSet weights loaded: {', '.join(loaded)}")
 
 
-def model_spec(recipe: Recipe, data: SceneData) -> Any:
-    """The spec of the recipe's unpruned network for these classes and patches."""
+def load_data(data: Data, frontend: LogMel, seed: int = 0) -> RunData:
+    """Clips or images, as the card says, made ready for a network; the front-end plays no part for images.
+
+    Raises:
+        EdgepruneError: the data cannot be used (see `audio.scene_data` and `images.image_data`).
+    """
+    if _has_images(data):
+        from edgeprune.images.image_data import load_images
+
+        return load_images(data, seed)
+    from edgeprune.audio import scene_data
+
+    return scene_data.load_data(data, frontend, seed)
+
+
+def _has_images(data: Data) -> bool:
+    from edgeprune.audio.cards import load_card
+
+    return load_card(data.name).kind == "images"
+
+
+def model_spec(recipe: Recipe, data: RunData) -> Any:
+    """The spec of the recipe's unpruned network for these classes and patches or images."""
     from edgeprune.models.registry import make_spec
 
-    frames, mels = data.frontend.patch_frames, data.frontend.mels
-    shape = (1, frames, mels) if time_first(recipe.model.name) else (1, mels, frames)
+    channels, height, width = data.input_shape
+    shape = (channels, width, height) if time_first(recipe.model.name) else data.input_shape
     return make_spec(recipe.model.name, len(data.classes), shape, recipe.model.width)
+
+
+def score_batches(data: RunData, recipe: Recipe, size: int = 20) -> Iterator[tuple[Any, Any]]:
+    """What active criteria look at: network inputs and labels of evenly spaced training clips, batch by batch."""
+    from edgeprune.audio.scene_data import evenly
+    from edgeprune.evaluation.predict import to_network
+
+    patches = data.patches(evenly(data.train, recipe.prune.clips))
+    first = time_first(recipe.model.name)
+    for start in range(0, len(patches), size):
+        x, labels, _ = patches.__getitems__(range(start, min(start + size, len(patches))))
+        yield to_network(x, first), labels
 
 
 def time_first(model_name: str) -> bool:
@@ -404,7 +464,7 @@ def normalisation_of(network: Checkpoint) -> Any:
 
 
 def export_network(
-    folder: Path, network: Checkpoint, data: SceneData, formats: Sequence[str], prefix: str, recipe: Recipe
+    folder: Path, network: Checkpoint, data: RunData, formats: Sequence[str], prefix: str, recipe: Recipe
 ) -> dict[str, Path]:
     """Write `<prefix>.onnx` and `<prefix>_<format>.tflite` with their sidecars, parity checked; whole ones are kept.
 
@@ -448,7 +508,7 @@ def _is_exported(path: Path) -> bool:
     return True
 
 
-def file_predictions(path: Path, data: SceneData, clips: pd.DataFrame) -> np.ndarray:
+def file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndarray:
     """Class probabilities `[clips, classes]` that a .tflite gives the clips."""
     import os
 
@@ -467,7 +527,6 @@ def export(target: str, formats: Sequence[str]) -> dict[str, Path]:
     Raises:
         EdgepruneError: not a run folder with a pruned network, or its data are no longer there.
     """
-    from edgeprune.audio.scene_data import load_data
     from edgeprune.deploy.tflite import check_formats
     from edgeprune.models import checkpoint
 
@@ -492,7 +551,6 @@ def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict
         EdgepruneError: the file does not say which front-end it needs, or the data have other classes.
     """
     from edgeprune.audio.patches import Normalisation
-    from edgeprune.audio.scene_data import load_data
     from edgeprune.deploy.sidecar import read_metadata
 
     if split not in ("test", "train"):
@@ -506,7 +564,10 @@ def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict
     described = read_metadata(path)
     if data is None:
         raise EdgepruneError(f"{path}: say on which data to evaluate it, as --data.name NAME --data.root FOLDER.")
-    scenes = load_data(replace(data, validation=0.0), LogMel(**described["frontend"]))
+    if _has_images(data) == bool(described["frontend"]):
+        takes, has = ("clips", "images") if described["frontend"] else ("images", "clips")
+        raise EdgepruneError(f"{path}: takes {takes}, but {data.name} holds {has}; give the data it was made for.")
+    scenes = load_data(replace(data, validation=0.0, train_share=1.0), LogMel(**described["frontend"]))
     if list(scenes.classes) != described["labels"]:
         raise EdgepruneError(
             f"{path}: tells {', '.join(described['labels'])} apart, but {scenes.card.name} holds "
@@ -528,7 +589,7 @@ def _run_of(target: str) -> Path:
     return folder
 
 
-def _refuse_unlabelled_test(data: SceneData) -> None:
+def _refuse_unlabelled_test(data: RunData) -> None:
     bare = data.test["filename"][data.test["label"] == ""]
     if len(bare):
         raise EdgepruneError(
@@ -537,14 +598,14 @@ def _refuse_unlabelled_test(data: SceneData) -> None:
         )
 
 
-def _scores(probabilities: np.ndarray, clips: pd.DataFrame, data: SceneData) -> dict[str, Any]:
+def _scores(probabilities: np.ndarray, clips: pd.DataFrame, data: RunData) -> dict[str, Any]:
     from edgeprune.evaluation.scene import evaluate as metrics
 
     known = {kind: list(clips[kind]) if clips[kind].ne("").all() else None for kind in ("device", "city")}
     return metrics(list(clips["label"]), probabilities, data.classes, known["device"], known["city"])
 
 
-def _clip_counts(data: SceneData) -> dict[str, int]:
+def _clip_counts(data: RunData) -> dict[str, int]:
     held = 0 if data.validation is None else len(data.validation)
     return {"train": len(data.train), "validation": held, "test": len(data.test)}
 

@@ -109,8 +109,8 @@ class DataList:
                     card.name,
                     card.title,
                     len(card.classes) or "yours",
-                    len(card.folds) or "yours",
-                    f"{card.sample_rate} Hz" if card.sample_rate else "any",
+                    len(card.folds) or (1 if card.kind == "images" else "yours"),
+                    "images" if card.kind == "images" else f"{card.sample_rate} Hz" if card.sample_rate else "any",
                     _download_size(card.archives),
                     card.licence,
                 )
@@ -190,16 +190,17 @@ class DataVerify:
     def __call__(self) -> int:
         from edgeprune.audio.cards import load_card
         from edgeprune.audio.verify import verify
+        from edgeprune.images.verify import verify_images
 
         card = load_card(self.name)
-        report = verify(card, self.root)
+        report = verify_images(card, self.root) if card.kind == "images" else verify(card, self.root)
         if self.json:
             print_json({"name": card.name, "root": str(self.root), "ok": report.ok, **asdict(report)})
         else:
             corrupt = [f"{clip} {fault}" for clip, fault in report.corrupt]
             for title, found in (("missing", report.missing), ("extra", report.extra), ("corrupt", corrupt)):
                 _print_findings(title, found)
-            print(f"{card.name}: {report.clips:,} clips are whole")
+            print(f"{card.name}: {report.clips:,} {'images' if card.kind == 'images' else 'clips'} are whole")
         return 0 if report.ok else CheckFailedError.exit_code
 
 
@@ -331,21 +332,39 @@ def _layer_row(layer: "LayerCost") -> tuple[str, ...]:
 
 
 def _scores(network: Network, criteria: Sequence[str], dense_layers: bool) -> dict[str, dict[str, list[float]]]:
-    """Scores by criterion of the filters of each layer that may be pruned."""
+    """Scores by criterion of the filters of each layer (or layers that belong together) that may be pruned."""
     import torch
 
-    from edgeprune.pruning.scores import criterion as check
-    from edgeprune.pruning.surgery import score_layers
+    from edgeprune.pruning.cost import graph_of
+    from edgeprune.pruning.groups import score_groups
+    from edgeprune.pruning.scores import criterion
 
-    for name in criteria:
-        check(name)  # a wrong name is told before a large network is made
-    model = network.model()
+    # a wrong name, or missing data, is told before a large network is made
+    active = [name for name in criteria if criterion(name).active]
+    batches = _score_batches(network, active[0]) if active else None
+    model, graph = network.model(), graph_of(network.spec)
     scores = {}
     for name in criteria:
         torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
-        found = score_layers(model, name, dense_layers)
+        found = score_groups(model, graph, name, dense_layers, batches if name in active else None)
         scores[name] = {layer: values.tolist() for layer, values in found.items()}
     return scores
+
+
+def _score_batches(network: Network, active: str) -> list[Any]:
+    """Training clips of the run a checkpoint lies in, as the network takes them."""
+    from edgeprune.models import checkpoint
+    from edgeprune.recipe_files import load_recipe
+    from edgeprune.run import load_data, normalisation_of, score_batches
+
+    if network.path is None or not (network.path.parent / "recipe.json").is_file():
+        raise EdgepruneError(
+            f"{active}: judges filters by what training clips make of them; give a run folder, whose recipe says which."
+        )
+    recipe = load_recipe(str(network.path.parent))
+    data = load_data(recipe.data, recipe.frontend, recipe.seed)
+    data = data.with_normalisation(normalisation_of(checkpoint.load(network.path)))
+    return list(score_batches(data, recipe))
 
 
 @dataclass(frozen=True)
@@ -483,13 +502,13 @@ class Budget:
         if limits == Limits() and self.keep == 1:
             raise EdgepruneError("budget: no limit is given; give --params, --macs, --peak-ram, --flash or --keep.")
         from edgeprune.pruning.budget import plan
-        from edgeprune.pruning.cost import Chain
+        from edgeprune.pruning.cost import count, graph_of
 
         network = find_network(self.model, ("dense", "pruned"), self.input, self.classes)
         scores = _scores(network, [self.criterion], self.dense_layers)[self.criterion]
-        chain = Chain(network.spec)
+        graph = graph_of(network.spec)
         rules = Rules(self.criterion, self.keep, self.dense_layers, self.min_filters)
-        found = plan(chain, limits, rules, scores)
+        found = plan(graph, limits, rules, scores)
         answer = {
             **network.describe(),
             "random_weights": network.path is None,
@@ -499,7 +518,7 @@ class Budget:
             "slack": {name: found.asked[name] - found.reached[name] for name in found.asked},
             "binding": found.binding,
             "widths": {"dense": dict(network.spec.widths), "pruned": {**network.spec.widths, **found.widths}},
-            "cost": {"dense": chain.cost().to_dict(), "pruned": found.cost.to_dict()},
+            "cost": {"dense": count(graph).to_dict(), "pruned": found.cost.to_dict()},
         }
         if self.json:
             print_json(answer)

@@ -51,10 +51,27 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class ImageFiles:
+    """Where the images of a card of kind `images` lie, under the root.
+
+    Attributes:
+        train, test: images, then labels, of each part: two idx files, plain or .gz; with `npz`, two arrays in it.
+            Images are unsigned bytes `[images, height, width]` or `[images, height, width, channels]`, labels
+            `[images]` are places in the card's `classes`.
+        npz: NumPy archive that holds the four arrays; "": idx files.
+    """
+
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    npz: str = ""
+
+
+@dataclass(frozen=True)
 class Card:
     """A data set.
 
     Attributes:
+        kind: `scenes` (clips of sound, split by `layouts`) or `images` (split by `images`).
         classes: labels in the order of the network's outputs; empty: those found in the user's table, sorted.
         sample_rate: Hz, as published; 0: whatever each file says.
         channels: as published; 0: whatever each file says.
@@ -68,12 +85,14 @@ class Card:
         folds: the folds that exist; empty: those of the user's table.
         layouts: tried in order.
         subsets: official reduced training lists, by name.
+        images: files of a card of kind `images`.
     """
 
     name: str
     title: str
     licence: str
-    layouts: tuple[Layout, ...]
+    layouts: tuple[Layout, ...] = ()
+    kind: str = "scenes"
     classes: tuple[str, ...] = ()
     source: str = ""
     citation: str = ""
@@ -86,12 +105,15 @@ class Card:
     top_folder: str = ""
     folds: tuple[int, ...] = ()
     subsets: dict[str, Layout] = field(default_factory=dict)
+    images: ImageFiles | None = None
     archives: tuple[Archive, ...] = ()
     notes: str = ""
 
     def content(self) -> dict[str, Any]:
         """What decides which clips there are and how they are labelled and grouped, for hashing; no prose, no URLs."""
         prose = {"title", "licence", "source", "citation", "notes", "archives"}
+        if self.images is None:
+            prose |= {"kind", "images"}  # not in the keys of feature caches made before there were images
         content = {key: value for key, value in asdict(self).items() if key not in prose}
         return content | {"archives": [(archive.name, archive.md5) for archive in self.archives]}
 
@@ -131,6 +153,8 @@ def _read(path: Path) -> Card:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EdgepruneError(f"card {path}: is not valid TOML ({error}).") from error
     where = f"card {path}"
+    if "images" in raw:
+        raw["images"] = _build(ImageFiles, raw["images"], where)
     for key, kind in (("layouts", list), ("archives", list), ("subsets", dict)):
         if not isinstance(raw.get(key, kind()), kind):
             raise EdgepruneError(f"{where}: '{key}' must be written as [[{key}]] or [{key}.NAME] tables.")
@@ -160,7 +184,14 @@ def _layout(raw: Any, where: str) -> Layout:
     return Layout(layout.train, layout.test, layout.table, {k: str(v) for k, v in layout.where.items()}, rows)
 
 
-_KINDS: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,), int | None: (int,)}
+_KINDS: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    float: (int, float),
+    bool: (bool,),
+    int | None: (int,),
+    ImageFiles | None: (ImageFiles,),
+}
 
 
 def _build(kind: type, raw: Any, where: str) -> Any:
@@ -185,8 +216,7 @@ def _build(kind: type, raw: Any, where: str) -> Any:
 
 
 def _check(card: Card, where: str) -> None:
-    if not card.layouts:
-        raise EdgepruneError(f"{where}: has no [[layouts]]; say where the lists or the table of clips lie.")
+    _check_kind(card, where)
     for key, kind in (("classes", str), ("folds", int)):
         values = getattr(card, key)
         if not all(isinstance(value, kind) for value in values) or len(set(values)) != len(values):
@@ -208,3 +238,24 @@ def _check(card: Card, where: str) -> None:
         into = Path(archive.into)
         if Path(archive.name).name != archive.name or ".." in into.parts or into.is_absolute():
             raise EdgepruneError(f"{where}: archive {archive.name}: 'name' and 'into' must stay in the data folder.")
+
+
+def _check_kind(card: Card, where: str) -> None:
+    if card.kind == "scenes":
+        if not card.layouts:
+            raise EdgepruneError(f"{where}: has no [[layouts]]; say where the lists or the table of clips lie.")
+        if card.images is not None:
+            raise EdgepruneError(f'{where}: has [images] but is a card of clips; add kind = "images" or remove them.')
+        return
+    if card.kind != "images":
+        raise EdgepruneError(f"{where}: 'kind' is '{card.kind}'; write scenes (clips of sound) or images.")
+    if card.layouts or card.subsets or card.folds:
+        raise EdgepruneError(f"{where}: a card of images has [images], and no layouts, subsets or folds.")
+    parts = () if card.images is None else (card.images.train, card.images.test)
+    if not parts or any(len(part) != 2 or not all(isinstance(name, str) for name in part) for part in parts):
+        raise EdgepruneError(
+            f"{where}: [images] must name the images and the labels of each part, as "
+            'train = ["images", "labels"] and test = ["images", "labels"].'
+        )
+    if len(card.classes) < 2:
+        raise EdgepruneError(f"{where}: a card of images needs 'classes', two or more, in the order of the labels.")

@@ -41,6 +41,11 @@ class SceneData:
     normalisation: Normalisation
     sha256: str
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """One channel, mels and frames of a patch."""
+        return 1, self.frontend.mels, self.frontend.patch_frames
+
     def patches(self, clips: pd.DataFrame) -> Patches:
         """The patches of some of the clips."""
         return Patches(
@@ -82,9 +87,10 @@ def load_data(data: Data, frontend: LogMel, seed: int = 0) -> SceneData:
             f"{card.name}: all clips are labelled {', '.join(split.classes)}; give two classes or more."
         )
     _refuse_unlabelled(card, split.train, "training")
-    train, validation = split.train, None
+    train, _ = stratified(split.train, data.train_share, seed)
+    validation = None
     if data.validation:
-        train, validation = split_validation(split.train, data.validation, seed)
+        train, validation = split_validation(train, data.validation, seed)
     filenames = [*split.train["filename"], *split.test["filename"]]
     features = extract(root, filenames, frontend, card.content(), data.cache, data.workers)
     normalisation = Normalisation.of(features, list(train["filename"]))
@@ -97,6 +103,35 @@ def evenly(clips: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most `count` of the clips, evenly spaced, in their order."""
     step = max(1.0, len(clips) / max(1, count))
     return clips.iloc[[int(place * step) for place in range(min(count, len(clips)))]]
+
+
+def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A random share of a table's rows, nearly the same share of every label, and the other rows.
+
+    The same for the same seed; both keep their order.
+
+    Args:
+        share: above 0; 1: all rows.
+
+    Raises:
+        EdgepruneError: the share is out of range or leaves a label without rows.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if not 0 < share <= 1:
+        raise EdgepruneError(f"a share of {share} of the training part: give one above 0 and at most 1.")
+    if share == 1:
+        return table, table.iloc[:0]
+    try:
+        parts = train_test_split(range(len(table)), train_size=share, random_state=seed, stratify=table["label"])
+        taken, left = (table.iloc[sorted(part)].reset_index(drop=True) for part in parts)
+        if taken["label"].nunique() < table["label"].nunique():
+            raise ValueError("a class is missing")
+    except ValueError as error:
+        raise EdgepruneError(
+            f"a share of {share:g} of {len(table)} training rows leaves a class without any; take a larger one."
+        ) from error
+    return taken, left
 
 
 def split_sha256(split: Split) -> str:

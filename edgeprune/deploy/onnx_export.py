@@ -35,6 +35,7 @@ def export_onnx(model: "nn.Module", input_shape: tuple[int, int, int], path: Pat
     import onnx
     import torch
 
+    from edgeprune.deploy.onnx_pools import plain_max_pools
     from edgeprune.deploy.prepare import export_form
 
     path = Path(path)
@@ -63,6 +64,9 @@ def export_onnx(model: "nn.Module", input_shape: tuple[int, int, int], path: Pat
             ) from error
         # Without the shape of every tensor onnx2tf guesses layouts, and guesses wrong.
         graph = onnx.shape_inference.infer_shapes(onnx.load(temporary), strict_mode=True, data_prop=True)
+        if plain_max_pools(graph):
+            del graph.graph.value_info[:]
+            graph = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, temporary)
     return path

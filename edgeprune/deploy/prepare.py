@@ -7,16 +7,16 @@ from torch import fx, nn
 from torch.fx.experimental.optimization import fuse, remove_dropout
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.layers import Flatten, channels_last_columns
+from edgeprune.models.layers import Flatten, MelNorm, MelScale, channels_last_columns
 
 _ELEMENTWISE = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
-class _FlattenLeafTracer(fx.Tracer):
-    """Keeps `Flatten` as one node, so that it can be found and switched."""
+class _LeafTracer(fx.Tracer):
+    """Keeps the modules that are treated here as one node, so that they can be found and switched."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Flatten) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, Flatten | MelNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
 def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
@@ -39,13 +39,14 @@ def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
     """
     network = copy.deepcopy(model).cpu().eval()
     try:
-        traced = fx.GraphModule(network, _FlattenLeafTracer().trace(network))
+        traced = fx.GraphModule(network, _LeafTracer().trace(network))
     except fx.proxy.TraceError as error:
         name = type(model).__name__
         raise EdgepruneError(
             f"{name}: cannot be exported, its forward depends on tensor values ({error}); make it a fixed graph."
         ) from error
     _flatten_channels_last(traced)
+    _scale_mels(traced)
     folded = remove_dropout(fuse(traced, inplace=True, no_trace=True))
     stages = [folded, nn.Softmax(dim=1)] if softmax else [folded]
     return nn.Sequential(*stages).eval()
@@ -67,6 +68,18 @@ def _flatten_channels_last(traced: fx.GraphModule) -> None:
         with torch.no_grad():
             dense.weight.copy_(channels_last_columns(dense.weight, channels))
         flatten.channels_last = True
+
+
+def _scale_mels(traced: fx.GraphModule) -> None:
+    """Turn each `MelNorm` into a scale and a shift for each mel bin.
+
+    They cannot move on into the next convolution: its weights are the same at every mel bin, the scale is not, and the
+    zeros it pads with stand for no shift at all.
+    """
+    for path, module in list(traced.named_modules()):
+        if isinstance(module, MelNorm):
+            parent, _, name = path.rpartition(".")
+            setattr(traced.get_submodule(parent), name, MelScale(module.norm))
 
 
 def _channels_before(node: fx.Node, modules: dict[str, nn.Module]) -> int:

@@ -1,7 +1,11 @@
 """Layers the networks share."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Flatten(nn.Module):
@@ -22,6 +26,38 @@ class Flatten(nn.Module):
         return torch.flatten(x, 1)
 
 
+class MelNorm(nn.Module):
+    """Batch norm over mel bins: input and output `[n, channels, frames, mels]`, statistics of each bin `[mels]`."""
+
+    def __init__(self, mels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(mels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(x.transpose(1, 3)).transpose(1, 3)
+        return out
+
+
+class MelScale(nn.Module):
+    """A scale and a shift for each mel bin of `[n, channels, frames, mels]`: a trained `MelNorm` as one formula."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        mean, variance, gain, offset = (
+            tensor.detach().double()  # type: ignore[union-attr]
+            for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        )
+        scale = gain / torch.sqrt(variance + norm.eps)
+        self.register_buffer("scale", scale.float().reshape(1, 1, 1, -1))
+        self.register_buffer("shift", (offset - mean * scale).float().reshape(1, 1, 1, -1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
+
+
 def channels_last_columns(weight: Tensor, channels: int) -> Tensor:
     """Reorder the columns of a dense weight `[out, channels * P]` from channel-first to channel-last flatten order."""
     out, features = weight.shape
@@ -37,3 +73,16 @@ def channels_first_columns(weight: Tensor, channels: int) -> Tensor:
 def scaled(filters: int, width: float) -> int:
     """`filters` times `width`, rounded, at least one."""
     return max(1, round(filters * width))
+
+
+def he_start(network: Network) -> Network:
+    """Draw hidden weights as He et al. (ICCV 2015) do, biases zero; returns the network.
+
+    The last layer keeps PyTorch's smaller start, and with it the first logits stay small.
+    """
+    for path, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and path.rsplit(".", 1)[-1] != "output":
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return network

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Entry:
     """What the registry knows of a network: its default input `(channels, height, width)` and its front-end preset.
 
-    `time_first`: the input is `[1, frames, mels]` (VGGish) rather than `[1, mels, frames]`.
+    `frontend` is empty for networks of images. `time_first`: the input is `[1, frames, mels]` (VGGish, CNN14) rather
+    than `[1, mels, frames]`.
     """
 
     name: str
@@ -48,6 +49,10 @@ ENTRIES = {
     for entry in (
         Entry("vggish", "edgeprune.models.vggish", (1, 96, 64), "vggish", time_first=True),
         Entry("dcase21", "edgeprune.models.dcase21", (1, 40, 500), "dcase21", time_first=False),
+        Entry("cnn14", "edgeprune.models.cnn14", (1, 1001, 64), "cnn14", time_first=True),
+        Entry("vgg16", "edgeprune.models.vgg16", (3, 32, 32), "", time_first=False),
+        Entry("resnet50", "edgeprune.models.resnet50", (3, 224, 224), "", time_first=False),
+        Entry("resnet50_cifar", "edgeprune.models.resnet50_cifar", (3, 32, 32), "", time_first=False),
     )
 }
 

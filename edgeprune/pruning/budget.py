@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import ceil, floor
 
-from edgeprune.errors import InfeasibleBudgetError
-from edgeprune.pruning.cost import Chain, Cost
+from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
+from edgeprune.pruning.cost import Cost, count
+from edgeprune.pruning.graph import Graph
 from edgeprune.recipe import Budget, Prune
 
 _COSTS = {"params": "params", "macs": "macs", "peak_ram": "peak_ram_bytes", "flash": "flash_bytes"}
@@ -25,17 +26,18 @@ class Plan:
     binding: str
 
 
-def plan(chain: Chain, budget: Budget, prune: Prune, scores: Mapping[str, Sequence[float]]) -> Plan:
-    """Choose how many filters each layer keeps.
+def plan(graph: Graph, budget: Budget, prune: Prune, scores: Mapping[str, Sequence[float]]) -> Plan:
+    """Choose how many filters each group of layers keeps.
 
     Every layer keeps the same share of its filters, the largest that meets all limits (and `prune.keep`); what slack is
     left goes to single filters, the one with the highest score relative to its layer first.
 
     Args:
-        scores: of the layers that may be pruned, each `[filters]`.
+        scores: of the groups that may be pruned, each `[filters]`.
 
     Raises:
-        EdgepruneError: `prune.keep` or `prune.min_filters` asks for the impossible.
+        EdgepruneError: `prune.keep` or `prune.min_filters` asks for the impossible, or a limit is set on a network
+            with operators whose cost is not known.
         InfeasibleBudgetError: even `prune.min_filters` in every layer exceed a limit.
     """
     prune.check()
@@ -43,15 +45,20 @@ def plan(chain: Chain, budget: Budget, prune: Prune, scores: Mapping[str, Sequen
     asked = {
         field.name: getattr(budget, field.name) for field in fields(budget) if getattr(budget, field.name) is not None
     }
+    if asked and graph.unknown:
+        raise EdgepruneError(
+            f"budget: the cost of {', '.join(graph.unknown)} is not known, so no limit can be promised; leave the "
+            "limits out and give prune.keep."
+        )
     lowest = {name: min(prune.min_filters, filters) for name, filters in full.items()}
     cap = {name: max(lowest[name], _rounded(filters * prune.keep)) for name, filters in full.items()}
-    _check_feasible(chain, asked, lowest, prune)
+    _check_feasible(graph, asked, lowest, prune)
 
     def fits(widths: Mapping[str, int]) -> bool:
-        return all(value <= asked[name] for name, value in _reached(chain.cost(widths), asked).items())
+        return all(value <= asked[name] for name, value in _reached(count(graph, widths), asked).items())
 
     widths = cap if fits(cap) else _fill(_uniform(full, cap, lowest, fits), cap, scores, fits)
-    cost = chain.cost(widths)
+    cost = count(graph, widths)
     reached = _reached(cost, asked)
     binding = max(reached, key=lambda name: reached[name] / asked[name]) if reached else ""
     return Plan(dict(widths), cost, asked, reached, binding)
@@ -65,8 +72,8 @@ def _reached(cost: Cost, asked: Mapping[str, int]) -> dict[str, int]:
     return {name: getattr(cost, _COSTS[name]) for name in asked}
 
 
-def _check_feasible(chain: Chain, asked: Mapping[str, int], lowest: Mapping[str, int], prune: Prune) -> None:
-    least = chain.cost(lowest)
+def _check_feasible(graph: Graph, asked: Mapping[str, int], lowest: Mapping[str, int], prune: Prune) -> None:
+    least = count(graph, lowest)
     for name, value in _reached(least, asked).items():
         if value <= asked[name]:
             continue

@@ -6,69 +6,86 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.registry import ModelSpec
-from edgeprune.pruning.scores import score
+from edgeprune.models.registry import ModelSpec, build
+from edgeprune.pruning.cost import graph_of
+from edgeprune.pruning.graph import Graph, Group
 
 
-def prunable_layers(model: nn.Module, dense_layers: bool = False) -> dict[str, nn.Module]:
-    """Layers that may lose filters by their short name, in order: convolutions, and hidden dense layers if asked."""
-    kinds = (nn.Conv2d, nn.Linear) if dense_layers else (nn.Conv2d,)
-    found = [(path.rsplit(".", 1)[-1], layer) for path, layer in model.named_modules() if isinstance(layer, kinds)]
-    return {name: layer for name, layer in found if name != "output"}
+def remove(
+    model: nn.Module, example: Tensor | tuple[Tensor, ...], graph: Graph, kept: Mapping[str, Sequence[int]]
+) -> nn.Module:
+    """A copy of the network without the filters that are not kept, in evaluation mode on the CPU.
 
+    Everything that depends on a filter goes with it: the same filter of the layers it is added to, its batch norm, its
+    channel in the next layers, and the columns of the next dense layer that the flatten gives it.
 
-def score_layers(model: nn.Module, criterion: str, dense_layers: bool = False) -> dict[str, torch.Tensor]:
-    """Scores of the prunable layers, each `[filters]`."""
-    return {
-        name: score(layer.weight, criterion, name)  # type: ignore[arg-type]
-        for name, layer in prunable_layers(model, dense_layers).items()
-    }
-
-
-def choose_filters(scores: Mapping[str, torch.Tensor], widths: Mapping[str, int]) -> dict[str, list[int]]:
-    """Filters each layer keeps, in ascending order: the highest scores, earlier filters first among equals."""
-    return {
-        name: sorted(values.argsort(descending=True, stable=True)[: widths[name]].tolist())
-        for name, values in scores.items()
-    }
-
-
-def remove_filters(model: nn.Module, spec: ModelSpec, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, ModelSpec]:
-    """A copy of the network without the filters that are not kept, and its spec.
-
-    Everything that depends on a filter goes with it: its batch norm, its channel in the next convolution, and the
-    columns of the next dense layer that the flatten gives it.
+    Args:
+        example: the input `graph` was traced with.
+        kept: filters by group; groups that are not named keep theirs.
 
     Raises:
-        EdgepruneError: a layer is unknown, or would lose all its filters.
+        EdgepruneError: a group is unknown or may not be pruned, would lose all its filters, or the network does not
+            fit together afterwards.
     """
     import torch_pruning
 
-    pruned = copy.deepcopy(model).cpu().eval()
-    layers = prunable_layers(pruned, dense_layers=True)
+    _check(graph, kept)
+    pruned = copy.deepcopy(model).cpu().eval().requires_grad_(True)  # the dependencies are read from the gradients
+    example = tuple(x.cpu() for x in (example if isinstance(example, tuple) else (example,)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = torch_pruning.DependencyGraph().build_dependency(pruned, torch.zeros(1, *spec.input_shape))
+        dependencies = torch_pruning.DependencyGraph().build_dependency(pruned, example)
         for name, keep in kept.items():
-            if name not in layers:
-                raise EdgepruneError(f"layer '{name}' of {spec.name} cannot be pruned; it has: {', '.join(layers)}.")
-            layer = layers[name]
-            gone = sorted(set(range(len(layer.weight))) - set(keep))  # type: ignore[arg-type]
-            if len(gone) == len(layer.weight):  # type: ignore[arg-type]
-                raise EdgepruneError(f"layer '{name}' of {spec.name} would lose all its filters; keep at least one.")
+            group = graph.groups[name]
+            gone = sorted(set(range(group.filters)) - set(keep))
             if gone:
+                layer = pruned.get_submodule(group.layers[0])
                 how = torch_pruning.prune_conv_out_channels
                 if isinstance(layer, nn.Linear):
                     how = torch_pruning.prune_linear_out_channels
-                graph.get_pruning_group(layer, how, idxs=gone).prune()
-    widths = {**spec.widths, **{name: len(layers[name].weight) for name in layers if name in spec.widths}}  # type: ignore[arg-type]
-    # the graph leaves gradients and requires_grad in mixed states: a network is its spec and its weights
-    from edgeprune.models.registry import build
+                dependencies.get_pruning_group(layer, how, idxs=gone).prune()
+    for name, keep in kept.items():
+        _check_group(pruned, graph.groups[name], len(set(keep)))
+    wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    for name, parameter in pruned.named_parameters():
+        parameter.requires_grad_(wanted[name])
+        parameter.grad = None
+    return pruned
 
-    slim = replace(spec, widths=widths)
+
+def _check(graph: Graph, kept: Mapping[str, Sequence[int]]) -> None:
+    known = graph.prunable(dense_layers=True)
+    for name, keep in kept.items():
+        if name not in known:
+            raise EdgepruneError(f"layer '{name}' cannot be pruned; those that can: {', '.join(known)}.")
+        filters = known[name].filters
+        if not keep:
+            raise EdgepruneError(f"layer '{name}' would lose all its filters; keep at least one.")
+        if min(keep) < 0 or max(keep) >= filters:
+            raise EdgepruneError(f"layer '{name}' has filters 0 to {filters - 1}, not {min(keep)} to {max(keep)}.")
+
+
+def _check_group(pruned: nn.Module, group: Group, filters: int) -> None:
+    for path in group.layers:
+        found = len(pruned.get_submodule(path).weight)  # type: ignore[arg-type]
+        if found != filters:
+            raise EdgepruneError(
+                f"layer '{path}' has {found} filters after pruning, not {filters}; the network's layers depend on each "
+                "other in a way that is not understood."
+            )
+
+
+def remove_filters(model: nn.Module, spec: ModelSpec, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, ModelSpec]:
+    """`remove` for a network of the registry; returns the copy and its spec.
+
+    Raises:
+        EdgepruneError: as `remove`.
+    """
+    pruned = remove(model, torch.zeros(1, *spec.input_shape), graph_of(spec), kept)
+    slim = replace(spec, widths={**spec.widths, **{name: len(set(keep)) for name, keep in kept.items()}})
     fresh = build(slim)
     fresh.load_state_dict(pruned.state_dict())
     return fresh.eval(), slim

@@ -1,4 +1,4 @@
-"""Augmentation of batches of log-mel patches `[n, 1, mels, frames]`, on the batch's device."""
+"""Augmentation of batches, on the batch's device: log-mel patches `[n, 1, mels, frames]` or images."""
 
 import torch
 from torch import Tensor
@@ -25,6 +25,28 @@ def mask(x: Tensor, axis: int, widest: int) -> Tensor:
     shape = [len(x), 1, 1, 1]
     shape[axis] = size
     return x.masked_fill(hidden.view(shape), 0.0)
+
+
+def flip(x: Tensor) -> Tensor:
+    """Mirror every image of `[n, channels, height, width]` left for right with probability one half."""
+    chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+    return torch.where(chosen, x.flip(3), x)
+
+
+def shift(x: Tensor, most: int) -> Tensor:
+    """Move every image of `[n, channels, height, width]` by its own random number of pixels, -most to most each way.
+
+    What comes in from outside is 0: in normalised images the training mean.
+    """
+    for axis in (2, 3):
+        size = x.shape[axis]
+        offset = torch.randint(-most, most + 1, (len(x), 1), device=x.device)
+        source = torch.arange(size, device=x.device) - offset
+        shape = [len(x), 1, 1, 1]
+        shape[axis] = size
+        index = source.clamp(0, size - 1).view(shape).expand_as(x)
+        x = x.gather(axis, index).masked_fill(((source < 0) | (source >= size)).view(shape), 0.0)
+    return x
 
 
 def freq_mixstyle(x: Tensor, alpha: float) -> Tensor:

@@ -12,7 +12,7 @@ from edgeprune.training import augment
 
 
 class SceneModule(lightning.LightningModule):
-    """Trains a network of `[n, 1, height, width]` to logits `[n, classes]` on batches of `audio.patches.Patches`.
+    """Trains a network of `[n, channels, height, width]` to logits `[n, classes]` on batches of `Patches`.
 
     With a teacher, the loss is `(1 - a) * cross-entropy + a * T^2 * KL(teacher || student)` at temperature T
     (Hinton et al., 2015), a = `train.distillation`.
@@ -40,7 +40,7 @@ class SceneModule(lightning.LightningModule):
         self._validation: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of patches `[n, 1, mels, frames]`."""
+        """Logits of patches `[n, 1, mels, frames]` or images `[n, channels, height, width]`."""
         return self._run(self.model, x)
 
     def _run(self, model: nn.Module, x: Tensor) -> Tensor:
@@ -70,6 +70,10 @@ class SceneModule(lightning.LightningModule):
         recipe = self.recipe
         if recipe.time_roll:
             x = augment.time_roll(x)
+        if recipe.flip:
+            x = augment.flip(x)
+        if recipe.shift:
+            x = augment.shift(x, recipe.shift)
         if recipe.mixstyle and torch.rand(()) < recipe.mixstyle:
             x = augment.freq_mixstyle(x, recipe.mixstyle_alpha)
         if recipe.freq_mask:

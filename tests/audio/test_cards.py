@@ -70,6 +70,52 @@ def test_content_ignores_prose_and_follows_what_matters(tmp_path: Path) -> None:
     assert card.content() != regrouped.content()
 
 
+IMAGES = """
+name = "mine"
+title = "Mine"
+licence = "mine"
+kind = "images"
+classes = ["a", "b"]
+[images]
+train = ["x", "y"]
+test = ["u", "v"]
+"""
+
+
+def test_a_card_of_images(tmp_path: Path) -> None:
+    card = load_card(write(tmp_path, IMAGES))
+    assert (card.kind, card.layouts) == ("images", ())
+    assert card.images is not None
+    assert (card.images.train, card.images.test, card.images.npz) == (("x", "y"), ("u", "v"), "")
+    assert card.content()["images"]["train"] == ("x", "y")
+    scenes = load_card(write(tmp_path, MINIMAL))
+    assert scenes.kind == "scenes"
+    assert not {"kind", "images"} & scenes.content().keys(), "caches of features made before keep their names"
+    assert {card.name for card in list_cards() if card.kind == "images"} == {"mnist", "cifar10_subset"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (IMAGES.replace('kind = "images"', 'kind = "pictures"'), "'kind' is 'pictures'; write scenes"),
+        (IMAGES.replace('kind = "images"\n', ""), r"has no \[\[layouts\]\]"),
+        (MINIMAL + '[images]\ntrain = ["x", "y"]\ntest = ["u", "v"]\n', "is a card of clips; add kind"),
+        (IMAGES.replace('train = ["x", "y"]\n', ""), "must name the images and the labels of each part"),
+        (IMAGES.replace('["u", "v"]', '["u", "v", "w"]'), "must name the images and the labels of each part"),
+        (IMAGES.replace('["u", "v"]', '["u", 3]'), "must name the images and the labels of each part"),
+        (IMAGES.replace('["u", "v"]', '"u"'), "'test' has the wrong type"),
+        (IMAGES.replace("train =", "trian ="), "unknown key 'trian'; perhaps you meant 'train'"),
+        (IMAGES[: IMAGES.index("[images]")], "must name the images and the labels of each part"),
+        (IMAGES.replace('classes = ["a", "b"]\n', ""), "needs 'classes', two or more"),
+        (IMAGES.replace("[images]", "folds = [1]\n[images]"), "no layouts, subsets or folds"),
+        (IMAGES + '[[layouts]]\ntable = "clips.csv"\n', "no layouts, subsets or folds"),
+    ],
+)
+def test_a_wrong_card_of_images_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(EdgepruneError, match=message):
+        load_card(write(tmp_path, text))
+
+
 def test_unknown_card_names_the_nearest() -> None:
     with pytest.raises(EdgepruneError, match="perhaps you meant tau2019"):
         load_card("tau_2019")

@@ -1,18 +1,21 @@
 """Scores from the weights alone against their definitions, written out, and against what all of them must satisfy."""
 
-from itertools import product
+from collections.abc import Callable
+from itertools import accumulate, product
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
 
-from edgeprune.pruning.scores import CRITERIA, rank_correlation, score
+from edgeprune.pruning.scores import CRITERIA, operator_norm, rank_correlation, score
 
 LAYERS = ["conv1", "conv2", "conv3"]
 ORDER_FREE = ["operator_norm_unsigned", "l1", "l2", "geometric_mean", "geometric_median", "similarity"]
 DETERMINISTIC = ["operator_norm", *ORDER_FREE]
+OPERATOR_NORMS = ["operator_norm", "operator_norm_unsigned"]
 
 # convolutions of two dimensions and of one, depthwise ones, kernels of one position, dense layers
 shapes = st.tuples(
@@ -22,7 +25,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def test_no_criterion_is_left_out() -> None:
-    assert {*DETERMINISTIC, "random"} == set(CRITERIA)
+    assert {*DETERMINISTIC, "random"} == {name for name, one in CRITERIA.items() if one.needs == "weight"}
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,72 @@ def test_unsigned_operator_norm_of_a_dense_layer_is_the_distance_from_the_mean()
     weight = np.random.default_rng(3).standard_normal((9, 6))
     expected = ((weight - weight.mean(axis=0)) ** 2).sum(axis=1)
     np.testing.assert_allclose(_ours(weight, "operator_norm_unsigned"), expected / expected.max(), rtol=1e-12)
+
+
+# Both operator norms, taken in pieces
+
+
+@pytest.mark.parametrize("criterion", OPERATOR_NORMS)
+@settings(deadline=None, max_examples=25)
+@given(shape=shapes, seed=seeds, piece=st.sampled_from([1, 200, 1000]))
+def test_pieces_of_any_size_give_the_same(criterion, shape, seed, piece) -> None:
+    weight = _draw(shape, seed)
+    expected = _ours(weight, criterion)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operator_norm, "_PIECE_BYTES", piece)
+        np.testing.assert_allclose(_ours(weight, criterion), expected, rtol=0, atol=1e-9)
+
+
+def _peak_bytes(work: Callable[[], object]) -> int:
+    """The most memory that PyTorch held at one time for `work`, beyond what it held before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return max(accumulate(event.nbytes() for event in events))
+
+
+@pytest.mark.parametrize("criterion", OPERATOR_NORMS)
+@pytest.mark.parametrize("shape", [(512, 512, 3, 3), (512, 512, 5), (2048, 512, 1, 1), (2048, 3072), (256, 32, 11, 11)])
+def test_operator_norms_need_less_memory_than_the_weight(criterion, shape) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    bytes_ = weight.numel() * weight.element_size()
+    peak = _peak_bytes(lambda: score(weight, criterion))
+    assert 1 << 19 < peak < min(bytes_, 6 << 20)
+
+
+@pytest.mark.parametrize("criterion", OPERATOR_NORMS)
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (6, 4, 5), (6, 4)])
+def test_precisions(criterion, shape) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(11))
+    for single in (weight, weight.half(), weight.bfloat16(), weight.transpose(0, 1).contiguous().transpose(0, 1)):
+        assert torch.allclose(score(single, criterion), score(single.double(), criterion), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("criterion", OPERATOR_NORMS)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_a_filter_of_a_group_is_scored_by_its_own_inputs(criterion, groups) -> None:
+    layer = torch.nn.Conv2d(4, 8, 3, groups=groups)
+    scores = score(layer.weight, criterion)
+    # whose inputs they are plays no part: an ungrouped layer with the same weight has the same scores
+    same = torch.nn.Conv2d(4 // groups, 8, 3)
+    same.weight.data = layer.weight.data.clone()
+    assert torch.equal(score(same.weight, criterion), scores)
+    if groups == 4:  # one channel: only the direction of the whole layer
+        rows = layer.weight.detach().double().flatten(1)
+        rows = rows - rows.mean(dim=0)
+        along = (rows @ torch.linalg.svd(rows).Vh[0]).square()
+        assert torch.allclose(scores, along / along.max(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("criterion", DETERMINISTIC)
+@pytest.mark.parametrize("shape", [(64, 16, 3, 3), (16, 8, 7, 7), (32, 1, 3, 3), (32, 8, 5), (64, 40)])
+def test_a_gpu_gives_the_same(criterion, shape) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(12))
+    found = score(weight.cuda(), criterion)
+    assert found.is_cuda
+    assert torch.allclose(found.cpu(), score(weight, criterion), rtol=1e-9, atol=1e-9)
 
 
 # The geometric median
@@ -261,12 +330,12 @@ def test_a_layer_of_zeros_scores_zero(criterion, shape) -> None:
 @pytest.mark.parametrize("shape", [(1, 3, 3, 3), (1, 1, 5), (1, 4), (1, 1)])
 def test_a_filter_alone(shape) -> None:
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    for criterion in ("operator_norm_unsigned", "geometric_mean", "geometric_median"):
+    for criterion in (*OPERATOR_NORMS, "geometric_mean", "geometric_median"):
         assert score(weight, criterion).tolist() == [0.0]
     assert score(weight, "similarity").tolist() == [3.0]
 
 
-@pytest.mark.parametrize("criterion", ["operator_norm_unsigned", "geometric_mean", "geometric_median"])
+@pytest.mark.parametrize("criterion", [*OPERATOR_NORMS, "geometric_mean", "geometric_median"])
 @pytest.mark.parametrize("shape", [(1, 3, 3, 3), (1, 3, 4), (1, 7)])
 def test_equal_filters_score_zero_though_their_mean_is_rounded(criterion, shape) -> None:
     generator = torch.Generator().manual_seed(6)

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 import edgeprune
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import build, make_spec
+from edgeprune.pruning.cost import graph_of
+from edgeprune.pruning.groups import choose_filters, score_groups
 from edgeprune.pruning.scores import CRITERIA, score
-from edgeprune.pruning.surgery import choose_filters, score_layers
 
 LAYERS = ["conv1", "conv2", "conv3"]
+PASSIVE = [name for name, one in CRITERIA.items() if one.needs == "weight"]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +95,7 @@ def test_norms_are_numpys(shape, seed) -> None:
         np.testing.assert_allclose(score(torch.from_numpy(weight), criterion).numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", PASSIVE)
 @pytest.mark.parametrize("shape", [(5, 3, 3, 3), (5, 3), (1, 4, 3, 3), (1, 1)])
 def test_one_finite_float64_score_a_filter(criterion, shape) -> None:
     scores = score(torch.randn(shape), criterion)
@@ -113,13 +115,14 @@ def test_equal_filters_have_no_operator_norm() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", PASSIVE)
 def test_weights_that_are_no_numbers_are_refused(value, criterion) -> None:
-    model = build(make_spec("dcase21", width=0.25))
+    spec = make_spec("dcase21", width=0.25)
+    model = build(spec)
     with torch.no_grad():
         model.features.conv2.weight[1, 2, 3, 4] = value
     with pytest.raises(EdgepruneError, match="conv2: its weights hold NaN or infinite values"):
-        score_layers(model, criterion)
+        score_groups(model, graph_of(spec), criterion)
 
 
 @pytest.mark.parametrize("shape", [(5,), (0, 3, 3, 3), (4, 0)])
@@ -148,7 +151,7 @@ def test_random_follows_from_the_seed() -> None:
 
 def test_a_weight_that_trains_can_be_scored() -> None:
     weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3))
-    assert all(not score(weight, criterion).requires_grad for criterion in CRITERIA)
+    assert all(not score(weight, criterion).requires_grad for criterion in PASSIVE)
 
 
 def test_the_package_offers_it() -> None:
@@ -158,10 +161,11 @@ def test_the_package_offers_it() -> None:
 
 
 def test_dense_layers_only_when_asked() -> None:
-    model = build(make_spec("vggish", width=0.05))
+    spec = make_spec("vggish", width=0.05)
+    model, graph = build(spec), graph_of(spec)
     convs = [f"conv{number}" for number in range(1, 7)]
-    assert list(score_layers(model, "l1")) == convs
-    scores = score_layers(model, "l2", dense_layers=True)
+    assert list(score_groups(model, graph, "l1")) == convs
+    scores = score_groups(model, graph, "l2", dense_layers=True)
     assert list(scores) == [*convs, "fc1", "fc2"]
     expected = np.linalg.norm(model.classifier.fc2.weight.detach().double().numpy(), axis=1)
     np.testing.assert_allclose(scores["fc2"].numpy(), expected, rtol=1e-12)

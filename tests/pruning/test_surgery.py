@@ -10,7 +10,7 @@ from torch import nn
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import ModelSpec, build, make_spec
-from edgeprune.pruning.cost import Chain
+from edgeprune.pruning.cost import cost, count, graph_of
 from edgeprune.pruning.surgery import remove_filters
 
 SPECS = {
@@ -134,11 +134,11 @@ def test_pruned_module_holds_what_the_cost_says(name) -> None:
     spec = SPECS[name]
     kept = {layer: list(range(1, filters)) for layer, filters in spec.widths.items()}
     pruned, slim = remove_filters(_network(spec), spec, kept)
-    expected = Chain(spec).cost({layer: len(keep) for layer, keep in kept.items()})
+    expected = count(graph_of(spec), {layer: len(keep) for layer, keep in kept.items()})
     assert sum(parameter.numel() for parameter in pruned.parameters()) == expected.params_trainable
     statistics = [value.numel() for name, value in pruned.named_buffers() if "running" in name]
     assert expected.params_trainable + sum(statistics) == expected.params_with_statistics
-    assert Chain(slim).cost() == expected
+    assert cost(slim) == expected
 
 
 def test_what_stays_is_copied_and_the_original_untouched() -> None:
@@ -178,15 +178,18 @@ def test_pruned_again() -> None:
     assert all(torch.equal(once.state_dict()[name], value) for name, value in twice.state_dict().items())
 
 
-@pytest.mark.parametrize("keep", [[], [99]])
-def test_all_filters_of_a_layer_are_refused(keep) -> None:
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [([], "layer 'conv2' would lose all its filters"), ([1, 99], "layer 'conv2' has filters 0 to 5, not 1 to 99")],
+)
+def test_filters_that_cannot_be_kept_are_refused(keep, message) -> None:
     spec = SPECS["dcase21 20x5"]
-    with pytest.raises(EdgepruneError, match="layer 'conv2' of dcase21 would lose all its filters"):
+    with pytest.raises(EdgepruneError, match=message):
         remove_filters(_network(spec), spec, {"conv1": [0], "conv2": keep})
 
 
 @pytest.mark.parametrize("layer", ["conv9", "output", "bn1", ""])
 def test_unknown_layers_are_refused(layer) -> None:
     spec = SPECS["dcase21 20x5"]
-    with pytest.raises(EdgepruneError, match="cannot be pruned; it has: conv1, conv2, conv3, fc1"):
+    with pytest.raises(EdgepruneError, match="cannot be pruned; those that can: conv1, conv2, conv3, fc1"):
         remove_filters(_network(spec), spec, {layer: [0]})

@@ -1,11 +1,16 @@
-"""Augmentation of batches `[n, 1, mels, frames]`."""
+"""Augmentation of batches `[n, 1, mels, frames]` and of images."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeprune.training.augment import freq_mixstyle, mask, mixup, time_roll
+from edgeprune.recipe import Train
+from edgeprune.training import augment
+from edgeprune.training.augment import flip, freq_mixstyle, mask, mixup, shift, time_roll
+from edgeprune.training.module import SceneModule
 
 sizes = st.tuples(st.integers(1, 5), st.integers(2, 9), st.integers(2, 12))
 
@@ -86,6 +91,44 @@ def test_mixup_draws_a_weight_for_every_pair() -> None:
     assert len(soft.diagonal().unique()) > 50
 
 
+def test_flip_mirrors_about_half_of_the_images_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(400, 3, 5, 4)
+    flipped = flip(x)
+    mirrored, same = ((flipped == y).flatten(1).all(1) for y in (x.flip(3), x))
+    assert (mirrored ^ same).all()
+    assert 150 < mirrored.sum() < 250
+
+
+def _moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Zeros all around, then a window of the old size."""
+    height, width = image.shape[1:]
+    wide = torch.nn.functional.pad(image, (9, 9, 9, 9))
+    return wide[:, 9 - down : 9 - down + height, 9 - right : 9 - right + width]
+
+
+@settings(deadline=None, max_examples=30)
+@given(size=sizes, channels=st.integers(1, 3), seed=st.integers(0, 999), most=st.integers(0, 3))
+def test_shift_moves_whole_images_and_fills_with_zeros(size, channels, seed, most) -> None:
+    n, height, width = size
+    torch.manual_seed(seed)
+    x = torch.randn(n, channels, height, width)
+    moved = shift(x, most)
+    places = range(-most, most + 1)
+    for before, after in zip(x, moved, strict=True):
+        assert any(torch.equal(after, _moved(before, down, right)) for down in places for right in places)
+
+
+def test_shift_reaches_every_place_and_draws_for_every_image() -> None:
+    torch.manual_seed(0)
+    x = torch.zeros(2000, 1, 7, 7)
+    x[:, :, 3, 3] = 1
+    places = shift(x, 2).nonzero()[:, 2:]
+    assert len(places) == 2000
+    assert len(places.unique(dim=0)) == 25
+    assert (places.amin(0).tolist(), places.amax(0).tolist()) == ([1, 1], [5, 5])
+
+
 @settings(deadline=None, max_examples=40)
 @given(size=sizes, seed=st.integers(0, 999))
 def test_mixstyle_changes_only_the_level_and_spread_of_bands(size, seed) -> None:
@@ -122,8 +165,10 @@ def test_mixstyle_of_silent_bands_stays_finite() -> None:
         lambda x: mask(x, 3, 4),
         lambda x: freq_mixstyle(x, 0.5),
         lambda x: mixup(x, torch.eye(8), 0.5)[0],
+        flip,
+        lambda x: shift(x, 2),
     ],
-    ids=["time_roll", "freq_mask", "time_mask", "mixstyle", "mixup"],
+    ids=["time_roll", "freq_mask", "time_mask", "mixstyle", "mixup", "flip", "shift"],
 )
 def test_follows_from_the_seed_and_leaves_its_input_alone(change) -> None:
     x = _batch((8, 6, 9), 0)
@@ -136,3 +181,16 @@ def test_follows_from_the_seed_and_leaves_its_input_alone(change) -> None:
     assert torch.equal(draw(1), draw(1))
     assert not torch.equal(draw(1), draw(2))
     assert torch.equal(x, before)
+
+
+def test_training_mirrors_and_moves_images_as_the_recipe_says(monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(augment, "flip", lambda x: calls.append("flip") or x)
+    monkeypatch.setattr(augment, "shift", lambda x, most: calls.append(f"shift {most}") or x)
+    images, labels = torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    plain = Train(mixup=0.0, time_roll=False)
+    SceneModule(network, plain, 2, False, 0).training_step((images, labels, labels), 0)
+    assert calls == []
+    SceneModule(network, replace(plain, flip=True, shift=4), 2, False, 0).training_step((images, labels, labels), 0)
+    assert calls == ["flip", "shift 4"]

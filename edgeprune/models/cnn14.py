@@ -1,0 +1,182 @@
+"""CNN14: six blocks of two 3x3 convolutions on log-mel features, pooled over time, with weights from AudioSet.
+
+Source: Kong et al., "PANNs: Large-scale pretrained audio neural networks for audio pattern recognition", IEEE/ACM
+TASLP 28, 2020. At 527 classes and 1001x64 (10 s): 80,753,615 trainable parameters (as published) and 20,041,926,656
+MACs. The paper's 42.220e9 "multi-adds" count multiplications and additions apart, 40,083,853,312 here, and the STFT as
+a convolution, 2 x 1001 x 1024 x 513 MACs or 2,103,349,248. What is left, 0.033e9, is as much as batch norm takes at two
+operations a value (32,388,224), and as the MACs of the mel bank (32,864,832): the paper does not say which.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import log
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.models.layers import Flatten, MelNorm, he_start, scaled
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+_BLOCKS = (64, 128, 256, 512, 1024, 2048)
+WIDTHS = {
+    **{f"conv{number}_{place}": filters for number, filters in enumerate(_BLOCKS, 1) for place in (1, 2)},
+    "fc1": 2048,
+}
+PANNS_CLASSES = 527
+# decibels of a power in units of its natural logarithm
+_DECIBELS = 10 / log(10)
+_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+class CNN14(nn.Module):
+    """Input `[clips, 1, frames, mels]` (1001 x 64 by default, time first), output logits `[clips, classes]`."""
+
+    def __init__(self, classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> None:
+        super().__init__()
+        channels, frames, mels = input_shape
+        if frames < 32 or mels < 32:
+            raise EdgepruneError(
+                f"cnn14: an input of {frames} frames x {mels} mels is too small; it needs at least 32 x 32."
+            )
+        self.bn0 = MelNorm(mels)
+        features: OrderedDict[str, nn.Module] = OrderedDict()
+        for number in range(1, len(_BLOCKS) + 1):
+            for place in (1, 2):
+                label = f"{number}_{place}"
+                filters = widths[f"conv{label}"]
+                features[f"conv{label}"] = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
+                features[f"bn{label}"] = nn.BatchNorm2d(filters)
+                features[f"relu{label}"] = nn.ReLU()
+                channels = filters
+            if number < len(_BLOCKS):
+                features[f"pool{number}"] = nn.AvgPool2d(2)
+                frames = frames // 2
+            features[f"drop{number}"] = nn.Dropout(0.2)
+        self.features = nn.Sequential(features)
+        self.loudest = nn.MaxPool2d((frames, 1))
+        self.flatten = Flatten()
+        self.classifier = nn.Sequential(
+            OrderedDict(
+                drop7=nn.Dropout(0.5),
+                fc1=nn.Linear(channels, widths["fc1"]),
+                relu_fc1=nn.ReLU(),
+                drop8=nn.Dropout(0.5),
+                output=nn.Linear(widths["fc1"], classes),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(self.bn0(x))
+        x = x.mean(3, keepdim=True)
+        x = self.loudest(x) + x.mean(2, keepdim=True)
+        logits: Tensor = self.classifier(self.flatten(x))
+        return logits
+
+
+def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> CNN14:
+    return he_start(CNN14(classes, input_shape, widths))
+
+
+def default_widths(width: float = 1.0) -> dict[str, int]:
+    return {name: scaled(filters, width) for name, filters in WIDTHS.items()}
+
+
+def load_panns_weights(
+    model: CNN14, path: Path | str, mean: "ArrayLike | None" = None, std: "ArrayLike | None" = None
+) -> list[str]:
+    """Load the published AudioSet weights of CNN14, adapted to the features this network is given.
+
+    PANNs takes decibels, 10 log10(power); the front-end `cnn14_frontend` gives natural logarithms, from which a run
+    subtracts the `mean` and divides by the `std` of each mel bin. The moving statistics of `bn0` are moved and scaled
+    accordingly, so that the network computes what the published one does on the same powers. (Of the same sound, two
+    frames at either end differ: PANNs mirrors it there, the front-end pads it with zeros.)
+
+    The file holds a state dict, or one under "model", of `bn0.*`, `conv_block{1-6}.{conv,bn}{1,2}.*`, `fc1.*` and
+    `fc_audioset.*`; its `spectrogram_extractor.*` and `logmel_extractor.*` are the front-end's and left out.
+    `fc_audioset` becomes the output layer at 527 classes; at another number that keeps its random start.
+
+    Args:
+        model: a CNN14 of width 1 with 64 mels and one channel.
+        path: the .pth file.
+        mean, std: normalisation of the input, `[mels]`, in natural logarithms; None: 0 and 1.
+
+    Returns:
+        the names of the layers that were loaded.
+
+    Raises:
+        EdgepruneError: the file cannot be read, a layer is missing or of another shape, or the normalisation does not
+            fit; the network is then left as it was.
+    """
+    import torch
+
+    state = _state_dict(path)
+    own = model.state_dict()
+    loaded = []
+    for theirs, ours, kinds in _layout(own["classifier.output.bias"].numel()):
+        for kind in kinds:
+            tensor, name = state.get(f"{theirs}.{kind}"), f"{ours}.{kind}"
+            if not isinstance(tensor, Tensor):
+                raise EdgepruneError(f"{path}: has no '{theirs}.{kind}'; it is not a checkpoint of the PANNs' CNN14.")
+            if tensor.shape != own[name].shape:
+                raise EdgepruneError(
+                    f"{path}: '{theirs}.{kind}' is {list(tensor.shape)}, the network wants {list(own[name].shape)}; "
+                    "use width 1 and an input of one channel and 64 mels."
+                )
+            own[name] = tensor
+        loaded.append(ours.removesuffix(".norm"))
+    norm = model.bn0.norm
+    centre, spread = (
+        _per_mel(values, default, label, norm.num_features)
+        for values, default, label in ((mean, 0.0, "mean"), (std, 1.0, "std"))
+    )
+    if not bool((spread > 0).all()):
+        raise EdgepruneError("std of the normalisation must be above 0 in every mel bin.")
+    # decibels = d (std x + mean), so (decibels - m) / s = (x - (m/d - mean) / std) / (s / (d std)); s^2: variance + eps
+    own["bn0.norm.running_mean"] = (own["bn0.norm.running_mean"].double() / _DECIBELS - centre) / spread
+    variance = (own["bn0.norm.running_var"].double() + norm.eps) / (_DECIBELS * spread) ** 2
+    own["bn0.norm.running_var"] = variance - norm.eps
+    with torch.no_grad():
+        model.load_state_dict(own)
+    return loaded
+
+
+def _layout(classes: int) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Layers of the checkpoint, the names they have here, and their tensors."""
+    layers: list[tuple[str, str, tuple[str, ...]]] = [("bn0", "bn0.norm", _NORM)]
+    for number in range(1, len(_BLOCKS) + 1):
+        for place in (1, 2):
+            layers.append((f"conv_block{number}.conv{place}", f"features.conv{number}_{place}", ("weight",)))
+            layers.append((f"conv_block{number}.bn{place}", f"features.bn{number}_{place}", _NORM))
+    layers.append(("fc1", "classifier.fc1", ("weight", "bias")))
+    if classes == PANNS_CLASSES:
+        layers.append(("fc_audioset", "classifier.output", ("weight", "bias")))
+    return layers
+
+
+def _state_dict(path: Path | str) -> dict[str, Any]:
+    import torch
+
+    try:
+        content = dict(torch.load(path, map_location="cpu", weights_only=True))
+        return dict(content.get("model", content))
+    except FileNotFoundError as error:
+        raise EdgepruneError(f"{path}: there is no such file; give the .pth file of the PANNs' CNN14.") from error
+    except Exception as error:
+        raise EdgepruneError(
+            f"{path}: cannot be read as a CNN14 state dict ({type(error).__name__}); give the .pth file of the PANNs."
+        ) from error
+
+
+def _per_mel(values: "ArrayLike | None", default: float, label: str, mels: int) -> Tensor:
+    """Normalisation values as float64 `[mels]`."""
+    import numpy as np
+    import torch
+
+    found = np.full(mels, default) if values is None else np.asarray(values, dtype=np.float64)
+    if found.shape != (mels,) or not np.isfinite(found).all():
+        raise EdgepruneError(f"{label} of the normalisation must be {mels} finite values, one a mel bin.")
+    return torch.from_numpy(found.copy())

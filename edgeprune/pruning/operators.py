@@ -1,0 +1,83 @@
+"""PyTorch's operators by what they do to the channel axis, and where they leave it."""
+
+from typing import Any
+
+from torch import fx
+
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
+FREE = frozenset(
+    {"dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias", "to", "_to_copy"}
+)
+"""They compute nothing on a device."""
+FUSED = frozenset({"relu", "relu6", "hardtanh"})
+"""Activations that TFLite fuses into the operator before them, if it is one of `FUSING`."""
+FUSING = frozenset({"conv", "depthwise", "grouped conv", "dense", "pool", "add", "sub", "mul", "scale"})
+ACTIVATIONS = frozenset(
+    {
+        "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
+        "sigmoid", "tanh", "softplus", "clamp", "clamp_min", "clamp_max", "neg", "abs", "exp", "log", "sqrt", "rsqrt",
+        "square", "pow", "reciprocal", "softmax", "log_softmax",
+    }
+)  # fmt: skip
+POOLS = frozenset(
+    {
+        "max_pool1d", "max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    }
+)  # fmt: skip
+REDUCTIONS = frozenset({"mean", "sum", "amax", "amin", "max", "min"})
+SHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze", "permute", "transpose", "t"})
+PAIRS = frozenset({"add", "sub", "mul", "div", "maximum", "minimum"})
+PADS = frozenset({"pad", "constant_pad_nd", "zero_pad2d", "reflection_pad1d", "reflection_pad2d"})
+
+
+def kept_axis(before: tuple[int, ...], axis: int, after: tuple[int, ...]) -> tuple[int | None, int]:
+    """Where a reshape leaves the channel axis, and how many values of the new axis a channel takes.
+
+    Channels stay apart if what comes before them stays as it is and the axes behind them are merged into theirs.
+
+    Returns:
+        None as the axis where they do not.
+    """
+    ahead, channels = _product(before[:axis]), before[axis]
+    behind = _product(before[axis + 1 :])
+    for place in range(1, len(after)):
+        if _product(after[:place]) == ahead and after[place] % channels == 0:
+            repeat = after[place] // channels
+            if behind % repeat == 0:
+                return place, repeat
+    return None, 1
+
+
+def permuted_axis(node: fx.Node, name: str, axis: int, dims: int) -> tuple[int | None, int]:
+    """Where a permutation of the axes puts the channel axis; None where it takes the place of the batch."""
+    if name == "permute":
+        order = [int(place) % dims for place in node.args[1]]  # type: ignore[union-attr,arg-type]
+    else:
+        one, two = (0, 1) if name == "t" else (int(node.args[1]) % dims, int(node.args[2]) % dims)  # type: ignore[arg-type]
+        order = list(range(dims))
+        order[one], order[two] = order[two], order[one]
+    return (order.index(axis) if order[0] == 0 else None), 1
+
+
+def reduced_axes(node: fx.Node, dims: int) -> tuple[set[int], bool]:
+    """Axes a reduction sums up (all where it names none), and whether they stay with size one."""
+    named: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    keep = bool(node.args[2]) if len(node.args) > 2 else bool(node.kwargs.get("keepdim", False))
+    if named is None or named == []:
+        return set(range(dims)), keep
+    return {int(axis) % dims for axis in (named if isinstance(named, list | tuple) else [named])}, keep
+
+
+def pad_touches(node: fx.Node, axis: int, dims: int) -> bool:
+    """Whether a padding adds to the channel axis; sizes are given from the last axis on, in pairs."""
+    sizes: Any = node.args[1]
+    place = 2 * (dims - 1 - axis)
+    return any(int(size) != 0 for size in sizes[place : place + 2])
+
+
+def _product(sizes: tuple[int, ...]) -> int:
+    product = 1
+    for size in sizes:
+        product *= size
+    return product

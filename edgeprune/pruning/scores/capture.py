@@ -1,0 +1,166 @@
+"""Which tensor of a forward pass is a layer's feature map, and which batch norm follows the layer."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+_LAYERS = {"conv1d", "conv2d", "conv3d", "linear"}
+_NORMS = {"batch_norm", "instance_norm", "group_norm", "layer_norm"}
+_ACTIVATIONS = {
+    *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "threshold", "hardtanh", "clamp", "clamp_min", "elu", "selu"),
+    *("celu", "gelu", "silu", "mish", "hardswish", "sigmoid", "hardsigmoid", "logsigmoid", "tanh", "softplus"),
+    *("softsign", "softshrink", "hardshrink", "tanhshrink"),
+}
+
+
+@dataclass
+class _Waiting:
+    """The output of a layer, or of the norm after it, until its consumer shows whether it is the feature map."""
+
+    tensor: Tensor
+    name: str
+    normalised: bool
+
+
+@dataclass
+class _Call:
+    """A layer's module that is running."""
+
+    name: str
+    seen: bool = False
+
+
+class Capture(TorchFunctionMode):
+    """While active, hands each layer's feature map to `receive` as soon as a forward pass has made it.
+
+    The feature map is the layer's output after the norm and the activation function that directly follow it, whether
+    they are modules, functions or methods, in place or not; whatever else takes the output first (a sum, a pool, the
+    next layer) leaves it as it is, and is given it only after `receive`. An activation written out by hand, such as
+    `x * x.sigmoid()`, is not one: there the map is the first part's. A layer that is called several times gives
+    several maps. Outputs that nobody takes wait for `finish`.
+
+    Tensors are followed by identity, from the convolution or product that was given the layer's weight, or, where none
+    was (a subclass may alter its weight first), from the output of the layer's module.
+
+    Args:
+        layers: by name.
+        receive: called with a name and a feature map as the network computes it, `[n, filters, ...]`, of
+            dense layers `[n, ..., filters]`; the network may change it in place afterwards.
+
+    Attributes:
+        scales: of each layer that batch norm directly follows, the batch norms' scales, `[filters]`, one a call.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], receive: Callable[[str, Tensor], None]) -> None:
+        super().__init__()
+        self.scales: dict[str, list[Tensor]] = {}
+        self._layers = layers
+        self._receive = receive
+        self._names = {id(own_weight(layer)): name for name, layer in layers.items() if own_weight(layer) is not None}
+        self._waiting: dict[int, _Waiting] = {}
+        self._calls: list[_Call] = []
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> "Capture":
+        for name, layer in self._layers.items():
+            self._hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: self._begin(name)))
+            self._hooks.append(layer.register_forward_hook(lambda _module, _inputs, output: self._end(output)))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+
+    def finish(self) -> None:
+        """Hand over what is still waiting at the end of a forward pass."""
+        self._hand_over(list(self._waiting.values()))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        kind = name.rstrip("_")
+        source = self._waiting.get(id(args[0] if args else kwargs.get("input")))
+        if source and kind in _ACTIVATIONS:
+            result = func(*args, **kwargs)
+            source.tensor = result
+            self._hand_over([source])
+        elif source and kind in _NORMS and not source.normalised:
+            result = func(*args, **kwargs)
+            self._normalised(source, result, _scale(func, args, kwargs) if kind == "batch_norm" else None)
+        else:
+            result = self._taken_by_another(func, args, kwargs, changes=name.endswith("_"))
+        if kind in _LAYERS:
+            self._from_weight(kwargs["weight"] if "weight" in kwargs else args[1], result)
+        return result
+
+    def _taken_by_another(self, func: Any, args: Any, kwargs: Any, changes: bool) -> Any:
+        """Call a function that is neither norm nor activation; the outputs it takes are feature maps as they are."""
+        taken = [self._waiting[id(each)] for each in _tensors((*args, *kwargs.values())) if id(each) in self._waiting]
+        if taken and changes and func.__name__ != "__get__":
+            self._hand_over(taken)  # before the values are gone
+            taken = []
+        result = func(*args, **kwargs)
+        if taken:
+            made = [each for each in _tensors([result]) if each.is_floating_point()]
+            # Who asks for a shape takes nothing, nor does what gives its input back, such as dropout in inference.
+            if made and not any(each is one.tensor for each in made for one in taken):
+                self._hand_over(taken)
+        return result
+
+    def _begin(self, name: str) -> None:
+        self._calls.append(_Call(name))
+
+    def _end(self, output: Any) -> None:
+        call = self._calls.pop()
+        if not call.seen and isinstance(output, Tensor):
+            self._wait(_Waiting(output, call.name, normalised=False))
+
+    def _from_weight(self, weight: Any, result: Tensor) -> None:
+        name = self._names.get(id(weight))
+        if self._calls and own_weight(self._layers[self._calls[-1].name]) is weight:  # layers may share one weight
+            name = self._calls[-1].name
+            self._calls[-1].seen = True
+        if name is not None:
+            self._wait(_Waiting(result, name, normalised=False))
+
+    def _normalised(self, source: _Waiting, result: Tensor, scale: Tensor | None) -> None:
+        del self._waiting[id(source.tensor)]
+        self._wait(_Waiting(result, source.name, normalised=True))
+        if scale is not None:
+            self.scales.setdefault(source.name, []).append(scale)
+
+    def _wait(self, waiting: _Waiting) -> None:
+        self._waiting[id(waiting.tensor)] = waiting  # which keeps the tensor, so that no other takes its id
+
+    def _hand_over(self, these: list[_Waiting]) -> None:
+        for one in these:
+            self._waiting = {key: other for key, other in self._waiting.items() if other is not one}
+            self._receive(one.name, one.tensor)
+
+
+def own_weight(layer: nn.Module) -> Tensor | None:
+    """The weight a module holds as it is; None where it makes it anew for each call, as parametrisations do."""
+    return layer._parameters.get("weight")
+
+
+def _scale(func: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """The scale a batch norm was given: `F.batch_norm` takes it after the statistics, `torch.batch_norm` before."""
+    if "weight" in kwargs:
+        scale: Tensor | None = kwargs["weight"]
+        return scale
+    place = 3 if func is F.batch_norm else 1
+    return args[place] if len(args) > place else None
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from (item for item in value if isinstance(item, Tensor))

@@ -1,0 +1,228 @@
+"""Scores of a network's layers by any criterion: from weights, batch norm, or what the layers do on data."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.pruning.scores import Criterion, check_weight, criterion
+from edgeprune.pruning.scores.capture import Capture
+from edgeprune.pruning.scores.norms_after import traced_scales
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+def score_network(
+    model: nn.Module, criterion_name: str, layers: Mapping[str, nn.Module], batches: Batches | None = None
+) -> dict[str, Tensor]:
+    """Score the filters of some layers, each layer by itself.
+
+    Active criteria see the batches one after the other, in inference. Of a batch, `activations` holds one layer's
+    feature map at a time beside what the network itself holds; `gradients` holds a copy of every layer's feature map
+    and the network's own graph. Of the data seen, one number a filter stays, of `entropy` one a clip and filter.
+    A layer that is called several times in a pass counts as that many clips. The model is left as it was found.
+
+    Args:
+        model: on any device.
+        criterion_name: a name from `CRITERIA`.
+        layers: the layers to score, by name: `Conv1d`, `Conv2d` or `Linear` that are part of the model.
+        batches: network inputs `[n, ...]` and labels `[n]`, class indices; the criterion's own concern how many (a few
+            hundred training clips are usual). Only `gradients` looks at labels. `batch_norm` runs two of the inputs to
+            see which batch norm follows which layer; without batches it reads that from the network's code.
+
+    Returns:
+        each layer's `[filters]`, float64, on the CPU, in the order of `layers`.
+
+    Raises:
+        EdgepruneError: the criterion is unknown; a layer's weights, feature maps or gradients hold NaN or infinite
+            values, no batch norm follows it, or the network does not use it; an active criterion got no clips, or
+            labels that are not classes of the network.
+    """
+    chosen = criterion(criterion_name)
+    for name, layer in layers.items():
+        check_weight(_weight(layer), name)
+    if chosen.needs == "weight":
+        found = {name: chosen.function()(_weight(layer)) for name, layer in layers.items()}
+    elif not layers:
+        found = {}
+    else:
+        with _in_inference(model):
+            if chosen.active:
+                found = _active(model, chosen, layers, batches)
+            else:
+                found = _from_batch_norm(model, chosen, layers, batches)
+    return {name: scores.to("cpu", torch.float64) for name, scores in found.items()}
+
+
+def _active(
+    model: nn.Module, chosen: Criterion, layers: Mapping[str, nn.Module], batches: Batches | None
+) -> dict[str, Tensor]:
+    first = next(iter(layers))
+    if batches is None:
+        raise EdgepruneError(f"{first}: criterion '{chosen.name}' needs data; give batches of inputs and labels.")
+    statistics = {name: _Statistic(chosen.pools) for name in layers}
+    run = _run_gradients if chosen.needs == "gradients" else _run_activations
+    clips = 0
+    for inputs, labels in batches:
+        if len(inputs):
+            run(model, chosen.function(), layers, statistics, inputs, labels)
+            clips += len(inputs)
+    if not clips:
+        raise EdgepruneError(f"{first}: criterion '{chosen.name}' got batches without clips; give a few hundred.")
+    for name, statistic in statistics.items():
+        if not statistic.count:
+            raise _unused(name)
+    return {name: chosen.over_clips()(statistic.values()) for name, statistic in statistics.items()}
+
+
+def _run_activations(
+    model: nn.Module,
+    function: Callable[..., Tensor],
+    layers: Mapping[str, nn.Module],
+    statistics: Mapping[str, "_Statistic"],
+    inputs: Tensor,
+    labels: Tensor,
+) -> None:
+    def receive(name: str, maps: Tensor) -> None:
+        statistics[name].add(function(_filters_second(name, layers[name], maps, "feature maps")))
+
+    with torch.no_grad(), Capture(layers, receive) as capture:
+        model(inputs.to(_device(layers)))
+        capture.finish()
+
+
+def _run_gradients(
+    model: nn.Module,
+    function: Callable[..., Tensor],
+    layers: Mapping[str, nn.Module],
+    statistics: Mapping[str, "_Statistic"],
+    inputs: Tensor,
+    labels: Tensor,
+) -> None:
+    held: dict[int, tuple[str, Tensor]] = {}
+
+    def receive(name: str, maps: Tensor) -> None:
+        if not maps.requires_grad:
+            raise EdgepruneError(f"{name}: no gradient reaches the network's input; choose another criterion.")
+        key = len(held)
+        # The network may change it in place, which a hook on its gradient survives and its values do not.
+        held[key] = name, _filters_second(name, layers[name], maps, "feature maps").clone()
+        maps.register_hook(lambda gradient: take(key, gradient))
+
+    def take(key: int, gradient: Tensor) -> None:
+        name, maps = held[key]
+        held[key] = name, maps[:0]
+        statistics[name].add(function(maps, _filters_second(name, layers[name], gradient, "gradients")))
+
+    # Gradients by the input pass all layers and leave the parameters' own alone.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = inputs.clone().to(_device(layers)).detach().requires_grad_()
+        with Capture(layers, receive) as capture:
+            logits = model(leaf.clone())
+            capture.finish()
+        loss = F.cross_entropy(logits, _checked(labels, logits), reduction="sum")
+        torch.autograd.grad(loss, leaf, allow_unused=True)
+    for name, maps in held.values():
+        if len(maps):  # the loss does not depend on it
+            statistics[name].add(function(maps, torch.zeros_like(maps)))
+
+
+def _from_batch_norm(
+    model: nn.Module, chosen: Criterion, layers: Mapping[str, nn.Module], batches: Batches | None
+) -> dict[str, Tensor]:
+    if batches is None:
+        try:
+            scales = traced_scales(model, layers)
+        except Exception as error:
+            raise EdgepruneError(
+                f"{next(iter(layers))}: the batch norm after it cannot be found without data; give a batch."
+            ) from error
+    else:
+        inputs = next((inputs for inputs, _ in batches if len(inputs)), None)
+        if inputs is None:
+            raise EdgepruneError(f"{next(iter(layers))}: criterion '{chosen.name}' got batches without clips.")
+        with torch.no_grad(), Capture(layers, lambda name, maps: None) as capture:
+            model(inputs[:2].to(_device(layers)))
+        scales = capture.scales
+    for name, layer in layers.items():
+        if name not in scales or scales[name][0].shape != _weight(layer).shape[:1]:
+            raise EdgepruneError(
+                f"{name}: no batch norm with a scale directly follows it, which criterion '{chosen.name}' needs; "
+                "choose another."
+            )
+        if not all(scale.isfinite().all() for scale in scales[name]):
+            raise EdgepruneError(f"{name}: its batch norm holds NaN or infinite values; train the network again.")
+    return {name: torch.stack([chosen.function()(one) for one in scales[name]]).mean(dim=0) for name in layers}
+
+
+class _Statistic:
+    """What is kept of a layer: the sum of its clips' values, or, where they must be pooled, all of them."""
+
+    def __init__(self, pools: bool) -> None:
+        self.count = 0
+        self._pools = pools
+        self._parts: list[Tensor] = []
+
+    def add(self, values: Tensor) -> None:
+        """Take `[n, filters]`."""
+        self.count += len(values)
+        if self._pools:
+            self._parts.append(values.to("cpu", torch.float64))
+        else:
+            total = values.to(torch.float64).sum(dim=0).cpu()
+            self._parts = [self._parts[0] + total] if self._parts else [total]
+
+    def values(self) -> Tensor:
+        """`[clips, filters]`, or the mean over the clips as `[1, filters]`."""
+        return torch.cat(self._parts) if self._pools else self._parts[0][None] / self.count
+
+
+@contextmanager
+def _in_inference(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _filters_second(name: str, layer: nn.Module, maps: Tensor, what: str) -> Tensor:
+    """`[n, filters, ...]`, detached; raises EdgepruneError unless the values are finite."""
+    maps = maps.detach()
+    if isinstance(layer, nn.Linear):
+        maps = maps.movedim(-1, 1)
+    if maps.ndim < 2 or maps.shape[1] != len(_weight(layer)):
+        raise EdgepruneError(f"{name}: {what} of shape {list(maps.shape)} are not [clips, {len(_weight(layer))}, ...].")
+    if not all(extreme.isfinite() for extreme in maps.aminmax()):
+        raise EdgepruneError(f"{name}: its {what} hold NaN or infinite values; check the inputs, or train again.")
+    return maps
+
+
+def _checked(labels: Tensor, logits: Tensor) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
+        raise EdgepruneError(
+            "the network's output is not [clips, classes], which its loss needs; choose another score."
+        )
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise EdgepruneError(
+            f"labels must be from 0 to {logits.shape[1] - 1}, as the network has classes; correct them."
+        )
+    return labels.to(logits.device, torch.long)
+
+
+def _unused(name: str) -> EdgepruneError:
+    return EdgepruneError(f"{name}: the network does not call this layer on the data; leave it out.")
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return weight
+
+
+def _device(layers: Mapping[str, nn.Module]) -> torch.device:
+    return _weight(next(iter(layers.values()))).device
