@@ -1,7 +1,7 @@
 """Do the scores matter? Every criterion prunes the same dense networks to the same widths, with the same fine-tuning.
 
     python benchmarks/criteria.py tut2017_dcase21 --root DATA --work FOLDER [--seeds 0,1,2] [--keep 0.75,0.5,0.25]
-    python benchmarks/criteria.py --work FOLDER --show tut2017_dcase21 [--json]
+    python benchmarks/criteria.py --work FOLDER --show tut2017_dcase21 [--json | --markdown]
 
 For each seed one dense network is trained. Every criterion then keeps the given share of each layer's filters, and the
 network is evaluated three ways: as it is (oneshot), with its batch-norm statistics taken anew from training clips and
@@ -263,6 +263,36 @@ def show(summary: dict[str, Any]) -> None:
                 print_table(f"{share} of the filters kept, {stage}", columns, rows)
 
 
+def markdown(summary: dict[str, Any]) -> None:
+    """One table: a row a criterion, the accuracy of every stage, and after fine-tuning the interval and difference."""
+    networks = summary["networks"]
+    shares = sorted({key.split("-")[1] for key in networks if "-" in key}, key=float, reverse=True)
+    columns = [(stage, share) for stage in STAGES for share in shares if _has(networks, stage, share)]
+    names = sorted({key.split("-", 2)[2] for key in networks if "-" in key})
+    best = [column for column in columns if column[0] == "finetuned"][:1] or columns[:1]
+    names.sort(key=lambda name: -networks.get("-".join((*best[0], name)), {"accuracy": 0})["accuracy"])
+    print("| criterion | " + " | ".join(f"{stage} {share}" for stage, share in columns) + " |")
+    print("|---|" + "---:|" * len(columns))
+    for name in names:
+        cells = [_cell(networks.get(f"{stage}-{share}-{name}"), stage) for stage, share in columns]
+        print(f"| `{name}` | " + " | ".join(cells) + " |")
+
+
+def _has(networks: dict[str, Any], stage: str, share: str) -> bool:
+    return any(key.startswith(f"{stage}-{share}-") for key in networks)
+
+
+def _cell(row: dict[str, Any] | None, stage: str) -> str:
+    if row is None:
+        return ""
+    text = f"{100 * row['accuracy']:.1f}"
+    if stage == "finetuned":
+        text += f" ({100 * row['interval'][0]:.0f} to {100 * row['interval'][1]:.0f})"
+        if "to_operator_norm" in row and row["to_operator_norm"][0]:
+            text += "; {:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in row["to_operator_norm"]))
+    return text
+
+
 def _seeds(row: dict[str, Any]) -> str:
     return ", ".join(f"{100 * value:.1f}" for value in row["by_seed"])
 
@@ -286,6 +316,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--show", metavar="RECIPE", help="only print what is there")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--markdown", action="store_true", help="print one table for a document")
     return parser.parse_args()
 
 
@@ -308,6 +339,8 @@ def main() -> int:
         return error.exit_code
     if options.json:
         print(json.dumps(summary, indent=2))
+    elif options.markdown:
+        markdown(summary)
     else:
         show(summary)
     return 0

@@ -71,7 +71,8 @@ def _check(recipe: Recipe) -> None:
     from edgeprune.pruning.scores import criterion
 
     entry(recipe.model.name)
-    criterion(recipe.prune.criterion)
+    if criterion(recipe.prune.criterion).needs == "batch_norm":
+        _check_batch_norm(recipe)
     check_formats(recipe.export.formats)
     if recipe.export.dense_formats:
         check_formats(recipe.export.dense_formats)
@@ -88,6 +89,20 @@ def _check(recipe: Recipe) -> None:
         _check_images(recipe)
     if recipe.bench.runs < 1:
         raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
+
+
+def _check_batch_norm(recipe: Recipe) -> None:
+    from edgeprune.models.registry import make_spec
+    from edgeprune.pruning.cost import graph_of
+
+    graph = graph_of(make_spec(recipe.model.name, width=0.1))
+    layers = {path for group in graph.prunable(recipe.prune.dense_layers).values() for path in group.layers}
+    bare = [operator.name for operator in graph.operators if operator.path in layers and not operator.norm]
+    if bare:
+        raise EdgepruneError(
+            f"prune.criterion {recipe.prune.criterion}: no batch norm follows {', '.join(bare)} of {recipe.model.name}; "
+            "choose another criterion."
+        )
 
 
 def _check_images(recipe: Recipe) -> None:

@@ -183,6 +183,7 @@ def test_unlabelled_evaluation_clips(root, tmp_path, capsys):
         (["--train.epochs", "three"], "three"),
         (["--budget.params", "many"], "is not a size"),
         (["--prune.criterion", "operator-norm"], "perhaps you meant 'operator_norm'"),
+        (["--model.name", "vggish", "--prune.criterion", "batchnorm_scale"], "no batch norm follows conv1, conv2"),
         (["--export.formats", "int9"], "export format 'int9' is unknown"),
         (["--model.name", "vgish"], "perhaps you meant 'vggish'"),
         (["--prune.keep", "1.5"], "prune.keep"),

@@ -43,6 +43,7 @@ class Operator:
     """One operator of the network as a device runs it: batch norm folded, activations fused, reshapes free.
 
     Attributes:
+        path: of its layer in the model; "" if it has none.
         kind: conv, depthwise, dense, scale (a batch norm that cannot be folded), pool, add ..., or unknown.
         kernel: weights per pair of input channel and filter (a depthwise layer's: per filter).
         positions: outputs a filter computes.
@@ -56,6 +57,7 @@ class Operator:
     """
 
     name: str
+    path: str
     kind: str
     kernel: int
     positions: int

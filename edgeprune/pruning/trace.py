@@ -98,6 +98,7 @@ class _Draft:
     """An operator before the groups have their names."""
 
     name: str
+    path: str
     kind: str
     reads: tuple[int, ...]
     writes: int
@@ -341,7 +342,7 @@ class _Tracer:
         self.memory.append(value)
         self.values[node.name] = value
         name = self._name(node, path, kind)
-        draft = _Draft(name, kind, tuple(v.memory for v in inputs), value.memory, value, **details)
+        draft = _Draft(name, path or "", kind, tuple(v.memory for v in inputs), value.memory, value, **details)
         self.drafts.append(draft)
         self.made_by[node.name] = draft
 
@@ -464,6 +465,7 @@ class _Tracer:
             operators.append(
                 Operator(
                     draft.name,
+                    draft.path,
                     draft.kind,
                     draft.kernel,
                     draft.positions,

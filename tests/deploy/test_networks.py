@@ -1,5 +1,6 @@
 """Networks with residual sums, mel-bin norms, other pools and dense batch norm come out of the export whole."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tflite_micro import runtime as tflm
 from torch import nn
 from torch.nn import functional
 
@@ -18,6 +20,7 @@ from edgeprune.deploy.prepare import export_form
 from edgeprune.deploy.tflite import convert
 from edgeprune.models.layers import MelNorm, MelScale
 from edgeprune.models.registry import build, make_spec
+from edgeprune.pruning.cost import cost
 
 WIDTH = 0.125
 _VGG16 = {"CONV_2D": 13, "MAX_POOL_2D": 5, "FULLY_CONNECTED": 2}
@@ -105,6 +108,18 @@ def test_exported_files_compute_what_the_network_does(case, request) -> None:
     assert coarse.label_flips <= 2, coarse
     assert Counter(operators(case.files["float32"])) == expected
     assert Counter(operators(case.files["int8"])) == expected
+
+
+@pytest.mark.slow
+def test_memory_is_what_tflite_micro_plans(case, request, capfd) -> None:
+    """Residual sums, pads and pools included: the head of its arena, for every network."""
+    name, shape, *_ = CASES[request.node.callspec.params["case"]]
+    micro = tflm.Interpreter.from_file(str(case.files["int8"]), arena_size=16 << 20)
+    micro.print_allocations()
+    printed = "".join(capfd.readouterr())
+    head = re.search(r"Arena allocation head (\d+) bytes", printed)
+    assert head is not None, printed
+    assert int(head[1]) == cost(make_spec(name, 10, shape, WIDTH)).peak_ram_bytes
 
 
 @pytest.mark.parametrize("label", CASES)
