@@ -100,8 +100,8 @@ def _check_batch_norm(recipe: Recipe) -> None:
     bare = [operator.name for operator in graph.operators if operator.path in layers and not operator.norm]
     if bare:
         raise EdgepruneError(
-            f"prune.criterion {recipe.prune.criterion}: no batch norm follows {', '.join(bare)} of {recipe.model.name}; "
-            "choose another criterion."
+            f"prune.criterion {recipe.prune.criterion}: no batch norm follows {', '.join(bare)} of "
+            f"{recipe.model.name}; choose another criterion."
         )
 
 
@@ -247,9 +247,9 @@ class Journey:
         plan = budget.plan(graph, recipe.budget, recipe.prune, values)
         kept = choose_filters(scores, plan.widths)
         model, spec = surgery.remove_filters(dense.model, dense.spec, kept)
-        widths = ", ".join(f"{name} {dense.spec.widths[name]} -> {width}" for name, width in plan.widths.items())
         console.say(
-            f"pruned by {recipe.prune.criterion}: {widths}; {plan.cost.params:,} parameters, {plan.cost.macs:,} MACs"
+            f"pruned by {recipe.prune.criterion}: {_changes(dense.spec.widths, plan.widths)}; "
+            f"{plan.cost.params:,} parameters, {plan.cost.macs:,} MACs"
         )
         untuned = _scores(torch_probabilities(model, data.patches(data.test), time_first(spec.name)), data.test, data)
         torch.manual_seed(recipe.seed + 1)
@@ -441,6 +441,13 @@ def _has_images(data: Data) -> bool:
     from edgeprune.audio.cards import load_card
 
     return load_card(data.name).kind == "images"
+
+
+def _changes(before: Mapping[str, int], after: Mapping[str, int], most: int = 12) -> str:
+    """Widths in words: each of a few, the sum of many."""
+    if len(after) > most:
+        return f"{sum(after.values()):,} of {sum(before[name] for name in after):,} filters stay in {len(after)} groups"
+    return ", ".join(f"{name} {before[name]} -> {width}" for name, width in after.items())
 
 
 def model_spec(recipe: Recipe, data: RunData) -> Any:

@@ -294,8 +294,8 @@ class Cost:
     """What a network costs, layer by layer: parameters, MACs, flash and RAM."""
 
     model: Positional[str]
-    """A registry name (dcase21, vggish, cnn14, vgg16, resnet50 ...), a run folder (its pruned.ckpt, else dense.ckpt) or a
-    .ckpt file."""
+    """A registry name (dcase21, vggish, cnn14, vgg16, resnet50, resnet50_cifar), a run folder (its pruned.ckpt, else
+    dense.ckpt) or a .ckpt file."""
     input: Shape = None
     """Input of a registry's network, channels x height x width."""
     classes: int | None = None
@@ -375,8 +375,8 @@ class Score:
     model: Positional[str]
     """A run folder (its dense.ckpt, else pruned.ckpt), a .ckpt file, or a registry name (random weights)."""
     criterion: Names = (Rules.criterion,)
-    """How filters are judged: operator_norm, l1, hrank, random ...; of several, how they agree is shown too. Criteria that
-    look at data take the training clips of the run."""
+    """How filters are judged: operator_norm, l1, hrank, random ...; of several, how they agree is shown too. Criteria
+    that look at data take the training clips of the run."""
     dense_layers: bool = False
     """Score the hidden units of dense layers too."""
     plot: Path | None = None

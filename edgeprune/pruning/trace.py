@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.pruning.graph import Block, Blocks, Graph, Group, Operator
+from edgeprune.pruning.coupling import Groups, Numbered
+from edgeprune.pruning.graph import Graph, Operator
 from edgeprune.pruning.operators import (
     ACTIVATIONS,
     CONVOLUTIONS,
@@ -85,7 +86,7 @@ class _Value:
 
     shape: tuple[int, ...]
     axis: int
-    blocks: tuple[tuple[int, int], ...]  # (number of a group, or -1; repeat)
+    blocks: Numbered
     memory: int
 
     @property
@@ -105,7 +106,7 @@ class _Draft:
     output: _Value
     kernel: int = 0
     positions: int = 0
-    summed: tuple[tuple[int, int], ...] = ()
+    summed: Numbered = ()
     bias: bool = False
     norm: bool = False
     fixed: int = 0
@@ -130,14 +131,12 @@ class _Tracer:
         self.labels = labels
         self.layers = layers
         self.values: dict[str, _Value] = {}
-        self.parent: list[int] = []
-        self.members: list[list[tuple[str, int, bool]]] = []  # by group: path, filters, dense
-        self.frozen: set[int] = set()
+        self.groups = Groups()
         self.drafts: list[_Draft] = []
         self.memory: list[_Value] = []
         self.made_by: dict[str, _Draft] = {}
         self.seen: set[str] = set()
-        self.read: dict[str, set[int]] = {}  # groups a layer has on its input
+        self.read: dict[str, Numbered] = {}  # what a layer has had on its input
 
     def graph(self) -> Graph:
         for node in self.nodes:
@@ -147,7 +146,7 @@ class _Tracer:
                 self._call(node)
             elif node.op == "output":
                 for value in self._inputs(node):
-                    self._freeze(value)
+                    self.groups.freeze(value.blocks)
         return self._finish()
 
     # One node
@@ -204,15 +203,15 @@ class _Tracer:
         if path is None or x.axis != 1:
             self._unknown(node, [x])
         elif groups == 1:
-            blocks = ((self._group(path, filters, dense=False), 1),)
+            blocks = ((self.groups.add(path, filters, dense=False), 1),)
             self._operate(node, "conv", [x], 1, blocks, path, summed=x.blocks, **draft)
             self._saw(path, x, blocks)
         elif groups == channels == filters and per_filter == 1 and all(repeat == 1 for _, repeat in x.blocks):
-            self._join(path, x, filters)
+            self.groups.join(path, filters, x.blocks)
             self._operate(node, "depthwise", [x], 1, x.blocks, path, **draft)
             self._saw(path, x, x.blocks)
         else:  # which filters may go together depends on how they are grouped: left as they are
-            self._freeze(x)
+            self.groups.freeze(x.blocks)
             fixed = filters * per_filter * _product(kernel)
             self._operate(node, "grouped conv", [x], 1, ((-1, filters),), path, fixed=fixed, **draft)
 
@@ -220,7 +219,7 @@ class _Tracer:
         path = self._layer(_argument(node, 1))
         assert path is not None
         filters = _shape(_argument(node, 1))[0]
-        blocks = ((self._group(path, filters, dense=True), 1),)
+        blocks = ((self.groups.add(path, filters, dense=True), 1),)
         out = _shape(node)
         draft = {
             "kernel": 1,
@@ -231,14 +230,14 @@ class _Tracer:
         self._operate(node, "dense", [x], len(out) - 1, blocks, path, summed=x.blocks, **draft)
         self._saw(path, x, blocks)
 
-    def _saw(self, path: str, x: _Value, blocks: tuple[tuple[int, int], ...]) -> None:
+    def _saw(self, path: str, x: _Value, blocks: Numbered) -> None:
         """A layer that runs on several tensors keeps its filters and its inputs."""
         if path in self.seen:
-            self._freeze(x)
-            self.frozen.update(group for group, _ in blocks if group >= 0)
-            self.frozen.update(self.read[path])
+            self.groups.freeze(x.blocks)
+            self.groups.freeze(blocks)
+            self.groups.freeze(self.read[path])
         self.seen.add(path)
-        self.read.setdefault(path, set()).update(group for group, _ in x.blocks if group >= 0)
+        self.read[path] = self.read.get(path, ()) + x.blocks
 
     def _is_layer(self, node: fx.Node, x: _Value) -> bool:
         return self._layer(_argument(node, 1)) is not None and x.axis == len(x.shape) - 1
@@ -264,7 +263,7 @@ class _Tracer:
             else kept_axis(x.shape, x.axis, out)
         )
         if axis is None:
-            self._freeze(x)
+            self.groups.freeze(x.blocks)
             value = self._fixed(out, x.memory)
         else:
             value = _Value(out, axis, tuple((group, times * repeat) for group, times in x.blocks), x.memory)
@@ -274,7 +273,7 @@ class _Tracer:
     def _reduce(self, node: fx.Node, x: _Value) -> None:
         axes, keep = reduced_axes(node, len(x.shape))
         if x.axis in axes or 0 in axes:
-            self._freeze(x)
+            self.groups.freeze(x.blocks)
             out = self._fixed(_shape(node))
             self._operate(node, "reduce", [x], out.axis, out.blocks)
             return
@@ -288,18 +287,18 @@ class _Tracer:
         for shape in constants:
             axis = len(shape) - (len(first.shape) - first.axis)
             if axis >= 0 and shape[axis] > 1:
-                self._freeze(first)
+                self.groups.freeze(first.blocks)
         for other in others:
             same = len(other.shape) == len(first.shape) and other.axis == first.axis
             if same and [times for _, times in other.blocks] == [times for _, times in first.blocks]:
                 for (one, _), (two, _) in zip(first.blocks, other.blocks, strict=True):
-                    self._unite(one, two)
+                    self.groups.unite(one, two)
             else:
-                self._freeze(first)
-                self._freeze(other)
+                self.groups.freeze(first.blocks)
+                self.groups.freeze(other.blocks)
         widest = max(inputs, key=lambda value: len(value.shape))
         if out[widest.axis] != widest.shape[widest.axis]:
-            self._freeze(widest)
+            self.groups.freeze(widest.blocks)
             widest = self._fixed(out, widest.memory)
         self._operate(node, name, inputs, widest.axis, widest.blocks)
 
@@ -313,13 +312,13 @@ class _Tracer:
             self._operate(node, "concat", inputs, dim, blocks)
         else:
             for value in inputs:
-                self._freeze(value)
+                self.groups.freeze(value.blocks)
             out = self._fixed(_shape(node))
             self._operate(node, "concat", inputs, out.axis, out.blocks)
 
     def _unknown(self, node: fx.Node, inputs: list[_Value]) -> None:
         for value in inputs:
-            self._freeze(value)
+            self.groups.freeze(value.blocks)
         held = [arg for arg in _nodes(list(node.args)) if self.params.get(arg.name)]
         out = self._fixed(_shape(node))
         fixed = sum(_product(_shape(arg)) for arg in held)
@@ -334,7 +333,7 @@ class _Tracer:
         kind: str,
         inputs: list[_Value],
         axis: int,
-        blocks: tuple[tuple[int, int], ...],
+        blocks: Numbered,
         path: str | None = None,
         **details: Any,
     ) -> None:
@@ -396,92 +395,45 @@ class _Tracer:
         before = self._producer(node)
         return before is not None and before.kind in FUSING
 
-    # Groups, as disjoint sets
-
-    def _group(self, path: str, filters: int, dense: bool) -> int:
-        for number, layers in enumerate(self.members):
-            if any(path == layer for layer, _, _ in layers):  # a layer that is called again
-                return self._root(number)
-        self.parent.append(len(self.parent))
-        self.members.append([(path, filters, dense)])
-        return len(self.parent) - 1
-
-    def _join(self, path: str, x: _Value, filters: int) -> None:
-        if len(x.blocks) == 1 and x.blocks[0][0] >= 0:
-            root = self._root(x.blocks[0][0])
-            if all(path != layer for layer, _, _ in self.members[root]):
-                self.members[root].append((path, filters, False))
-        else:  # a depthwise layer over the input, or over several groups
-            self._freeze(x)
-
-    def _root(self, group: int) -> int:
-        while self.parent[group] != group:
-            group = self.parent[group]
-        return group
-
-    def _unite(self, one: int, two: int) -> None:
-        if one < 0 or two < 0:
-            self.frozen.update(group for group in (one, two) if group >= 0)
-            return
-        first, second = sorted((self._root(one), self._root(two)))
-        if first != second:
-            self.parent[second] = first
-            self.members[first] += self.members[second]
-            self.members[second] = []
-            if second in self.frozen:
-                self.frozen.add(first)
-
-    def _freeze(self, value: _Value) -> None:
-        self.frozen.update(group for group, _ in value.blocks if group >= 0)
-
     # The end
 
     def _finish(self) -> Graph:
-        order = {draft_path: index for index, draft_path in enumerate(self._layer_order())}
-        frozen = {self._root(group) for group in self.frozen}
-        names: dict[int, str] = {}
-        groups: dict[str, Group] = {}
-        for number, layers in enumerate(self.members):
-            if not layers:
-                continue
-            layers.sort(key=lambda layer: order[layer[0]])
-            paths = tuple(path for path, _, _ in layers)
-            names[number] = self.labels.get(paths[0], paths[0])
-            dense = all(dense for _, _, dense in layers)
-            groups[names[number]] = Group(names[number], paths, layers[0][1], number in frozen, dense)
+        groups = self.groups.named(self._layer_order(), self.labels)
         if not groups:
             raise EdgepruneError("the network holds no convolution and no dense layer; there is nothing to count.")
+        lives = self._lives()
+        operators = tuple(self._operator(draft, live) for draft, live in zip(self.drafts, lives, strict=True))
+        tensors = tuple((self.groups.blocks(value.blocks), value.positions) for value in self.memory)
+        return Graph(operators, groups, tensors)
 
-        def blocks(found: tuple[tuple[int, int], ...]) -> Blocks:
-            return tuple(Block(names[self._root(group)] if group >= 0 else "", repeat) for group, repeat in found)
-
+    def _lives(self) -> list[tuple[int, ...]]:
+        """Tensors in memory while each operator runs: made before or by it, and read by it or later."""
+        made = {draft.writes: index for index, draft in enumerate(self.drafts)}
         last_read: dict[int, int] = {}
         for index, draft in enumerate(self.drafts):
             last_read.update(dict.fromkeys((*draft.reads, draft.writes), index))
-        made = {draft.writes: index for index, draft in enumerate(self.drafts)}
-        operators = []
-        for index, draft in enumerate(self.drafts):
-            live = tuple(memory for memory, last in last_read.items() if made.get(memory, -1) <= index <= last)
-            operators.append(
-                Operator(
-                    draft.name,
-                    draft.path,
-                    draft.kind,
-                    draft.kernel,
-                    draft.positions,
-                    blocks(draft.summed),
-                    blocks(draft.output.blocks),
-                    draft.bias,
-                    draft.norm,
-                    draft.fixed,
-                    draft.output.shape[1:],
-                    draft.output.axis - 1,
-                    live,
-                    draft.again,
-                )
-            )
-        tensors = tuple((blocks(value.blocks), value.positions) for value in self.memory)
-        return Graph(tuple(operators), groups, tensors)
+        return [
+            tuple(tensor for tensor, last in last_read.items() if made.get(tensor, -1) <= index <= last)
+            for index in range(len(self.drafts))
+        ]
+
+    def _operator(self, draft: _Draft, live: tuple[int, ...]) -> Operator:
+        return Operator(
+            name=draft.name,
+            path=draft.path,
+            kind=draft.kind,
+            kernel=draft.kernel,
+            positions=draft.positions,
+            inputs=self.groups.blocks(draft.summed),
+            filters=self.groups.blocks(draft.output.blocks),
+            bias=draft.bias,
+            norm=draft.norm,
+            fixed=draft.fixed,
+            shape=draft.output.shape[1:],
+            axis=draft.output.axis - 1,
+            live=live,
+            again=draft.again,
+        )
 
     def _layer_order(self) -> list[str]:
         found = []
