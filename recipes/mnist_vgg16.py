@@ -14,7 +14,7 @@ recipe = Recipe(
     train=Train(epochs=4, batch_size=64, lr=2e-3, mixup=0.0, time_roll=False),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=960_000, macs=17_000_000),
-    finetune=Train(epochs=3, batch_size=64, lr=1e-3, mixup=0.0, time_roll=False, distillation=0.5),
+    finetune=Train(epochs=6, batch_size=64, lr=1e-3, mixup=0.0, time_roll=False, distillation=0.5),
     export=Export(formats=("float32", "float16", "dynamic", "int8")),
 )
 

@@ -12,6 +12,8 @@ FREE = frozenset(
 FUSED = frozenset({"relu", "relu6", "hardtanh"})
 """Activations that TFLite fuses into the operator before them, if it is one of `FUSING`."""
 FUSING = frozenset({"conv", "depthwise", "grouped conv", "dense", "pool", "add", "sub", "mul", "scale"})
+FOLDING = frozenset({"conv", "depthwise", "grouped conv", "dense"})
+"""Operators a batch norm that directly follows is folded into."""
 ACTIVATIONS = frozenset(
     {
         "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",

@@ -20,6 +20,7 @@ from edgeprune.pruning.graph import Graph, Operator
 from edgeprune.pruning.operators import (
     ACTIVATIONS,
     CONVOLUTIONS,
+    FOLDING,
     FREE,
     FUSED,
     FUSING,
@@ -111,6 +112,7 @@ class _Draft:
     norm: bool = False
     fixed: int = 0
     again: bool = False
+    foldable: bool = False  # a batch norm that comes next can be folded into it
 
 
 def _product(sizes: Any) -> int:
@@ -168,9 +170,10 @@ class _Tracer:
             self._dense(node, inputs[0])
         elif name == "batch_norm":
             self._batch_norm(node, inputs[0])
-        elif name in FREE or (name in FUSED and self._fuses(node)):
-            self.values[node.name] = inputs[0]
-            self._follow(node)
+        elif name in FREE:
+            self._stand_for(node, inputs[0])
+        elif name in FUSED and self._fuses(node):
+            self._stand_for(node, inputs[0], foldable=False)
         elif name in SHAPES:
             self._reshape(node, name, inputs[0])
         elif name in ACTIVATIONS or name in FUSED:
@@ -244,10 +247,9 @@ class _Tracer:
 
     def _batch_norm(self, node: fx.Node, x: _Value) -> None:
         before = self._producer(node)
-        if before is not None and before.kind in ("conv", "depthwise", "dense", "grouped conv") and not before.norm:
+        if before is not None and before.foldable:
             before.norm = True
-            self.values[node.name] = x
-            self.made_by[node.name] = before
+            self._stand_for(node, x, foldable=False)
             return
         if x.axis == 1:
             self._operate(node, "scale", [x], 1, x.blocks, self._path(_argument(node, 1)), norm=True)
@@ -267,8 +269,7 @@ class _Tracer:
             value = self._fixed(out, x.memory)
         else:
             value = _Value(out, axis, tuple((group, times * repeat) for group, times in x.blocks), x.memory)
-        self.values[node.name] = value
-        self._follow(node)
+        self._stand_for(node, value, foldable=False)
 
     def _reduce(self, node: fx.Node, x: _Value) -> None:
         axes, keep = reduced_axes(node, len(x.shape))
@@ -342,6 +343,7 @@ class _Tracer:
         self.values[node.name] = value
         name = self._name(node, path, kind)
         draft = _Draft(name, path or "", kind, tuple(v.memory for v in inputs), value.memory, value, **details)
+        draft.foldable = kind in FOLDING
         self.drafts.append(draft)
         self.made_by[node.name] = draft
 
@@ -385,11 +387,13 @@ class _Tracer:
             return None
         return self.made_by.get(source.name)
 
-    def _follow(self, node: fx.Node) -> None:
-        """A node that costs nothing stands for the operator before it."""
+    def _stand_for(self, node: fx.Node, value: _Value, foldable: bool = True) -> None:
+        """A node that costs nothing stands for the operator before it; not `foldable`: a batch norm after it stays."""
+        self.values[node.name] = value
         before = self._producer(node)
         if before is not None:
             self.made_by[node.name] = before
+            before.foldable = before.foldable and foldable
 
     def _fuses(self, node: fx.Node) -> bool:
         before = self._producer(node)

@@ -141,6 +141,22 @@ def test_where_channels_are_lost_track_of_nothing_is_pruned(function) -> None:
     assert count(graph).macs == 16 * 36 + 128
 
 
+def test_only_a_batch_norm_that_directly_follows_is_folded() -> None:
+    """Behind a ReLU, or a flatten, it stays an operator with a scale and a shift."""
+
+    def params(*between: nn.Module) -> list[tuple[str, int]]:
+        model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), *between)
+        found = count(trace(model, torch.zeros(1, 1, 2, 2)))
+        assert found.params_trainable == sum(parameter.numel() for parameter in model.parameters())
+        return [(layer.kind, layer.params) for layer in found.by_layer]
+
+    assert params(nn.BatchNorm2d(4), nn.ReLU()) == [("conv", 36 + 4)]
+    assert params(nn.Dropout(), nn.BatchNorm2d(4)) == [("conv", 36 + 4)]
+    assert params(nn.ReLU(), nn.BatchNorm2d(4)) == [("conv", 36), ("scale", 8)]
+    assert params(nn.Flatten(), nn.BatchNorm1d(16)) == [("conv", 36), ("scale", 32)]
+    assert params(nn.BatchNorm2d(4), nn.BatchNorm2d(4)) == [("conv", 36 + 4), ("scale", 8)]
+
+
 def test_grouped_convolutions_are_counted_and_left_alone() -> None:
     model = nn.Sequential(
         nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.ReLU(), nn.Conv2d(6, 2, 1)
