@@ -264,32 +264,30 @@ def show(summary: dict[str, Any]) -> None:
 
 
 def markdown(summary: dict[str, Any]) -> None:
-    """One table: a row a criterion, the accuracy of every stage, and after fine-tuning the interval and difference."""
+    """A table a stage: a row a criterion, and the accuracy with its interval at every share of the filters."""
     networks = summary["networks"]
     shares = sorted({key.split("-")[1] for key in networks if "-" in key}, key=float, reverse=True)
-    columns = [(stage, share) for stage in STAGES for share in shares if _has(networks, stage, share)]
-    names = sorted({key.split("-", 2)[2] for key in networks if "-" in key})
-    best = [column for column in columns if column[0] == "finetuned"][:1] or columns[:1]
-    names.sort(key=lambda name: -networks.get("-".join((*best[0], name)), {"accuracy": 0})["accuracy"])
-    print("| criterion | " + " | ".join(f"{stage} {share}" for stage, share in columns) + " |")
-    print("|---|" + "---:|" * len(columns))
-    for name in names:
-        cells = [_cell(networks.get(f"{stage}-{share}-{name}"), stage) for stage, share in columns]
-        print(f"| `{name}` | " + " | ".join(cells) + " |")
-
-
-def _has(networks: dict[str, Any], stage: str, share: str) -> bool:
-    return any(key.startswith(f"{stage}-{share}-") for key in networks)
+    for stage in STAGES:
+        found = [share for share in shares if any(key.startswith(f"{stage}-{share}-") for key in networks)]
+        if not found:
+            continue
+        middle = "0.5" if "0.5" in found else found[0]
+        names = {key.split("-", 2)[2] for key in networks if key.startswith(f"{stage}-")}
+        order = sorted(names, key=lambda name: -networks.get(f"{stage}-{middle}-{name}", {"accuracy": 0})["accuracy"])
+        print(f"| {stage} | " + " | ".join(f"{share} kept" for share in found) + " |")
+        print("|---|" + "---:|" * len(found))
+        for name in order:
+            cells = [_cell(networks.get(f"{stage}-{share}-{name}"), stage) for share in found]
+            print(f"| `{name}` | " + " | ".join(cells) + " |")
+        print()
 
 
 def _cell(row: dict[str, Any] | None, stage: str) -> str:
     if row is None:
         return ""
-    text = f"{100 * row['accuracy']:.1f}"
-    if stage == "finetuned":
-        text += f" ({100 * row['interval'][0]:.0f} to {100 * row['interval'][1]:.0f})"
-        if "to_operator_norm" in row and row["to_operator_norm"][0]:
-            text += "; {:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in row["to_operator_norm"]))
+    text = f"{100 * row['accuracy']:.1f} ({100 * row['interval'][0]:.0f} to {100 * row['interval'][1]:.0f})"
+    if stage == "finetuned" and "to_operator_norm" in row and row["to_operator_norm"][0]:
+        text += "; {:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in row["to_operator_norm"]))
     return text
 
 
@@ -316,7 +314,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--show", metavar="RECIPE", help="only print what is there")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--markdown", action="store_true", help="print one table for a document")
+    parser.add_argument("--markdown", action="store_true", help="print tables for a document")
     return parser.parse_args()
 
 

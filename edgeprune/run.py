@@ -241,8 +241,9 @@ class Journey:
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
         graph = graph_of(dense.spec)
-        batches = score_batches(data, recipe) if criterion(recipe.prune.criterion).active else None
-        scores = score_groups(dense.model, graph, recipe.prune.criterion, recipe.prune.dense_layers, batches)
+        name = recipe.prune.criterion
+        batches = score_batches(data, recipe, name) if criterion(name).active else None
+        scores = score_groups(dense.model, graph, name, recipe.prune.dense_layers, batches)
         values = {name: layer.tolist() for name, layer in scores.items()}
         plan = budget.plan(graph, recipe.budget, recipe.prune, values)
         kept = choose_filters(scores, plan.widths)
@@ -459,14 +460,19 @@ def model_spec(recipe: Recipe, data: RunData) -> Any:
     return make_spec(recipe.model.name, len(data.classes), shape, recipe.model.width)
 
 
-def score_batches(data: RunData, recipe: Recipe, size: int = 20) -> Iterator[tuple[Any, Any]]:
-    """What active criteria look at: network inputs and labels of evenly spaced training clips, batch by batch."""
+def score_batches(data: RunData, recipe: Recipe, name: str, size: int = 20) -> Iterator[tuple[Any, Any]]:
+    """What active criteria look at: network inputs and labels of evenly spaced training clips, batch by batch.
+
+    Args:
+        name: of the criterion, for the progress bar.
+    """
     from edgeprune.audio.scene_data import evenly
     from edgeprune.evaluation.predict import to_network
 
     patches = data.patches(evenly(data.train, recipe.prune.clips))
     first = time_first(recipe.model.name)
-    for start in range(0, len(patches), size):
+    starts = range(0, len(patches), size)
+    for start in console.track(starts, f"scoring by {name}", len(starts)):
         x, labels, _ = patches.__getitems__(range(start, min(start + size, len(patches))))
         yield to_network(x, first), labels
 

@@ -7,7 +7,7 @@ packages are imported inside the calls, so that parsing and `--help` stay quick.
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -342,19 +342,20 @@ def _scores(network: Network, criteria: Sequence[str], dense_layers: bool) -> di
 
     # a wrong name, or missing data, is told before a large network is made
     active = [name for name in criteria if criterion(name).active]
-    batches = _score_batches(network, active[0]) if active else None
+    batches = _score_batches(network, active[0]) if active else lambda _: None
     model, graph = network.model(), graph_of(network.spec)
     scores = {}
     for name in criteria:
         torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
-        found = score_groups(model, graph, name, dense_layers, batches if name in active else None)
+        found = score_groups(model, graph, name, dense_layers, batches(name))
         scores[name] = {layer: values.tolist() for layer, values in found.items()}
     return scores
 
 
-def _score_batches(network: Network, active: str) -> list[Any]:
-    """Training clips of the run a checkpoint lies in, as the network takes them."""
+def _score_batches(network: Network, active: str) -> Callable[[str], Any]:
+    """For each criterion anew, training clips of the run a checkpoint lies in, as the network takes them."""
     from edgeprune.models import checkpoint
+    from edgeprune.pruning.scores import criterion
     from edgeprune.recipe_files import load_recipe
     from edgeprune.run import load_data, normalisation_of, score_batches
 
@@ -365,7 +366,7 @@ def _score_batches(network: Network, active: str) -> list[Any]:
     recipe = load_recipe(str(network.path.parent))
     data = load_data(recipe.data, recipe.frontend, recipe.seed)
     data = data.with_normalisation(normalisation_of(checkpoint.load(network.path)))
-    return list(score_batches(data, recipe))
+    return lambda name: score_batches(data, recipe, name) if criterion(name).active else None
 
 
 @dataclass(frozen=True)

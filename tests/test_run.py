@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from edgeprune.audio.scene_data import load_data
 from edgeprune.cli import main
 from edgeprune.deploy.interpreter import TFLiteModel, operators
 from edgeprune.deploy.sidecar import read_metadata, read_sidecar
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
+from edgeprune.models import checkpoint
 from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train, dcase21_frontend
 from edgeprune.recipe_files import load_recipe
 from edgeprune.run import evaluate, export, run
@@ -186,6 +189,35 @@ def test_dense_network_of_another_run(done, cache, tmp_path):
     result = run(replace(recipe, out=tmp_path / "light", export=light, finetune=replace(recipe.finetune, epochs=0)))
     assert result["dense"]["accuracy"] == read_json(done / "result.json")["dense"]["accuracy"]
     assert result["pruned"]["before_finetuning"] == result["pruned"]["accuracy"]
+
+
+def test_scores_that_look_at_the_runs_own_clips(done, capsys):
+    """Twice the same, the training clips as the network takes them: not what it gives for noise."""
+    args = ["score", str(done), "--criterion", "hrank,taylor,batchnorm_scale", "--json"]
+    assert main(args) == 0
+    found = json.loads(capsys.readouterr().out)["criteria"]
+    assert main(args) == 0
+    assert json.loads(capsys.readouterr().out)["criteria"] == found
+    network = checkpoint.load(done / "dense.ckpt")
+    scales = [network.model.get_submodule(f"features.bn{n}").weight.abs().tolist() for n in (1, 2, 3)]
+    assert [layer["scores"] for layer in found["batchnorm_scale"].values()] == scales
+    recipe = load_recipe(str(done))
+    data = load_data(recipe.data, recipe.frontend, recipe.seed)
+    x = data.patches(data.train).inputs(range(len(data.train)))  # fewer than prune.clips: all of them
+    with torch.no_grad():
+        maps = network.model.features[:3](x)
+    expected = np.linalg.matrix_rank(maps.numpy()).mean(axis=0)
+    np.testing.assert_allclose(found["hrank"]["conv1"]["scores"], expected, atol=0.05)
+
+
+def test_pruned_by_what_filters_do_on_training_clips(done, cache, tmp_path):
+    export = Export(formats=("float32",), dense_formats=())
+    recipe = replace(tiny(tmp_path / "active", cache), dense_from=done / "dense.ckpt", export=export)
+    recipe = replace(recipe, prune=Prune(criterion="hrank", keep=0.5), finetune=Train(epochs=0), budget=Budget())
+    result = run(recipe)
+    kept = checkpoint.load(tmp_path / "active" / "pruned.ckpt").extra["kept"]
+    assert {name: len(filters) for name, filters in kept.items()} == {"conv1": 2, "conv2": 2, "conv3": 4}
+    assert result["recipe"]["prune"]["criterion"] == "hrank"
 
 
 def test_damaged_files_of_a_run_are_named(done, cache, tmp_path):
