@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.audio.scene_data import SceneData, evenly, load_data
+from edgeprune.audio.scene_data import SceneData, load_data
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predictions import read_predictions, write_predictions
@@ -35,7 +35,6 @@ from edgeprune.recipe_files import load_recipe
 STAGES = ("oneshot", "recalibrated", "finetuned")
 SCRATCH = "scratch"
 REFERENCE = "operator_norm"
-ACTIVE_CLIPS = 200
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Experiment:
     data: SceneData
     folder: Path
     finetune_keep: tuple[float, ...]
+    with_scratch: bool
 
     def run(self, criteria: list[str], shares: list[float]) -> None:
         dense = self.dense()
@@ -53,7 +53,7 @@ class Experiment:
         for share in shares:
             for name in criteria:
                 self.prune(dense, name, share)
-            if share in self.finetune_keep:
+            if share in self.finetune_keep and self.with_scratch:
                 self.scratch(dense, share)
 
     def dense(self) -> Checkpoint:
@@ -97,28 +97,21 @@ class Experiment:
     def pruned(self, dense: Checkpoint, name: str, share: float) -> Any:
         import torch
 
-        from edgeprune.pruning.budget import plan
         from edgeprune.pruning.cost import graph_of
         from edgeprune.pruning.groups import choose_filters, score_groups
         from edgeprune.pruning.surgery import remove_filters
-        from edgeprune.recipe import Budget, Prune
 
         torch.manual_seed(self.recipe.seed)  # for the criterion `random`
         graph = graph_of(dense.spec)
-        scores = score_groups(dense.model, graph, name, batches=self.batches())
-        values = {layer: found.tolist() for layer, found in scores.items()}
-        widths = plan(graph, Budget(), Prune(keep=share), values).widths
-        return remove_filters(dense.model, dense.spec, choose_filters(scores, widths))[0]
+        scores = score_groups(dense.model, graph, name, batches=self.batches(name))
+        kept = choose_filters(scores, self.widths(dense, share))
+        return remove_filters(dense.model, dense.spec, kept)[0]
 
-    def batches(self, size: int = 20) -> list[Any]:
+    def batches(self, name: str) -> Any:
         """Training clips for active criteria and for batch-norm statistics: network inputs and labels."""
-        from edgeprune.evaluation.predict import to_network
-        from edgeprune.run import time_first
+        from edgeprune.run import score_batches
 
-        patches = self.data.patches(evenly(self.data.train, ACTIVE_CLIPS))
-        rows = [range(start, min(start + size, len(patches))) for start in range(0, len(patches), size)]
-        first = time_first(self.recipe.model.name)
-        return [(to_network(x, first), labels) for x, labels, _ in map(patches.__getitems__, rows)]
+        return score_batches(self.data, self.recipe, name)
 
     def recalibrated(self, model: Any) -> Any:
         """A copy whose batch-norm statistics are the plain mean over training clips."""
@@ -129,7 +122,7 @@ class Experiment:
 
         found = copy.deepcopy(model)
         with torch.no_grad():
-            update_bn([x for x, _ in self.batches()], found)
+            update_bn((x for x, _ in self.batches("batch norm")), found)
         return found.eval()
 
     def scratch(self, dense: Checkpoint, share: float) -> None:
@@ -140,22 +133,22 @@ class Experiment:
         key = f"finetuned-{share:g}-{SCRATCH}"
         if self.path(key).is_file():
             return
-        spec = self.pruned_spec(dense, share)
+        spec = replace(dense.spec, widths={**dense.spec.widths, **self.widths(dense, share)})
         torch.manual_seed(self.recipe.seed + 1000)
         model = build(spec)
         epochs = self.recipe.train.epochs + self.recipe.finetune.epochs
         self.fit(model, replace(self.recipe.train, epochs=epochs), key, None)
         self.predict(key, model)
 
-    def pruned_spec(self, dense: Checkpoint, share: float) -> Any:
+    def widths(self, dense: Checkpoint, share: float) -> dict[str, int]:
+        """Filters each layer keeps, whoever judges them: without a budget the scores play no part."""
         from edgeprune.pruning.budget import plan
         from edgeprune.pruning.cost import graph_of
         from edgeprune.recipe import Budget, Prune
 
         graph = graph_of(dense.spec)
         equal = {name: [1.0] * group.filters for name, group in graph.prunable().items()}
-        widths = plan(graph, Budget(), Prune(keep=share), equal).widths
-        return replace(dense.spec, widths={**dense.spec.widths, **widths})
+        return plan(graph, Budget(), Prune(keep=share), equal).widths
 
     def fit(self, model: Any, train: Any, key: str, teacher: Any) -> None:
         import torch
@@ -196,7 +189,9 @@ def experiments(options: argparse.Namespace) -> list[Experiment]:
         data = load_data(recipe.data, recipe.frontend, seed)
         folder = options.work / options.recipe
         write_json(folder / "groups.json", dict(zip(data.test["filename"], data.test["group"], strict=True)))
-        found.append(Experiment(recipe, data, folder / f"seed{seed}", tuple(options.finetune_keep)))
+        found.append(
+            Experiment(recipe, data, folder / f"seed{seed}", tuple(options.finetune_keep), not options.no_scratch)
+        )
     return found
 
 
@@ -309,6 +304,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--criteria", type=lambda text: text.split(","), help="default: all there are")
     parser.add_argument("--keep", type=_numbers, default=[0.75, 0.5, 0.25], help="shares of the filters")
     parser.add_argument("--finetune-keep", type=_numbers, default=[0.5, 0.25], help="those that are fine-tuned")
+    parser.add_argument("--no-scratch", action="store_true", help="leave out the control that is trained from scratch")
     parser.add_argument("--epochs", type=int, help="of dense training (default: the recipe's)")
     parser.add_argument("--finetune-epochs", type=int, help="of fine-tuning (default: the recipe's)")
     parser.add_argument("--threads", type=int, default=0)

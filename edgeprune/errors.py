@@ -1,5 +1,7 @@
 """The few errors edgeprune raises on purpose; each carries the exit code the command line ends with."""
 
+from collections.abc import Iterable
+
 
 class EdgepruneError(Exception):
     """Wrong input: one sentence naming the thing, what was wrong with it and what to do (exit code 2)."""
@@ -17,3 +19,13 @@ class CheckFailedError(EdgepruneError):
     """A promise was broken: parity, an accuracy floor, a checksum of something already built (exit code 4)."""
 
     exit_code = 4
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> EdgepruneError:
+    """The error for a name that is not among those known: it tells the nearest one, or else all of them."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f"perhaps you meant '{near[0]}'" if near else f"known: {', '.join(names)}"
+    return EdgepruneError(f"{kind} '{name}' is unknown; {hint}.")

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,9 +60,7 @@ def entry(name: str) -> Entry:
     """The registry's entry; raises EdgepruneError with the nearest name when there is none."""
     if name in ENTRIES:
         return ENTRIES[name]
-    near = get_close_matches(name, ENTRIES, n=1)
-    hint = f"perhaps you meant '{near[0]}'" if near else f"known: {', '.join(ENTRIES)}"
-    raise EdgepruneError(f"model '{name}' is unknown; {hint}.")
+    raise unknown_name("model", name, ENTRIES)
 
 
 def _module(name: str) -> Any:

@@ -1,5 +1,6 @@
 """PyTorch's operators by what they do to the channel axis, and where they leave it."""
 
+from math import prod
 from typing import Any
 
 from torch import fx
@@ -41,17 +42,17 @@ def kept_axis(before: tuple[int, ...], axis: int, after: tuple[int, ...]) -> tup
     Returns:
         None as the axis where they do not.
     """
-    ahead, channels = _product(before[:axis]), before[axis]
-    behind = _product(before[axis + 1 :])
+    ahead, channels = prod(before[:axis]), before[axis]
+    behind = prod(before[axis + 1 :])
     for place in range(1, len(after)):
-        if _product(after[:place]) == ahead and after[place] % channels == 0:
+        if prod(after[:place]) == ahead and after[place] % channels == 0:
             repeat = after[place] // channels
             if behind % repeat == 0:
                 return place, repeat
     return None, 1
 
 
-def permuted_axis(node: fx.Node, name: str, axis: int, dims: int) -> tuple[int | None, int]:
+def permuted_axis(node: fx.Node, name: str, axis: int, dims: int) -> int | None:
     """Where a permutation of the axes puts the channel axis; None where it takes the place of the batch."""
     if name == "permute":
         order = [int(place) % dims for place in node.args[1]]  # type: ignore[union-attr,arg-type]
@@ -59,7 +60,7 @@ def permuted_axis(node: fx.Node, name: str, axis: int, dims: int) -> tuple[int |
         one, two = (0, 1) if name == "t" else (int(node.args[1]) % dims, int(node.args[2]) % dims)  # type: ignore[arg-type]
         order = list(range(dims))
         order[one], order[two] = order[two], order[one]
-    return (order.index(axis) if order[0] == 0 else None), 1
+    return order.index(axis) if order[0] == 0 else None
 
 
 def reduced_axes(node: fx.Node, dims: int) -> tuple[set[int], bool]:
@@ -76,10 +77,3 @@ def pad_touches(node: fx.Node, axis: int, dims: int) -> bool:
     sizes: Any = node.args[1]
     place = 2 * (dims - 1 - axis)
     return any(int(size) != 0 for size in sizes[place : place + 2])
-
-
-def _product(sizes: tuple[int, ...]) -> int:
-    product = 1
-    for size in sizes:
-        product *= size
-    return product

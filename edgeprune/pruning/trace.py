@@ -4,10 +4,9 @@ A group is frozen, so never pruned, where the channel axis is lost track of, whe
 output, and where a layer runs more than once. An operator that is not known freezes what it reads and is reported.
 """
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from operator import getitem
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor, fx, nn
 from edgeprune.errors import EdgepruneError
 from edgeprune.pruning.coupling import Groups, Numbered
 from edgeprune.pruning.graph import Graph, Operator
+from edgeprune.pruning.modes import evaluating
 from edgeprune.pruning.operators import (
     ACTIVATIONS,
     CONVOLUTIONS,
@@ -49,7 +49,7 @@ def trace(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> Graph:
         EdgepruneError: the network cannot be traced, or holds no convolution and no dense layer.
     """
     inputs = example if isinstance(example, tuple) else (example,)
-    with _evaluating(model), warnings.catch_warnings():
+    with evaluating(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(model, inputs, strict=False)
@@ -61,17 +61,6 @@ def trace(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> Graph:
             ) from error
     layers = {path for path, module in model.named_modules() if path and isinstance(module, LAYERS)}
     return _Tracer(program, _labels(model), layers).graph()
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _labels(model: nn.Module) -> dict[str, str]:
@@ -92,7 +81,7 @@ class _Value:
 
     @property
     def positions(self) -> int:
-        return max(1, _product(self.shape[1:]) // max(1, self.shape[self.axis])) if len(self.shape) > 1 else 1
+        return max(1, prod(self.shape[1:]) // max(1, self.shape[self.axis])) if len(self.shape) > 1 else 1
 
 
 @dataclass
@@ -113,13 +102,6 @@ class _Draft:
     fixed: int = 0
     again: bool = False
     foldable: bool = False  # a batch norm that comes next can be folded into it
-
-
-def _product(sizes: Any) -> int:
-    product = 1
-    for size in sizes:
-        product *= int(size)
-    return product
 
 
 class _Tracer:
@@ -198,8 +180,8 @@ class _Tracer:
         channels = x.shape[1]
         out = _shape(node)
         draft = {
-            "kernel": _product(kernel),
-            "positions": _product(out[2:]),
+            "kernel": prod(kernel),
+            "positions": prod(out[2:]),
             "bias": bias is not None,
             "again": path in self.seen,
         }
@@ -215,7 +197,7 @@ class _Tracer:
             self._saw(path, x, x.blocks)
         else:  # which filters may go together depends on how they are grouped: left as they are
             self.groups.freeze(x.blocks)
-            fixed = filters * per_filter * _product(kernel)
+            fixed = filters * per_filter * prod(kernel)
             self._operate(node, "grouped conv", [x], 1, ((-1, filters),), path, fixed=fixed, **draft)
 
     def _dense(self, node: fx.Node, x: _Value) -> None:
@@ -226,7 +208,7 @@ class _Tracer:
         out = _shape(node)
         draft = {
             "kernel": 1,
-            "positions": _product(out[1:-1]),
+            "positions": prod(out[1:-1]),
             "bias": _argument(node, 2) is not None,
             "again": path in self.seen,
         }
@@ -259,11 +241,11 @@ class _Tracer:
 
     def _reshape(self, node: fx.Node, name: str, x: _Value) -> None:
         out = _shape(node)
-        axis, repeat = (
-            permuted_axis(node, name, x.axis, len(x.shape))
-            if name in ("permute", "transpose", "t")
-            else kept_axis(x.shape, x.axis, out)
-        )
+        axis: int | None
+        if name in ("permute", "transpose", "t"):
+            axis, repeat = permuted_axis(node, name, x.axis, len(x.shape)), 1
+        else:
+            axis, repeat = kept_axis(x.shape, x.axis, out)
         if axis is None:
             self.groups.freeze(x.blocks)
             value = self._fixed(out, x.memory)
@@ -322,7 +304,7 @@ class _Tracer:
             self.groups.freeze(value.blocks)
         held = [arg for arg in _nodes(list(node.args)) if self.params.get(arg.name)]
         out = self._fixed(_shape(node))
-        fixed = sum(_product(_shape(arg)) for arg in held)
+        fixed = sum(prod(_shape(arg)) for arg in held)
         path = self._path(held[0]) if held else None
         self._operate(node, "unknown", inputs, out.axis, out.blocks, path, fixed=fixed)
 

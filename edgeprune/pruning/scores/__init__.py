@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,9 +122,7 @@ def criterion(name: str) -> Criterion:
     """The criterion of that name; raises EdgepruneError with the nearest name when there is none."""
     if name in CRITERIA:
         return CRITERIA[name]
-    near = get_close_matches(name, CRITERIA, n=1)
-    hint = f"perhaps you meant '{near[0]}'" if near else f"known: {', '.join(CRITERIA)}"
-    raise EdgepruneError(f"criterion '{name}' is unknown; {hint}.")
+    raise unknown_name("criterion", name, CRITERIA)
 
 
 def score(weight: "Tensor", criterion_name: str = "operator_norm", layer: str = "the layer") -> "Tensor":

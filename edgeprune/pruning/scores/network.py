@@ -1,13 +1,13 @@
 """Scores of a network's layers by any criterion: from weights, batch norm, or what the layers do on data."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.pruning.modes import evaluating
 from edgeprune.pruning.scores import Criterion, check_weight, criterion
 from edgeprune.pruning.scores.capture import Capture
 from edgeprune.pruning.scores.norms_after import traced_scales
@@ -49,7 +49,7 @@ def score_network(
     elif not layers:
         found = {}
     else:
-        with _in_inference(model):
+        with evaluating(model):
             if chosen.active:
                 found = _active(model, chosen, layers, batches)
             else:
@@ -178,17 +178,6 @@ class _Statistic:
     def values(self) -> Tensor:
         """`[clips, filters]`, or the mean over the clips as `[1, filters]`."""
         return torch.cat(self._parts) if self._pools else self._parts[0][None] / self.count
-
-
-@contextmanager
-def _in_inference(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _filters_second(name: str, layer: nn.Module, maps: Tensor, what: str) -> Tensor:
