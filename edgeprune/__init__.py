@@ -52,8 +52,9 @@ def prune(
         example_input: `[n, channels, ...]`, or a tuple of the network's inputs; its size decides MACs and memory.
         budget: limits; None where `rules` say how much to keep.
         criterion: a name from `edgeprune.pruning.scores.CRITERIA`.
-        rules: share to keep, fewest filters a layer, whether hidden dense layers are pruned.
-        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data.
+        rules: share to keep, fewest filters a layer, multiples, objective, whether hidden dense layers are pruned.
+        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data and the objective
+            `sensitivity`.
 
     Returns:
         the pruned copy, on the model's device and in evaluation mode, and the plan: widths, costs, limits asked and
@@ -65,7 +66,17 @@ def prune(
     """
     from edgeprune.pruning.prune import prune as prune_network
 
-    return prune_network(model, example_input, budget, criterion, rules, batches)
+    limit = None if budget is None else budget.latency()
+    latency = None
+    if limit is not None:
+        from edgeprune.devices.profile import Profile
+        from edgeprune.errors import EdgepruneError
+        from edgeprune.pruning.latency import LatencyLimit
+
+        if rules is None or rules.profile is None:
+            raise EdgepruneError("prune: a limit on latency needs a latency table; give rules=Prune(profile=FILE).")
+        latency = LatencyLimit(limit[0], Profile.load(rules.profile))
+    return prune_network(model, example_input, budget, criterion, rules, batches, latency)
 
 
 def __getattr__(name: str) -> Any:

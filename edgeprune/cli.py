@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgeprune import __version__
@@ -33,12 +34,15 @@ VERBS: dict[str, tuple[str, str]] = {
     "cost": ("Cost", "parameters, MACs, flash and RAM of a network, layer by layer"),
     "score": ("Score", "how a criterion judges the filters of a network"),
     "budget": ("Budget", "the filters each layer may keep within a budget; nothing is trained"),
+    "profile": ("Profile", "how long each layer takes by its width, for a limit on latency"),
     "export": ("Export", "TFLite files of a finished run"),
     "evaluate": ("Evaluate", "accuracy of an exported file or a run on a data set"),
     "bench": ("Bench", "latency and memory of TFLite files"),
     "doctor": ("Doctor", "what is installed here"),
 }
-"""Name on the command line: its class in `edgeprune.verbs`, and one line for the help."""
+"""Name on the command line: its class, and one line for the help."""
+MODULES = {"Cost": "network_verbs", "Score": "network_verbs", "Budget": "budget_verb", "Profile": "budget_verb"}
+"""Where classes are that are not in `edgeprune.verbs`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,12 +108,10 @@ def _print_help(program: str, what: str, verbs: Mapping[str, tuple[str, str]]) -
 
 
 def _parse(name: str, args: Sequence[str], program: str, default: Any = None) -> Any:
-    """A verb of `edgeprune.verbs` with its flags; ends the program with 2 if one is wrong, with 0 after --help."""
+    """A verb's class with its flags; ends the program with 2 if one is wrong, with 0 after --help."""
     import tyro
 
-    from edgeprune import verbs
-
-    kind = getattr(verbs, name)
+    kind = getattr(import_module(f"edgeprune.{MODULES.get(name, 'verbs')}"), name)
     about = f"{kind.__doc__}\n\nBeside these flags: --quiet (only results), --debug (show tracebacks)."
     given = {} if default is None else {"default": default}
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)

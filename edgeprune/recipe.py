@@ -31,6 +31,32 @@ def _limit_text(value: int | None) -> list[str]:
     return ["none"] if value is None else [format_size(value)]
 
 
+def parse_latency(text: str) -> tuple[float, str]:
+    """Milliseconds and device of `0.8@host`; without a device, of the host.
+
+    Raises:
+        EdgepruneError: it is not written so, or the time is not above zero.
+    """
+    number, _, device = text.partition("@")
+    try:
+        limit_ms = float(number.strip().removesuffix("ms"))
+    except ValueError:
+        limit_ms = 0.0
+    if not 0 < limit_ms < float("inf"):
+        raise EdgepruneError(f"'{text}' is not a latency; write milliseconds and the device, as 0.8@host.")
+    return limit_ms, device.strip() or "host"
+
+
+def _latency(args: list[str]) -> str | None:
+    if args[0].lower() == "none":
+        return None
+    try:
+        parse_latency(args[0])
+    except EdgepruneError as error:
+        raise ValueError(str(error)) from error
+    return args[0]
+
+
 def _names(args: list[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in args[0].split(",") if name.strip())
 
@@ -44,6 +70,16 @@ Limit = Annotated[
         instance_from_str=_limit,
         is_instance=lambda value: value is None or isinstance(value, int),
         str_from_instance=_limit_text,
+    ),
+]
+Latency = Annotated[
+    str | None,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="MS@DEVICE",
+        instance_from_str=_latency,
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: [value or "none"],
     ),
 ]
 Names = Annotated[
@@ -270,8 +306,18 @@ class Prune:
     """Prune hidden units of dense layers too."""
     min_filters: int = 1
     """No layer goes below."""
+    multiple_of: int = 1
+    """Layers keep multiples of so many filters (4, 8, 16: what fast kernels work in), or all of theirs."""
+    objective: str = "log_mass"
+    """What the allocation maximises: log_mass, mass, log_width, or sensitivity, which is measured on clips."""
+    allocation: Literal["solver", "uniform"] = "solver"
+    """solver: the best allocation under all limits; uniform: the same share of every layer, for comparison."""
+    steps: int = 1
+    """Prune, fine-tune and score again so many times on the way to the budget; the epochs are shared out."""
+    profile: Path | None = None
+    """Latency table of `edgeprune profile`, for a limit on latency (default: one is measured in the run)."""
     clips: int = 200
-    """Training clips that active criteria (hrank, taylor ...) look at."""
+    """Clips that active criteria (hrank, taylor ...) and the objective sensitivity look at."""
 
     def check(self) -> "Prune":
         """Raise EdgepruneError if a field asks for the impossible; return self."""
@@ -279,6 +325,10 @@ class Prune:
             raise EdgepruneError(f"prune.keep is a share above 0 and at most 1, not {self.keep}.")
         if self.min_filters < 1:
             raise EdgepruneError(f"prune.min_filters must be at least 1, not {self.min_filters}.")
+        if self.multiple_of < 1:
+            raise EdgepruneError(f"prune.multiple_of must be at least 1, not {self.multiple_of}.")
+        if self.steps < 1:
+            raise EdgepruneError(f"prune.steps must be at least 1, not {self.steps}.")
         if self.clips < 1:
             raise EdgepruneError(f"prune.clips must be at least 1, not {self.clips}.")
         return self
@@ -296,6 +346,16 @@ class Budget:
     """Peak int8 activation memory, bytes."""
     flash: Limit = None
     """int8 weights and int32 biases, bytes."""
+    latency_ms: Latency = None
+    """Milliseconds an inference of the int8 file, on a device, as 0.8@host."""
+
+    def latency(self) -> tuple[float, str] | None:
+        """Milliseconds and device of the limit on latency; None where there is none.
+
+        Raises:
+            EdgepruneError: it is not written as 0.8@host.
+        """
+        return None if self.latency_ms is None else parse_latency(self.latency_ms)
 
 
 @dataclass(frozen=True)

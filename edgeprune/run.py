@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeprune import __version__, console
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_file, write_json
 from edgeprune.recipe import Data, LogMel, Recipe, differences, from_dict
 from edgeprune.recipe_files import RECIPE, load_recipe
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from edgeprune.audio.scene_data import SceneData
     from edgeprune.images.image_data import ImageData
     from edgeprune.models.checkpoint import Checkpoint
+    from edgeprune.pruning.budget import Plan
+    from edgeprune.pruning.schedule import Step
 
     RunData: TypeAlias = SceneData | ImageData
 
@@ -225,44 +227,97 @@ class Journey:
         return checkpoint.load(path)
 
     def pruned(self, data: RunData, dense: Checkpoint) -> Checkpoint:
-        """The dense network without the filters the budget has no room for, fine-tuned."""
+        """The dense network without the filters the budget has no room for, fine-tuned; in one step or several."""
+        from edgeprune.models import checkpoint
+        from edgeprune.pruning import schedule
+        from edgeprune.pruning.cost import cost, graph_of
+
+        recipe = self.recipe
+        if (self.folder / "pruned.ckpt").is_file():
+            return checkpoint.load(self.folder / "pruned.ckpt")
+        table = self._latency_table(data, dense)
+        groups = graph_of(dense.spec).prunable(recipe.prune.dense_layers)
+        filters = {name: group.filters for name, group in groups.items()}
+        whole_ms = None if table is None else float(table.latency_ms([list(filters.values())], list(filters))[0])
+        network = dense
+        for step in schedule.steps(
+            cost(dense.spec), filters, recipe.budget, recipe.prune, recipe.finetune.epochs, whole_ms
+        ):
+            path = self.folder / ("pruned.ckpt" if step.last else f"pruned_{step.number}.ckpt")
+            if not path.is_file():
+                self._prune(path, data, dense, network, step, table)
+            network = checkpoint.load(path)
+        return network
+
+    def _prune(self, path: Path, data: RunData, dense: Checkpoint, network: Checkpoint, step: Step, table: Any) -> None:
+        """Score, choose, cut and fine-tune: one step of the way from `network` to the budget."""
         import torch
 
         from edgeprune.evaluation.predict import torch_probabilities
         from edgeprune.models import checkpoint
-        from edgeprune.pruning import budget, surgery
-        from edgeprune.pruning.cost import graph_of
-        from edgeprune.pruning.groups import choose_filters, score_groups
-        from edgeprune.pruning.scores import criterion
+        from edgeprune.pruning import surgery
+        from edgeprune.pruning.groups import choose_filters
 
-        path = self.folder / "pruned.ckpt"
-        if path.is_file():
-            return checkpoint.load(path)
         recipe = self.recipe
-        torch.manual_seed(recipe.seed)
-        graph = graph_of(dense.spec)
-        name = recipe.prune.criterion
-        batches = score_batches(data, recipe, name) if criterion(name).active else None
-        scores = score_groups(dense.model, graph, name, recipe.prune.dense_layers, batches)
-        values = {name: layer.tolist() for name, layer in scores.items()}
-        plan = budget.plan(graph, recipe.budget, recipe.prune, values)
+        torch.manual_seed(recipe.seed + step.number - 1)
+        scores, plan = self._plan(data, network, step, table)
         kept = choose_filters(scores, plan.widths)
-        model, spec = surgery.remove_filters(dense.model, dense.spec, kept)
+        model, spec = surgery.remove_filters(network.model, network.spec, kept)
         console.say(
-            f"pruned by {recipe.prune.criterion}: {_changes(dense.spec.widths, plan.widths)}; "
-            f"{plan.cost.params:,} parameters, {plan.cost.macs:,} MACs"
+            f"pruned by {recipe.prune.criterion}{'' if step.of == 1 else f', step {step.number} of {step.of}'}: "
+            f"{_changes(network.spec.widths, plan.widths)}; {plan.cost.params:,} parameters, {plan.cost.macs:,} MACs"
         )
         untuned = _scores(torch_probabilities(model, data.patches(data.test), time_first(spec.name)), data.test, data)
-        torch.manual_seed(recipe.seed + 1)
-        history = self._fit(model, data, "finetune", dense)
+        torch.manual_seed(recipe.seed + step.number)
+        part = "finetune" if step.last else f"finetune_{step.number}"
+        before = [] if step.number == 1 else network.extra["history"]
+        history = [*before, *self._fit(model, data, part, dense, step.epochs)]
         extra = self._extra(data, history) | {
-            "budget": {"asked": asdict(recipe.budget), "binding": plan.binding},
+            "budget": {**plan.to_dict(), "asked": asdict(recipe.budget)},
             "kept": kept,
             "before_finetuning": untuned,
         }
         checkpoint.save(path, spec, model, extra)
-        self._forget_training("finetune")
-        return checkpoint.load(path)
+        self._forget_training(part)
+
+    def _plan(self, data: RunData, network: Checkpoint, step: Step, table: Any) -> tuple[dict[str, Any], Plan]:
+        """Scores of the groups, and how many of their filters stay in this step."""
+        import torch
+
+        from edgeprune.pruning import budget
+        from edgeprune.pruning.cost import graph_of
+        from edgeprune.pruning.groups import score_groups
+        from edgeprune.pruning.latency import LatencyLimit
+        from edgeprune.pruning.scores import criterion
+        from edgeprune.pruning.sensitivity import measure_losses
+
+        prune, graph = self.recipe.prune, graph_of(network.spec)
+        name = prune.criterion
+        batches = score_batches(data, self.recipe, name) if criterion(name).active else None
+        scores = score_groups(network.model, graph, name, prune.dense_layers, batches)
+        losses = None
+        if prune.objective == "sensitivity":
+            example = torch.zeros(1, *network.spec.input_shape)
+            losses = measure_losses(network.model, example, graph, scores, sensitivity_batches(data, self.recipe))
+        limit = None if table is None or step.latency_ms is None else LatencyLimit(step.latency_ms, table)
+        values = {name: layer.tolist() for name, layer in scores.items()}
+        return scores, budget.plan(graph, step.budget, prune, values, losses, limit, step.caps)
+
+    def _latency_table(self, data: RunData, dense: Checkpoint) -> Any:
+        """The profile a limit on latency is held to: the recipe's, or one of the dense network's int8 file."""
+        limit = self.recipe.budget.latency()
+        if limit is None:
+            return None
+        from edgeprune.devices.profile import Profile, profile
+        from edgeprune.pruning.cost import graph_of
+
+        if self.recipe.prune.profile is not None:
+            return Profile.load(self.recipe.prune.profile)
+        stored = self.folder / f"profile_{limit[1]}.json"
+        if not stored.is_file():
+            path = export_network(self.folder, dense, data, ("int8",), PREFIXES["dense"], self.recipe)["int8"]
+            profile(path, graph_of(dense.spec), limit[1]).save(stored)
+        return Profile.load(stored)
 
     def evaluate(self, data: RunData, formats: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Run every exported file over the evaluation part; predictions are kept as CSV, metrics come from those."""
@@ -276,6 +331,7 @@ class Journey:
 
     def _evaluate_file(self, key: str, path: Path, data: RunData) -> dict[str, Any]:
         from edgeprune.deploy.sidecar import read_sidecar
+        from edgeprune.deploy.tflite_cost import cost_of_tflite, costs_of
         from edgeprune.evaluation.predictions import read_predictions, write_predictions
 
         sidecar = read_sidecar(path)
@@ -292,6 +348,7 @@ class Journey:
             "path": path.name,
             "bytes": sidecar["bytes"],
             "sha256": sidecar["sha256"],
+            "cost": costs_of(cost_of_tflite(path)),
             "accuracy": scores,
             "parity": sidecar["extra"]["parity"],
         }
@@ -329,7 +386,6 @@ class Journey:
                 stages[stage]["onnx"] = {"path": onnx_path.name, "sha256": sha256_file(onnx_path)}
         pruned = networks["pruned"]
         stages["pruned"]["before_finetuning"] = pruned.extra["before_finetuning"]
-        reached = stages["pruned"]["cost"]
         return {
             "schema": SCHEMA,
             "recipe": self.recipe.to_dict(),
@@ -343,26 +399,37 @@ class Journey:
                 "sha256": data.sha256,
             },
             **stages,
-            "budget": {
-                "asked": pruned.extra["budget"]["asked"],
-                "reached": {
-                    "params": reached["params"],
-                    "macs": reached["macs"],
-                    "peak_ram": reached["peak_ram_bytes"],
-                    "flash": reached["flash_bytes"],
-                },
-                "binding": pruned.extra["budget"]["binding"],
-            },
+            "budget": self._budget(pruned, artefacts),
             "artefacts": dict(artefacts),
             "latency": list(latency),
             "widths": {stage: dict(network.spec.widths) for stage, network in networks.items()},
             "history": {"dense": networks["dense"].extra["history"], "finetune": pruned.extra["history"]},
         }
 
-    def _fit(self, model: Any, data: RunData, part: str, teacher: Checkpoint | None = None) -> list[dict[str, float]]:
+    def _budget(self, pruned: Checkpoint, artefacts: Mapping[str, Any]) -> dict[str, Any]:
+        """Asked and reached; the latter read from a file that ships, if there is one."""
+        from edgeprune.pruning.budget import COSTS
+        from edgeprune.pruning.cost import cost
+
+        kept = pruned.extra["budget"]
+        shipped = [artefacts[name] for name in ("int8", *self.recipe.export.formats) if name in artefacts]
+        found = shipped[0]["cost"] if shipped else cost(pruned.spec).to_dict()
+        reached = {name: found[field] for name, field in COSTS.items()}
+        if "latency_ms" in kept["reached"]:
+            reached["latency_ms"] = kept["reached"]["latency_ms"]
+        for name, value in asdict(self.recipe.budget).items():
+            if isinstance(value, int) and reached[name] > value:
+                where = shipped[0]["path"] if shipped else "the network"
+                raise CheckFailedError(f"{where}: takes {name} {reached[name]:,} of {value:,} that the budget allows.")
+        return {**kept, "reached": reached, "read_from": shipped[0]["path"] if shipped else "the network"}
+
+    def _fit(
+        self, model: Any, data: RunData, part: str, teacher: Checkpoint | None = None, epochs: int | None = None
+    ) -> list[dict[str, float]]:
         from edgeprune.training.fit import fit
 
         train = self.recipe.train if part == "dense" else self.recipe.finetune
+        train = train if epochs is None else replace(train, epochs=epochs)
         if train.epochs == 0:
             model.eval()
             return []
@@ -460,19 +527,30 @@ def model_spec(recipe: Recipe, data: RunData) -> Any:
     return make_spec(recipe.model.name, len(data.classes), shape, recipe.model.width)
 
 
-def score_batches(data: RunData, recipe: Recipe, name: str, size: int = 20) -> Iterator[tuple[Any, Any]]:
+def score_batches(data: RunData, recipe: Recipe, name: str) -> Iterator[tuple[Any, Any]]:
     """What active criteria look at: network inputs and labels of evenly spaced training clips, batch by batch.
 
     Args:
         name: of the criterion, for the progress bar.
     """
+    yield from _batches(data, data.train, recipe, f"scoring by {name}")
+
+
+def sensitivity_batches(data: RunData, recipe: Recipe) -> Iterator[tuple[Any, Any]]:
+    """The same of validation clips, for the objective sensitivity; of training clips where none are held out."""
+    yield from _batches(data, data.train if data.validation is None else data.validation, recipe, "reading clips")
+
+
+def _batches(
+    data: RunData, clips: pd.DataFrame, recipe: Recipe, title: str, size: int = 20
+) -> Iterator[tuple[Any, Any]]:
     from edgeprune.audio.scene_data import evenly
     from edgeprune.evaluation.predict import to_network
 
-    patches = data.patches(evenly(data.train, recipe.prune.clips))
+    patches = data.patches(evenly(clips, recipe.prune.clips))
     first = time_first(recipe.model.name)
     starts = range(0, len(patches), size)
-    for start in console.track(starts, f"scoring by {name}", len(starts)):
+    for start in console.track(starts, title, len(starts)):
         x, labels, _ = patches.__getitems__(range(start, min(start + size, len(patches))))
         yield to_network(x, first), labels
 
@@ -504,7 +582,9 @@ def export_network(
     from edgeprune.deploy.parity import check_onnx, check_tflite, reference_outputs
     from edgeprune.deploy.sidecar import write_sidecar
     from edgeprune.deploy.tflite import convert
+    from edgeprune.deploy.tflite_cost import check_cost
     from edgeprune.evaluation.predict import evenly_spaced_inputs
+    from edgeprune.pruning.cost import cost
 
     paths = {format: folder / f"{prefix}_{format}.tflite" for format in formats}
     missing = [format for format, path in paths.items() if not _is_exported(path)]
@@ -520,7 +600,9 @@ def export_network(
     described: dict[str, Any] = {**data.describe(), "model": network.spec.to_dict()}
     convert(onnx_path, folder, missing, calibration, {**described, "edgeprune": __version__}, prefix=prefix)
     reference = reference_outputs(network.model, inputs)
+    promised = cost(network.spec)
     for format in missing:
+        check_cost(promised, paths[format])
         parity = check_tflite(reference, paths[format], inputs, format)
         write_sidecar(paths[format], **described, extra={"parity": asdict(parity), "parity_onnx": parity_onnx})
     return paths

@@ -1,103 +1,275 @@
-"""From a budget to widths: the first step, the widest uniform share that fits, then single filters while they fit.
+"""From a budget to widths: how many filters each group of layers keeps under all limits at once, or why none will do.
 
-The exact solver will take this room; what it promises already holds: what is reached never exceeds what is asked.
+What is reached never exceeds what is asked. All costs grow with every width, so a budget can be met if and only if the
+narrowest network meets it: that network is the proof where it does not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from math import ceil, floor
+from typing import Any
+
+import numpy as np
 
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.pruning.cost import Cost, count
+from edgeprune.pruning.exchange import Problem
+from edgeprune.pruning.forms import Ints, forms
 from edgeprune.pruning.graph import Graph
+from edgeprune.pruning.importance import importance, kept_share
+from edgeprune.pruning.latency import LatencyLimit
+from edgeprune.pruning.solver import solve
 from edgeprune.recipe import Budget, Prune
 
-_COSTS = {"params": "params", "macs": "macs", "peak_ram": "peak_ram_bytes", "flash": "flash_bytes"}
+COSTS = {"params": "params", "macs": "macs", "peak_ram": "arena_bytes", "flash": "flash_bytes"}
+"""Limits by name, and the field of `Cost` each bounds; `latency_ms` is bounded by a profile."""
+_TIGHTER = 8
+"""How often a limit on RAM is tightened for what the planner of the arena leaves unused."""
+_OF_LAYER = {"params": "params", "macs": "macs", "peak_ram": "ram_bytes", "flash": "flash_bytes"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Widths that meet the budget; `binding` names the limit that is used to the highest share ('' if none is set)."""
+    """Widths that meet the budget.
+
+    Attributes:
+        widths: filters kept, by group.
+        cost: of the network with these widths.
+        asked, reached: by limit; `latency_ms` is read off the profile.
+        binding: the limit that is used to the highest share; "" if none is set.
+        kept: by group, the share of its scores that stays.
+        value: of the objective.
+        bound: what no allocation within the limits exceeds; `value` itself where the optimum is proven.
+    """
 
     widths: dict[str, int]
     cost: Cost
-    asked: dict[str, int]
-    reached: dict[str, int]
+    asked: dict[str, float]
+    reached: dict[str, float]
     binding: str
+    kept: dict[str, float] = field(default_factory=dict)
+    value: float = 0.0
+    bound: float = 0.0
+
+    @property
+    def proven(self) -> bool:
+        """No allocation within the limits is worth more."""
+        return self.bound <= self.value
+
+    @property
+    def gap(self) -> float:
+        """How much more an allocation could be worth at most, in units of the objective."""
+        return max(0.0, self.bound - self.value)
+
+    def slack(self) -> dict[str, float]:
+        """What is left of each limit."""
+        return {name: self.asked[name] - self.reached[name] for name in self.asked}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a run keeps of it, as JSON values."""
+        return {
+            "asked": self.asked,
+            "reached": self.reached,
+            "slack": self.slack(),
+            "binding": self.binding,
+            "kept_scores": self.kept,
+            "value": self.value,
+            "gap": self.gap,
+            "proven": self.proven,
+        }
 
 
-def plan(graph: Graph, budget: Budget, prune: Prune, scores: Mapping[str, Sequence[float]]) -> Plan:
+def plan(
+    graph: Graph,
+    budget: Budget,
+    prune: Prune,
+    scores: Mapping[str, Sequence[float]],
+    losses: Mapping[str, Mapping[int, float]] | None = None,
+    latency: LatencyLimit | None = None,
+    caps: Mapping[str, int] | None = None,
+) -> Plan:
     """Choose how many filters each group of layers keeps.
-
-    Every layer keeps the same share of its filters, the largest that meets all limits (and `prune.keep`); what slack is
-    left goes to single filters, the one with the highest score relative to its layer first.
 
     Args:
         scores: of the groups that may be pruned, each `[filters]`.
+        losses: for the objective `sensitivity` (see `sensitivity.measure_losses`).
+        latency: the limit of `budget.latency_ms`, with the profile it is held to.
+        caps: most filters by group, in place of `prune.keep`.
 
     Raises:
-        EdgepruneError: `prune.keep` or `prune.min_filters` asks for the impossible, or a limit is set on a network
-            with operators whose cost is not known.
-        InfeasibleBudgetError: even `prune.min_filters` in every layer exceed a limit.
+        EdgepruneError: a field of `prune` asks for the impossible, or a limit is set on a network with operators whose
+            cost is not known.
+        InfeasibleBudgetError: even the narrowest network exceeds a limit.
     """
     prune.check()
-    full = {name: len(values) for name, values in scores.items()}
-    asked = {
-        field.name: getattr(budget, field.name) for field in fields(budget) if getattr(budget, field.name) is not None
-    }
+    asked: dict[str, float] = {name: getattr(budget, name) for name in COSTS if getattr(budget, name) is not None}
+    if latency is not None:
+        asked["latency_ms"] = latency.limit_ms
     if asked and graph.unknown:
         raise EdgepruneError(
             f"budget: the cost of {', '.join(graph.unknown)} is not known, so no limit can be promised; leave the "
             "limits out and give prune.keep."
         )
-    lowest = {name: min(prune.min_filters, filters) for name, filters in full.items()}
-    cap = {name: max(lowest[name], _rounded(filters * prune.keep)) for name, filters in full.items()}
-    _check_feasible(graph, asked, lowest, prune)
+    names = list(scores)
+    options = {name: _options(len(values), prune, (caps or {}).get(name)) for name, values in scores.items()}
+    reach = _Reach(graph, tuple(asked), latency, names)
+    _check_feasible(graph, asked, reach, options, prune)
+    if prune.allocation == "uniform":
+        full = {name: len(values) for name, values in scores.items()}
+        widths = _uniform(full, options, lambda found: reach.fits(found, asked))
+        value = bound = 0.0
+    else:
+        values = importance(scores, prune.objective, losses)
+        problem = _problem(graph, asked, names, options, values, latency)
+        widths, value, bound = _solve(problem, reach, asked, names)
+    reached = reach.of(widths)
+    return Plan(
+        widths=widths,
+        cost=count(graph, widths),
+        asked=asked,
+        reached=reached,
+        binding=max(reached, key=lambda limit: reached[limit] / asked[limit]) if reached else "",
+        kept={name: float(kept_share(scores[name])[width]) for name, width in widths.items()},
+        value=value,
+        bound=bound,
+    )
 
-    def fits(widths: Mapping[str, int]) -> bool:
-        return all(value <= asked[name] for name, value in _reached(count(graph, widths), asked).items())
 
-    widths = cap if fits(cap) else _fill(_uniform(full, cap, lowest, fits), cap, scores, fits)
-    cost = count(graph, widths)
-    reached = _reached(cost, asked)
-    binding = max(reached, key=lambda name: reached[name] / asked[name]) if reached else ""
-    return Plan(dict(widths), cost, asked, reached, binding)
-
-
-def _rounded(filters: float) -> int:
-    return floor(filters + 0.5)
+def _options(filters: int, prune: Prune, cap: int | None) -> Ints:
+    """Widths a group may have, ascending; a group narrower than the smallest allowed width keeps its own."""
+    step = prune.multiple_of
+    lowest = ceil(prune.min_filters / step) * step
+    cap = floor(filters * prune.keep + 0.5) if cap is None else min(cap, filters)
+    widths = list(range(lowest, cap + 1, step))
+    if cap == filters and filters % step and filters >= prune.min_filters:
+        widths.append(filters)  # left whole, so no kernel gets slower
+    return np.array(widths or [min(lowest, filters)], dtype=np.int64)
 
 
-def _reached(cost: Cost, asked: Mapping[str, int]) -> dict[str, int]:
-    return {name: getattr(cost, _COSTS[name]) for name in asked}
+def _solve(
+    problem: Problem, reach: "_Reach", asked: Mapping[str, float], names: Sequence[str]
+) -> tuple[dict[str, int], float, float]:
+    """Widths, their value and its bound.
+
+    The solver bounds what is in memory at once; what the planner of the arena makes of it can be a little more, and is
+    then allowed for by a tighter limit. The bound stays that of the limit that was asked for.
+    """
+    bound = None
+    for _ in range(_TIGHTER):
+        found = solve(problem)
+        bound = found.bound if bound is None else bound
+        widths = dict(zip(names, found.widths, strict=True))
+        over = reach.of(widths).get("peak_ram", 0) - asked.get("peak_ram", 0)
+        if over <= 0:
+            return widths, found.value, max(bound, found.value)
+        rows = np.array([limit == "peak_ram" for limit in problem.forms.limits])
+        problem = replace(problem, limits=np.where(rows, problem.limits - int(over), problem.limits))
+        if not problem.fits(problem.widths(np.zeros((1, len(names)), np.int64)))[0]:
+            break
+    narrow = {name: int(widths[0]) for name, widths in zip(names, problem.options, strict=True)}
+    value = float(problem.value(np.zeros((1, len(names)), np.int64))[0])
+    return narrow, value, value if bound is None else bound
 
 
-def _check_feasible(graph: Graph, asked: Mapping[str, int], lowest: Mapping[str, int], prune: Prune) -> None:
-    least = count(graph, lowest)
-    for name, value in _reached(least, asked).items():
-        if value <= asked[name]:
-            continue
-        metric = {"params": "params", "macs": "macs", "peak_ram": "ram_bytes", "flash": "flash_bytes"}[name]
-        heaviest = max(least.by_layer, key=lambda layer: getattr(layer, metric))
-        hint = "" if prune.dense_layers else "; --prune.dense-layers would let the dense layers shrink too"
-        raise InfeasibleBudgetError(
-            f"budget: {name.replace('_', ' ')} {asked[name]:,} cannot be met: the smallest network "
-            f"({prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer) still takes {value:,}, most "
-            f"of it in '{heaviest.name}' ({getattr(heaviest, metric):,}){hint}."
-        )
+def _problem(
+    graph: Graph,
+    asked: Mapping[str, float],
+    names: Sequence[str],
+    options: Mapping[str, Ints],
+    values: Mapping[str, np.ndarray],
+    latency: LatencyLimit | None,
+) -> Problem:
+    limits = {name: int(value) for name, value in asked.items() if name in COSTS}
+    if not limits:  # so that there is a row: a limit that always holds
+        limits = {"params": count(graph).params}
+    costs = forms(graph, names).only(list(limits))
+    return Problem(
+        forms=costs,
+        limits=np.array([limits[name] for name in costs.limits], dtype=np.int64),
+        options=[options[name] for name in names],
+        values=[values[name][options[name]] for name in names],
+        latency=None if latency is None else latency.bind(names),
+        below=None if latency is None else latency.below(names, options),
+    )
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """What widths cost, in the terms of the limits that are set."""
+
+    graph: Graph
+    limits: tuple[str, ...]
+    latency: LatencyLimit | None
+    names: Sequence[str]
+
+    def of(self, widths: Mapping[str, int]) -> dict[str, float]:
+        cost = count(self.graph, widths)
+        found = {name: getattr(cost, COSTS[name]) for name in self.limits if name in COSTS}
+        if self.latency is not None:
+            found["latency_ms"] = self.latency.of(widths)
+        return found
+
+    def fits(self, widths: Mapping[str, int], asked: Mapping[str, float]) -> bool:
+        return all(value <= asked[name] for name, value in self.of(widths).items())
+
+
+def _check_feasible(
+    graph: Graph, asked: Mapping[str, float], reach: _Reach, options: Mapping[str, Ints], prune: Prune
+) -> None:
+    narrow = {name: int(widths[0]) for name, widths in options.items()}
+    least = reach.of(narrow)
+    for name, value in least.items():
+        if value > asked[name]:
+            raise InfeasibleBudgetError(_why_not(graph, name, asked[name], value, narrow, prune, reach.latency))
+
+
+def _why_not(
+    graph: Graph,
+    limit: str,
+    asked: float,
+    value: float,
+    narrow: Mapping[str, int],
+    prune: Prune,
+    latency: LatencyLimit | None,
+) -> str:
+    """One sentence: what the narrowest network takes, where most of it goes, its other costs, and what would help."""
+    cost = count(graph, narrow)
+    where = ""
+    if limit in COSTS:
+        metric = _OF_LAYER[limit]
+        heaviest = max(cost.by_layer, key=lambda layer: getattr(layer, metric))
+        own = getattr(heaviest, metric)
+        where = f", most of it in '{heaviest.name}' ({own:,}{', alone more than the limit' if own > asked else ''})"
+    least = ", ".join(f"{name.replace('_', ' ')} {getattr(cost, field):,}" for name, field in COSTS.items())
+    smallest = f"{prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer"
+    if prune.multiple_of > 1:
+        smallest += f", multiples of {prune.multiple_of}"
+    return (
+        f"budget: {limit.replace('_', ' ')} {asked:,} cannot be met: the smallest network ({smallest}) still takes "
+        f"{value:,}{where}; the least of each cost: {least}{_dense_hint(graph, limit, narrow, prune, latency)}."
+    )
+
+
+def _dense_hint(graph: Graph, limit: str, narrow: Mapping[str, int], prune: Prune, latency: LatencyLimit | None) -> str:
+    more = graph.prunable(dense_layers=True)
+    if prune.dense_layers or len(more) == len(graph.prunable()):
+        return ""
+    opened = {name: int(_options(group.filters, prune, None)[0]) for name, group in more.items()} | dict(narrow)
+    value = latency.of(opened) if limit == "latency_ms" and latency else getattr(count(graph, opened), COSTS[limit])
+    return f"; --prune.dense-layers would let the dense layers shrink too ({limit.replace('_', ' ')} down to {value:,})"
 
 
 def _uniform(
-    full: Mapping[str, int],
-    cap: Mapping[str, int],
-    lowest: Mapping[str, int],
-    fits: Callable[[Mapping[str, int]], bool],
+    full: Mapping[str, int], options: Mapping[str, Ints], fits: Callable[[Mapping[str, int]], bool]
 ) -> dict[str, int]:
     """The widest uniform share that fits, by bisection over the shares at which some width changes."""
-    steps = sorted({count / filters for filters in full.values() for count in range(filters + 1)})
+    steps = sorted({float(width) / full[name] for name, widths in options.items() for width in widths})
 
     def at(share: float) -> dict[str, int]:
-        return {name: min(cap[name], max(lowest[name], ceil(filters * share - 1e-9))) for name, filters in full.items()}
+        return {
+            name: int(widths[max(0, int(np.searchsorted(widths, full[name] * share + 1e-9, side="right")) - 1)])
+            for name, widths in options.items()
+        }
 
     low, high = 0, len(steps) - 1
     while low < high:
@@ -107,24 +279,3 @@ def _uniform(
         else:
             high = middle - 1
     return at(steps[low])
-
-
-def _fill(
-    widths: dict[str, int],
-    cap: Mapping[str, int],
-    scores: Mapping[str, Sequence[float]],
-    fits: Callable[[Mapping[str, int]], bool],
-) -> dict[str, int]:
-    """Add single filters, best relative score first, until none fits."""
-    ranked = {name: sorted((float(value) for value in values), reverse=True) for name, values in scores.items()}
-    open_layers = set(widths)
-    while open_layers:
-        candidates = [name for name in open_layers if widths[name] < cap[name]]
-        open_layers = set(candidates)
-        for name in sorted(candidates, key=lambda n: -ranked[n][widths[n]] / (ranked[n][0] or 1.0)):
-            wider = {**widths, name: widths[name] + 1}
-            if fits(wider):
-                widths = wider
-                break
-            open_layers.discard(name)
-    return widths

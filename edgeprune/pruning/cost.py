@@ -3,8 +3,9 @@
 Conventions: a MAC is one multiply-accumulate of a convolution or dense layer (biases, pooling and activations are not
 counted). `params` are what ships: batch norm folded into the layer before it, zeros included. `flash_bytes` are int8
 weights and int32 biases. `peak_ram_bytes` is the largest sum of the int8 activations in memory while an operator runs,
-in the order of execution, activations fused and flatten in place: the lower bound of any planner that keeps that order,
-and what TFLite Micro's reaches for a chain of operators.
+in the order of execution, activations fused and flatten in place: the lower bound of any planner that keeps that order.
+`arena_bytes` is what TFLite Micro's planner makes of it (`arena`): the same where tensors are multiples of 16 bytes and
+no gaps remain, as in a chain of operators whose sizes fall.
 
 The cost of any widths follows from one trace (`graph`) by arithmetic alone.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 
 from edgeprune.models.registry import ModelSpec, build
+from edgeprune.pruning.arena import arena_bytes
 from edgeprune.pruning.graph import Blocks, Graph, Operator
 from edgeprune.pruning.trace import trace
 
@@ -40,17 +42,21 @@ class LayerCost:
 class Cost:
     """Cost of a network; `params_trainable` and `params_with_statistics` count batch norm before folding.
 
-    `unknown` names operators whose MACs are not known and not in the sums.
+    Both are None of a file in which it is folded.
+
+    `unknown` names operators whose MACs are not known and not in the sums. `arena_bytes` is what TFLite Micro plans for
+    the activations, `peak_ram_bytes` what no planner goes below.
     """
 
     params: int
-    params_trainable: int
-    params_with_statistics: int
+    params_trainable: int | None
+    params_with_statistics: int | None
     macs: int
     peak_ram_bytes: int
     flash_bytes: int
     by_layer: tuple[LayerCost, ...]
     unknown: tuple[str, ...] = ()
+    arena_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,6 +100,7 @@ def count(graph: Graph, widths: Mapping[str, int] | None = None) -> Cost:
         flash_bytes=sum(layer.flash_bytes for layer in layers),
         by_layer=tuple(layers),
         unknown=graph.unknown,
+        arena_bytes=arena_bytes(sizes, graph.lives),
     )
 
 

@@ -6,6 +6,7 @@ filter each channel on its own (depthwise), share a group: they keep the same fi
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,15 @@ class Graph:
     operators: tuple[Operator, ...]
     groups: dict[str, Group]
     tensors: tuple[tuple[Blocks, int], ...]
+
+    @cached_property
+    def lives(self) -> tuple[tuple[int, int], ...]:
+        """Of each tensor the first and the last operator during which it is in memory."""
+        runs: list[list[int]] = [[] for _ in self.tensors]
+        for step, operator in enumerate(self.operators):
+            for tensor in operator.live:
+                runs[tensor].append(step)
+        return tuple((min(steps, default=0), max(steps, default=0)) for steps in runs)
 
     def prunable(self, dense_layers: bool = False) -> dict[str, Group]:
         """Groups that may lose filters: those with a convolution, and hidden dense layers if asked."""

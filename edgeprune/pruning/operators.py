@@ -1,6 +1,7 @@
 """PyTorch's operators by what they do to the channel axis, and where they leave it."""
 
-from math import prod
+from collections.abc import Sequence
+from math import ceil, prod
 from typing import Any
 
 from torch import fx
@@ -77,3 +78,54 @@ def pad_touches(node: fx.Node, axis: int, dims: int) -> bool:
     sizes: Any = node.args[1]
     place = 2 * (dims - 1 - axis)
     return any(int(size) != 0 for size in sizes[place : place + 2])
+
+
+Pads = list[tuple[int, int]]
+"""Padding before and after, an axis each."""
+
+
+def conv_padding(before: tuple[int, ...], after: tuple[int, ...], pads: Pads) -> Pads:
+    """What a PAD of its own adds to a convolution's input; empty where none is needed.
+
+    TFLite's layers pad nothing or SAME; other padding, such as that of most strided convolutions, becomes a PAD.
+
+    Args:
+        before: sizes of the input, without batch and channels; `after`: of the output.
+    """
+    same = before == after and all(first == last for first, last in pads)
+    return [] if same or not any(map(any, pads)) else pads
+
+
+def pool_padding(
+    before: tuple[int, ...], after: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], pads: Pads
+) -> Pads:
+    """The same of a max-pool's input; sizes that are rounded up are padded at the end."""
+    sizes = list(zip(before, after, kernel, stride, pads, strict=True))
+    pads = [
+        (first, max(last, (out - 1) * step + window - size - first)) for size, out, window, step, (first, last) in sizes
+    ]
+    missing = [max(0, (ceil(size / step) - 1) * step + window - size) for size, _, window, step, _ in sizes]
+    same = pads == [(total // 2, total - total // 2) for total in missing]
+    return [] if same or not any(map(any, pads)) else pads
+
+
+def padding_of(node: fx.Node, name: str, before: tuple[int, ...], after: tuple[int, ...]) -> Pads:
+    """What a PAD of its own adds to the input of a node of PyTorch's."""
+    axes = len(before)
+    if name in CONVOLUTIONS:
+        padding: Any = node.args[4] if len(node.args) > 4 else 0
+        if isinstance(padding, str):
+            return []
+        return conv_padding(before, after, [(pad, pad) for pad in _each(padding, axes)])
+    if name.startswith("max_pool"):
+        kernel = _each(node.args[1], axes)
+        stride = _each((len(node.args) > 2 and node.args[2]) or kernel, axes)
+        pads = [(pad, pad) for pad in _each(node.args[3] if len(node.args) > 3 else 0, axes)]
+        return pool_padding(before, after, kernel, stride, pads)
+    return []
+
+
+def _each(value: Any, axes: int) -> list[int]:
+    """A size for every axis, of one for all or one each."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return [int(size) for size in (values * axes if len(values) == 1 else values)]

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from edgeprune.errors import EdgepruneError
 from edgeprune.pruning.budget import Plan, plan
 from edgeprune.pruning.groups import choose_filters, score_groups
+from edgeprune.pruning.latency import LatencyLimit
+from edgeprune.pruning.sensitivity import measure_losses
 from edgeprune.pruning.surgery import remove
 from edgeprune.pruning.trace import trace
 from edgeprune.recipe import Budget, Prune
@@ -21,11 +23,12 @@ def prune(
     criterion: str = "operator_norm",
     rules: Prune | None = None,
     batches: Iterable[tuple[Tensor, Tensor]] | None = None,
+    latency: LatencyLimit | None = None,
 ) -> tuple[nn.Module, Plan]:
     """Prune a network of your own to a budget; see `edgeprune.prune`."""
     budget = budget or Budget()
     rules = replace(rules or Prune(), criterion=criterion)
-    if budget == Budget() and rules.check().keep == 1:
+    if rules.check().keep == 1 and budget == Budget():
         raise EdgepruneError(
             "prune: nothing is asked for; give a budget, as Budget(macs=10_000_000), or rules=Prune(keep=0.5)."
         )
@@ -34,8 +37,17 @@ def prune(
         raise EdgepruneError(
             f"{type(model).__name__}: has no layer that may lose filters; see rules=Prune(dense_layers=True)."
         )
+    if rules.objective == "sensitivity":
+        if batches is None:
+            raise EdgepruneError("prune: the objective sensitivity is measured on clips; give batches=.")
+        batches = list(batches)  # they are looked at twice
     scores = score_groups(model, graph, criterion, rules.dense_layers, batches)
-    found = plan(graph, budget, rules, {name: values.tolist() for name, values in scores.items()})
+    losses = None
+    if rules.objective == "sensitivity":
+        assert batches is not None
+        losses = measure_losses(model, example_input, graph, scores, batches)
+    values = {name: layer.tolist() for name, layer in scores.items()}
+    found = plan(graph, budget, rules, values, losses, latency)
     pruned = remove(model, example_input, graph, choose_filters(scores, found.widths))
     _run(pruned, example_input)
     return pruned.to(next(model.parameters()).device), found

@@ -31,6 +31,7 @@ from edgeprune.pruning.operators import (
     SHAPES,
     kept_axis,
     pad_touches,
+    padding_of,
     permuted_axis,
     reduced_axes,
 )
@@ -161,6 +162,7 @@ class _Tracer:
         elif name in ACTIVATIONS or name in FUSED:
             self._operate(node, "activation", inputs, inputs[0].axis, inputs[0].blocks)
         elif name in POOLS:
+            inputs = [self._padded(node, inputs[0], None), *inputs[1:]]
             self._operate(node, "pool", inputs, inputs[0].axis, inputs[0].blocks)
         elif name in REDUCTIONS:
             self._reduce(node, inputs[0])
@@ -187,7 +189,9 @@ class _Tracer:
         }
         if path is None or x.axis != 1:
             self._unknown(node, [x])
-        elif groups == 1:
+            return
+        x = self._padded(node, x, path)
+        if groups == 1:
             blocks = ((self.groups.add(path, filters, dense=False), 1),)
             self._operate(node, "conv", [x], 1, blocks, path, summed=x.blocks, **draft)
             self._saw(path, x, blocks)
@@ -307,6 +311,20 @@ class _Tracer:
         fixed = sum(prod(_shape(arg)) for arg in held)
         path = self._path(held[0]) if held else None
         self._operate(node, "unknown", inputs, out.axis, out.blocks, path, fixed=fixed)
+
+    def _padded(self, node: fx.Node, x: _Value, path: str | None) -> _Value:
+        """What a layer reads: its input, or that with padding around it which the layer itself has not in TFLite."""
+        if len(x.shape) < 3 or x.axis != 1:
+            return x
+        pads = padding_of(node, _operation(node), x.shape[2:], _shape(node)[2:])
+        if not pads:
+            return x
+        sizes = [size + first + last for size, (first, last) in zip(x.shape[2:], pads, strict=True)]
+        value = _Value((*x.shape[:2], *sizes), 1, x.blocks, len(self.memory))
+        self.memory.append(value)
+        name = f"{self._name(node, path, 'pool')}.pad"
+        self.drafts.append(_Draft(name, "", "pad", (x.memory,), value.memory, value))
+        return value
 
     # Bookkeeping
 

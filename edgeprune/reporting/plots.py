@@ -1,11 +1,12 @@
 """Plots of a run as inline SVG: no file, no window, no pyplot state; colours follow the page's light or dark theme.
 
-`score_plot` alone stands for itself: the bytes of an image, in colours of its own.
+`score_plot` and `frontier_plot` stand for themselves: the bytes of an image, in colours of its own.
 """
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from edgeprune.reporting.tables import Layer, format_count, format_decimal, form
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Placeholders: matplotlib cannot write CSS variables, so `_inline` puts them in place of these colours.
 _INK, _FAINT, _ACCENT, _MUTED = "#010101", "#020202", "#030303", "#040404"
@@ -107,21 +109,10 @@ def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -
     Returns:
         An image on white; the same input gives the same bytes.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     layers = list(next(iter(scores.values())))
     columns = min(_PANELS_A_ROW, len(layers))
     rows = math.ceil(len(layers) / columns)
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        plain = {
-            key: _ON_WHITE.get(value, value) if isinstance(value, str) and not key.startswith("svg.") else value
-            for key, value in _STYLE.items()
-        }
-        settings: Any = plain | {"svg.hashsalt": "scores"}
-        matplotlib.rcParams.update(settings)
-        figure = Figure(figsize=(max(4.8, 2.6 * columns), 0.9 + 2.2 * rows), layout="constrained")
+    with _on_white("scores", (max(4.8, 2.6 * columns), 0.9 + 2.2 * rows)) as figure:
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
         for axes, layer in zip(panels, layers, strict=False):
             for index, (name, of_layers) in enumerate(scores.items()):
@@ -145,9 +136,63 @@ def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -
         figure.supylabel("share of the largest score", fontsize="medium")
         lines, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(lines, names, loc="outside upper center", ncols=min(len(names), 2 + columns // 2))
-        stream = io.BytesIO()
-        dated: Any = dict.fromkeys(("Creator", "Date", "Format", "Type") if form == "svg" else ("Software",))
-        figure.savefig(stream, format=form, dpi=150, metadata=dated)
+        return _image(figure, form)
+
+
+def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) -> bytes:
+    """What is kept of the scores over a range of budgets, by the solver and with the same share of every layer.
+
+    Args:
+        points: each with `factor` (1: the budget that was asked for), and for `solver` and `uniform` what was `reached`
+            of each limit and the share of the scores that is `kept`, the geometric mean over layers.
+        limit: the one on the horizontal axis.
+        form: `svg` or `png`.
+    """
+    with _on_white("frontier", (4.8, 3.4)) as figure:
+        axes = figure.subplots()
+        for index, (name, label) in enumerate((("solver", "solver"), ("uniform", "same share of every layer"))):
+            axes.plot(
+                [point[name]["reached"][limit] for point in points],
+                [100 * point[name]["kept"] for point in points],
+                color=_LINES[index],
+                linestyle=_DASHES[index],
+                linewidth=1.6,
+                marker="o",
+                markersize=3.5,
+                label=label,
+            )
+        asked = next((point for point in points if abs(point["factor"] - 1) < 1e-9), None)
+        if asked is not None:
+            axes.axvline(asked["solver"]["reached"][limit], color=_ON_WHITE[_INK], linewidth=0.8, linestyle=":")
+        axes.set_xscale("log")
+        axes.set_xlabel(limit.replace("_", " "))
+        axes.set_ylabel("scores kept, % (geometric mean)")
+        axes.grid(axis="y")
+        axes.legend(loc="lower right")
+        return _image(figure, form)
+
+
+@contextmanager
+def _on_white(salt: str, size_in: tuple[float, float]) -> Iterator["Figure"]:
+    """A figure for a file of its own; the same input gives the same bytes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        plain = {
+            key: _ON_WHITE.get(value, value) if isinstance(value, str) and not key.startswith("svg.") else value
+            for key, value in _STYLE.items()
+        }
+        settings: Any = plain | {"svg.hashsalt": salt}
+        matplotlib.rcParams.update(settings)
+        yield Figure(figsize=size_in, layout="constrained")
+
+
+def _image(figure: "Figure", form: str) -> bytes:
+    stream = io.BytesIO()
+    dated: Any = dict.fromkeys(("Creator", "Date", "Format", "Type") if form == "svg" else ("Software",))
+    figure.savefig(stream, format=form, dpi=150, metadata=dated)
     return stream.getvalue()
 
 

@@ -1,0 +1,107 @@
+"""What a MODEL on the command line stands for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprune.console import say
+from edgeprune.errors import EdgepruneError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeprune.models.registry import ModelSpec
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a MODEL on the command line stands for; `path` is None for a registry name, whose weights are random."""
+
+    spec: "ModelSpec"
+    path: Path | None
+
+    def model(self) -> "nn.Module":
+        """The network in evaluation mode; random weights are the same each time, and are said to be random."""
+        if self.path is not None:
+            from edgeprune.models import checkpoint
+
+            return checkpoint.load(self.path).model
+        import torch
+
+        from edgeprune.models.registry import build
+
+        say(f"warning: {self.spec.name} is a registry name, so its weights, and all scores of them, are random")
+        torch.manual_seed(0)
+        return build(self.spec).eval()
+
+    def describe(self) -> dict[str, Any]:
+        """Where it came from and what it takes, for JSON."""
+        shape = list(self.spec.input_shape)
+        checkpoint = None if self.path is None else str(self.path)
+        return {"model": self.spec.name, "checkpoint": checkpoint, "input_shape": shape, "classes": self.spec.classes}
+
+    def input_s(self) -> float | None:
+        """Seconds of audio a network input holds; None where it is not known, or images."""
+        if self.path is None:
+            return None
+        from edgeprune.models import checkpoint
+
+        return seconds_of(checkpoint.load(self.path).extra.get("frontend"))
+
+    def title(self) -> str:
+        """One line for the head of a table."""
+        shape = "x".join(str(size) for size in self.spec.input_shape)
+        where = f" ({self.path})" if self.path else ""
+        return f"{self.spec.name}{where}, input {shape}, {self.spec.classes} classes"
+
+
+def find_network(
+    model: str, stages: Sequence[str], shape: tuple[int, int, int] | None = None, classes: int | None = None
+) -> Network:
+    """Resolve a registry name, a run folder or a checkpoint.
+
+    Args:
+        stages: which checkpoint of a run folder to take, the first that is there: `pruned`, `dense`.
+        shape: input of a registry's network, `(channels, height, width)`; a checkpoint has its own.
+        classes: outputs of a registry's network; a checkpoint has its own.
+
+    Raises:
+        EdgepruneError: there is no such model, or it is a file that is not read here.
+    """
+    from edgeprune.models import checkpoint, registry
+
+    path = Path(model)
+    if model not in registry.ENTRIES and (path.is_dir() or path.suffix == ".ckpt"):
+        path = _checkpoint_of(path, stages) if path.is_dir() else path
+        if shape is not None or classes is not None:
+            raise EdgepruneError(
+                f"{path}: a checkpoint has its own input and classes; leave out --input and --classes."
+            )
+        return Network(checkpoint.load(path).spec, path)
+    if path.suffix in (".onnx", ".tflite"):
+        raise EdgepruneError(
+            f"{model}: filters are scored and pruned in a network, not in a file; give the run folder or the .ckpt it "
+            "is from."
+        )
+    if path.exists() or path.parent != Path("."):
+        raise EdgepruneError(f"{model}: is no run folder and no .ckpt file; give one of these or a registry name.")
+    return Network(registry.make_spec(model, 10 if classes is None else classes, shape), None)
+
+
+def seconds_of(frontend: Mapping[str, Any] | None) -> float | None:
+    """Seconds a patch of a described front-end takes; None where there is none."""
+    if not frontend:
+        return None
+    from edgeprune.recipe import LogMel
+
+    found = LogMel(**frontend)
+    return found.patch_frames * found.hop_samples / found.sample_rate
+
+
+def _checkpoint_of(folder: Path, stages: Sequence[str]) -> Path:
+    found = [folder / f"{stage}.ckpt" for stage in stages if (folder / f"{stage}.ckpt").is_file()]
+    if not found:
+        names = " nor ".join(f"{stage}.ckpt" for stage in stages)
+        raise EdgepruneError(f"{folder}: holds neither {names}; give a run folder whose training has finished.")
+    return found[0]
