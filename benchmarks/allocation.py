@@ -81,6 +81,13 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
         losses = measure_losses(dense.model, example, graph, scores, sensitivity_batches(data, recipe))
     values = {name: layer.tolist() for name, layer in scores.items()}
     found = plan(graph, budget_of(text, cost(dense.spec)), rules, values, losses)
+    described = {"budget": text, "objective": objective, "widths": found.widths, "reached": found.reached}
+    for twin in sorted(path.parent.glob(f"{text}-*.json")):  # the same filters, so the same network
+        other = read_json(twin)
+        if other["widths"] == found.widths:
+            write_json(path, {**other, **described})
+            say(f"{path.stem}: as {twin.stem}")
+            return
     model, spec = remove_filters(dense.model, dense.spec, choose_filters(scores, found.widths))
     torch.manual_seed(recipe.seed + 1)
     fit(
@@ -97,7 +104,6 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
     )
     for state in path.with_suffix("").glob("*.ckpt"):
         state.unlink()
-    described = {"budget": text, "objective": objective, "widths": found.widths, "reached": found.reached}
     judge(path, model, data, recipe, described)
 
 

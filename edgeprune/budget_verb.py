@@ -89,6 +89,7 @@ class Budget:
                 "--keep."
             )
         network = find_network(self.model, ("dense", "pruned"), self.input, self.classes)
+        limits = self._limits(network.input_s())
         planner = _Planner.of(network, rules, limits)
         found = planner.plan(limits)
         answer = {**network.describe(), "random_weights": network.path is None, **planner.describe(found)}
@@ -109,13 +110,13 @@ class Budget:
             print_verdicts(self.rules, verdicts)
         return 0
 
-    def _limits(self) -> Limits:
+    def _limits(self, input_s: float | None = None) -> Limits:
         limits = Limits(self.params, self.macs, self.peak_ram, self.flash, self.latency_ms)
         if self.rules is None:
             return limits
         from edgeprune.rules import limits as limits_of
 
-        own = limits_of(self.rules, self.bits)
+        own = limits_of(self.rules, self.bits, input_s)
         tighter: dict[str, Any] = {
             name: value if getattr(limits, name) is None else min(value, getattr(limits, name))
             for name, value in own.items()
@@ -215,6 +216,7 @@ def _latency_table(network: Network, rules: Rules, limits: Limits) -> Any:
     if asked is None:
         return None
     from edgeprune.devices.profile import Profile
+    from edgeprune.pruning.cost import graph_of
 
     path = rules.profile
     if path is None and network.path is not None:
@@ -224,10 +226,7 @@ def _latency_table(network: Network, rules: Rules, limits: Limits) -> Any:
             f"budget: a limit on latency needs a profile of {asked[1]}; make one with `edgeprune profile RUN --device "
             f"{asked[1]}`, or give --profile FILE."
         )
-    table = Profile.load(path)
-    if table.device != asked[1]:
-        raise EdgepruneError(f"{path}: is a profile of {table.device}, not of {asked[1]}; profile that device.")
-    return table
+    return Profile.load(path).of(asked[1], graph_of(network.spec), path)
 
 
 def _losses(network: Network, scores: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
@@ -275,7 +274,8 @@ def _print_plan(network: Network, found: "Plan", answer: Mapping[str, Any]) -> N
         for title, key in (
             ("parameters", "params"),
             ("MACs", "macs"),
-            ("peak RAM, B", "peak_ram_bytes"),
+            ("activations at once, B", "peak_ram_bytes"),
+            ("peak RAM (arena), B", "arena_bytes"),
             ("flash, B", "flash_bytes"),
         )
     ]
@@ -321,6 +321,8 @@ class Profile:
     def __call__(self) -> int:
         if self.device != "host":
             raise EdgepruneError(f"device '{self.device}': this version profiles on host only; use --device host.")
+        if not self.run.is_dir():
+            raise EdgepruneError(f"{self.run}: is no run folder; the files of a finished run are profiled.")
         network = find_network(str(self.run), ("dense",))
         path = self.run / f"dense_{self.format}.tflite"
         if not path.is_file():
@@ -335,7 +337,7 @@ class Profile:
         out = self.out or self.run / f"profile_{self.device}.json"
         found.save(out)
         say(f"{out}: {len(found.stages)} stages of {path.name}")
-        checks = verify(found, path, graph, _some_widths(graph, self.check)) if self.check else []
+        checks = verify(found, path, graph, _some_widths(graph, self.check)) if self.check > 0 else []
         stages = [
             {"name": stage.name, "groups": stage.groups, "full_ms": float(stage.times_ms.flat[-1])}
             for stage in found.stages

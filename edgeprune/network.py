@@ -102,6 +102,7 @@ def seconds_of(frontend: Mapping[str, Any] | None) -> float | None:
 def _checkpoint_of(folder: Path, stages: Sequence[str]) -> Path:
     found = [folder / f"{stage}.ckpt" for stage in stages if (folder / f"{stage}.ckpt").is_file()]
     if not found:
-        names = " nor ".join(f"{stage}.ckpt" for stage in stages)
-        raise EdgepruneError(f"{folder}: holds neither {names}; give a run folder whose training has finished.")
+        names = [f"{stage}.ckpt" for stage in stages]
+        missing = f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0]}"
+        raise EdgepruneError(f"{folder}: holds {missing}; give a run folder whose training has finished.")
     return found[0]

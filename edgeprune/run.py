@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgeprune.audio.scene_data import SceneData
     from edgeprune.images.image_data import ImageData
     from edgeprune.models.checkpoint import Checkpoint
+    from edgeprune.models.registry import ModelSpec
     from edgeprune.pruning.budget import Plan
     from edgeprune.pruning.schedule import Step
 
@@ -81,6 +82,7 @@ def _check(recipe: Recipe) -> None:
     thread_counts(recipe)
     recipe.frontend.check()
     recipe.prune.check()
+    _check_plan(recipe)
     for name, value in (("train.epochs", recipe.train.epochs), ("finetune.epochs", recipe.finetune.epochs)):
         if value < 0:
             raise EdgepruneError(f"{name}: {value} epochs; give 0 or more.")
@@ -91,6 +93,17 @@ def _check(recipe: Recipe) -> None:
         _check_images(recipe)
     if recipe.bench.runs < 1:
         raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
+
+
+def _check_plan(recipe: Recipe) -> None:
+    from edgeprune.pruning.importance import check_objective
+
+    check_objective(recipe.prune.objective)
+    limit = recipe.budget.latency()
+    if limit is not None and limit[1] != "host" and recipe.prune.profile is None:
+        raise EdgepruneError(
+            f"budget.latency_ms: device '{limit[1]}' cannot be profiled in a run; give its table with --prune.profile."
+        )
 
 
 def _check_batch_norm(recipe: Recipe) -> None:
@@ -185,6 +198,8 @@ class Journey:
         console.say(f"run {recipe.name}: folder {self.folder}, seed {recipe.seed}")
         data: RunData = load_data(recipe.data, recipe.frontend, recipe.seed)
         _refuse_unlabelled_test(data)
+        if not (self.folder / "pruned.ckpt").is_file():
+            self._given_profile(model_spec(recipe, data))  # a wrong one is told before hours of training
         use_threads(recipe.train.threads)
         dense = self.dense(data)
         data = data.with_normalisation(normalisation_of(dense))
@@ -273,7 +288,7 @@ class Journey:
         before = [] if step.number == 1 else network.extra["history"]
         history = [*before, *self._fit(model, data, part, dense, step.epochs)]
         extra = self._extra(data, history) | {
-            "budget": {**plan.to_dict(), "asked": asdict(recipe.budget)},
+            "budget": {**plan.to_dict(), "asked": asdict(step.budget)},
             "kept": kept,
             "before_finetuning": untuned,
         }
@@ -311,13 +326,24 @@ class Journey:
         from edgeprune.devices.profile import Profile, profile
         from edgeprune.pruning.cost import graph_of
 
-        if self.recipe.prune.profile is not None:
-            return Profile.load(self.recipe.prune.profile)
+        given = self._given_profile(dense.spec)
+        if given is not None:
+            return given
         stored = self.folder / f"profile_{limit[1]}.json"
         if not stored.is_file():
             path = export_network(self.folder, dense, data, ("int8",), PREFIXES["dense"], self.recipe)["int8"]
             profile(path, graph_of(dense.spec), limit[1]).save(stored)
         return Profile.load(stored)
+
+    def _given_profile(self, spec: ModelSpec) -> Any:
+        """The recipe's profile of the device whose latency is limited; None where there is none."""
+        from edgeprune.devices.profile import Profile
+        from edgeprune.pruning.cost import graph_of
+
+        limit, path = self.recipe.budget.latency(), self.recipe.prune.profile
+        if limit is None or path is None:
+            return None
+        return Profile.load(path).of(limit[1], graph_of(spec), path)
 
     def evaluate(self, data: RunData, formats: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Run every exported file over the evaluation part; predictions are kept as CSV, metrics come from those."""
@@ -421,7 +447,15 @@ class Journey:
             if isinstance(value, int) and reached[name] > value:
                 where = shipped[0]["path"] if shipped else "the network"
                 raise CheckFailedError(f"{where}: takes {name} {reached[name]:,} of {value:,} that the budget allows.")
-        return {**kept, "reached": reached, "read_from": shipped[0]["path"] if shipped else "the network"}
+        slack = {
+            name: value - reached[name] for name, value in asdict(self.recipe.budget).items() if isinstance(value, int)
+        }
+        return {
+            **kept,
+            "reached": reached,
+            "slack": {**kept["slack"], **slack},
+            "read_from": shipped[0]["path"] if shipped else "the network",
+        }
 
     def _fit(
         self, model: Any, data: RunData, part: str, teacher: Checkpoint | None = None, epochs: int | None = None

@@ -268,8 +268,10 @@ def test_cost_takes_the_pruned_network_of_a_run(capsys, run_folder):
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        (["cost", "model.tflite"], "reads no .tflite files"),
-        (["cost", "model.onnx"], "reads no .onnx files"),
+        (["cost", "model.tflite"], "model.tflite: cannot be read"),
+        (["cost", "model.onnx"], "model.onnx: there is no such ONNX file"),
+        (["score", "model.tflite"], "filters are scored and pruned in a network, not in a file"),
+        (["budget", "model.onnx", "--params", "3k"], "filters are scored and pruned in a network, not in a file"),
         (["cost", "no/where"], "is no run folder"),
         (["cost", "no.ckpt"], "there is no such checkpoint"),
         (["cost", "dcase21", "--input", "40x51"], "as 1x40x51"),

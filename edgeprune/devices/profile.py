@@ -132,6 +132,19 @@ class Profile:
             total += stage.at([columns.get(name, self._full(name)) for name in stage.groups])
         return total
 
+    def of(self, device: str, graph: Graph, path: Path) -> "Profile":
+        """This profile, read from `path`, if it is of that device and of the network of the graph.
+
+        Raises:
+            EdgepruneError: it is not.
+        """
+        if self.device != device:
+            raise EdgepruneError(f"{path}: is a profile of {self.device}, not of {device}; profile that device.")
+        filters = {name: group.filters for name, group in graph.groups.items() if not group.frozen}
+        if any(self.widths.get(name) != count for name, count in filters.items()):
+            raise EdgepruneError(f"{path}: is a profile of another network ({self.model}); profile this one.")
+        return self
+
     def predict(self, widths: Mapping[str, int]) -> float:
         """Predicted latency of one network in milliseconds; as `latency_ms`."""
         return float(self.latency_ms([list(widths.values())], list(widths))[0])

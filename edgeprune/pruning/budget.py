@@ -18,13 +18,15 @@ from edgeprune.pruning.forms import Ints, forms
 from edgeprune.pruning.graph import Graph
 from edgeprune.pruning.importance import importance, kept_share
 from edgeprune.pruning.latency import LatencyLimit
+from edgeprune.pruning.repair import into_arena
 from edgeprune.pruning.solver import solve
 from edgeprune.recipe import Budget, Prune
 
 COSTS = {"params": "params", "macs": "macs", "peak_ram": "arena_bytes", "flash": "flash_bytes"}
 """Limits by name, and the field of `Cost` each bounds; `latency_ms` is bounded by a profile."""
-_TIGHTER = 8
-"""How often a limit on RAM is tightened for what the planner of the arena leaves unused."""
+_TIGHTER = 3
+"""How often a limit on RAM is tightened for what the planner of the arena leaves unused, in networks of few groups."""
+_FEW_GROUPS = 16
 _OF_LAYER = {"params": "params", "macs": "macs", "peak_ram": "ram_bytes", "flash": "flash_bytes"}
 
 
@@ -38,7 +40,7 @@ class Plan:
         asked, reached: by limit; `latency_ms` is read off the profile.
         binding: the limit that is used to the highest share; "" if none is set.
         kept: by group, the share of its scores that stays.
-        value: of the objective.
+        value: of the objective; None of a uniform allocation, which has none.
         bound: what no allocation within the limits exceeds; `value` itself where the optimum is proven.
     """
 
@@ -48,18 +50,18 @@ class Plan:
     reached: dict[str, float]
     binding: str
     kept: dict[str, float] = field(default_factory=dict)
-    value: float = 0.0
-    bound: float = 0.0
+    value: float | None = None
+    bound: float | None = None
 
     @property
-    def proven(self) -> bool:
+    def proven(self) -> bool | None:
         """No allocation within the limits is worth more."""
-        return self.bound <= self.value
+        return None if self.gap is None else self.gap == 0
 
     @property
-    def gap(self) -> float:
+    def gap(self) -> float | None:
         """How much more an allocation could be worth at most, in units of the objective."""
-        return max(0.0, self.bound - self.value)
+        return None if self.value is None or self.bound is None else max(0.0, self.bound - self.value)
 
     def slack(self) -> dict[str, float]:
         """What is left of each limit."""
@@ -114,13 +116,15 @@ def plan(
     options = {name: _options(len(values), prune, (caps or {}).get(name)) for name, values in scores.items()}
     reach = _Reach(graph, tuple(asked), latency, names)
     _check_feasible(graph, asked, reach, options, prune)
+    value: float | None
+    bound: float | None
     if prune.allocation == "uniform":
         full = {name: len(values) for name, values in scores.items()}
         widths = _uniform(full, options, lambda found: reach.fits(found, asked))
-        value = bound = 0.0
+        value, bound = None, None
     else:
-        values = importance(scores, prune.objective, losses)
-        problem = _problem(graph, asked, names, options, values, latency)
+        worth = importance(scores, prune.objective, losses)
+        problem = _problem(graph, asked, names, options, worth, latency)
         widths, value, bound = _solve(problem, reach, asked, names)
     reached = reach.of(widths)
     return Plan(
@@ -136,7 +140,10 @@ def plan(
 
 
 def _options(filters: int, prune: Prune, cap: int | None) -> Ints:
-    """Widths a group may have, ascending; a group narrower than the smallest allowed width keeps its own."""
+    """Widths a group may have, ascending; a group narrower than the smallest allowed width keeps its own.
+
+    Where no multiple is left below the share that may be kept, the smallest multiple stands.
+    """
     step = prune.multiple_of
     lowest = ceil(prune.min_filters / step) * step
     cap = floor(filters * prune.keep + 0.5) if cap is None else min(cap, filters)
@@ -151,24 +158,35 @@ def _solve(
 ) -> tuple[dict[str, int], float, float]:
     """Widths, their value and its bound.
 
-    The solver bounds what is in memory at once; what the planner of the arena makes of it can be a little more, and is
-    then allowed for by a tighter limit. The bound stays that of the limit that was asked for.
+    The solver bounds what is in memory at once; what the planner of the arena makes of it can be a little more. A limit
+    tighter by that much mostly does; otherwise the allocation is narrowed. The bound stays that of the limit asked for.
     """
-    bound = None
-    for _ in range(_TIGHTER):
-        found = solve(problem)
-        bound = found.bound if bound is None else bound
-        widths = dict(zip(names, found.widths, strict=True))
-        over = reach.of(widths).get("peak_ram", 0) - asked.get("peak_ram", 0)
-        if over <= 0:
-            return widths, found.value, max(bound, found.value)
-        rows = np.array([limit == "peak_ram" for limit in problem.forms.limits])
-        problem = replace(problem, limits=np.where(rows, problem.limits - int(over), problem.limits))
+
+    def over(widths: Ints) -> int:
+        needed = reach.of(dict(zip(names, map(int, widths), strict=True))).get("peak_ram", 0)
+        return int(needed - asked.get("peak_ram", 0))
+
+    found = solve(problem)
+    bound, widths = found.bound, np.array(found.widths)
+    excess = over(widths)
+    if excess <= 0:
+        return dict(zip(names, found.widths, strict=True)), found.value, bound
+    start = [np.searchsorted(options, width) for options, width in zip(problem.options, widths, strict=True)]
+    chosen = into_arena(problem, np.array(start), over)
+    assert chosen is not None, "the narrowest network fits"
+    value, widths = float(problem.value(chosen[None])[0]), problem.widths(chosen[None])[0]
+    rows = np.array([limit == "peak_ram" for limit in problem.forms.limits])
+    for _ in range(_TIGHTER if len(names) <= _FEW_GROUPS else 0):
+        problem = replace(problem, limits=np.where(rows, problem.limits - excess, problem.limits))
         if not problem.fits(problem.widths(np.zeros((1, len(names)), np.int64)))[0]:
             break
-    narrow = {name: int(widths[0]) for name, widths in zip(names, problem.options, strict=True)}
-    value = float(problem.value(np.zeros((1, len(names)), np.int64))[0])
-    return narrow, value, value if bound is None else bound
+        found = solve(problem)
+        excess = over(np.array(found.widths))
+        if excess <= 0:
+            if found.value > value:
+                value, widths = found.value, np.array(found.widths)
+            break
+    return dict(zip(names, map(int, widths), strict=True)), value, max(bound, value)
 
 
 def _problem(
@@ -244,19 +262,30 @@ def _why_not(
     smallest = f"{prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer"
     if prune.multiple_of > 1:
         smallest += f", multiples of {prune.multiple_of}"
+    hint = _dense_hint(graph, limit, value, narrow, prune, latency)
     return (
-        f"budget: {limit.replace('_', ' ')} {asked:,} cannot be met: the smallest network ({smallest}) still takes "
-        f"{value:,}{where}; the least of each cost: {least}{_dense_hint(graph, limit, narrow, prune, latency)}."
+        f"budget: {limit.replace('_', ' ')} {_shown(asked)} cannot be met: the smallest network ({smallest}) still "
+        f"takes {_shown(value)}{where}; the least of each cost: {least}{hint}."
     )
 
 
-def _dense_hint(graph: Graph, limit: str, narrow: Mapping[str, int], prune: Prune, latency: LatencyLimit | None) -> str:
-    more = graph.prunable(dense_layers=True)
-    if prune.dense_layers or len(more) == len(graph.prunable()):
+def _dense_hint(
+    graph: Graph, limit: str, least: float, narrow: Mapping[str, int], prune: Prune, latency: LatencyLimit | None
+) -> str:
+    """What pruning dense layers would bring; nothing where they are pruned, or it would not help."""
+    if prune.dense_layers:
         return ""
+    more = graph.prunable(dense_layers=True)
     opened = {name: int(_options(group.filters, prune, None)[0]) for name, group in more.items()} | dict(narrow)
     value = latency.of(opened) if limit == "latency_ms" and latency else getattr(count(graph, opened), COSTS[limit])
-    return f"; --prune.dense-layers would let the dense layers shrink too ({limit.replace('_', ' ')} down to {value:,})"
+    if value >= least:
+        return ""
+    words = limit.replace("_", " ")
+    return f"; --prune.dense-layers would let the dense layers shrink too ({words} down to {_shown(value)})"
+
+
+def _shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def _uniform(

@@ -18,7 +18,8 @@ from edgeprune.pruning.forms import Forms, Ints
 Floats = NDArray[np.float64]
 _TOLERANCE = 1e-7
 """In value, and in the logarithm of a cost: well above what HiGHS leaves (1e-7 by default, of rows scaled to 1)."""
-
+_OUTWARD = 1e-6  # windows end this far outside of what the linear program says
+_INFEASIBLE = 2  # of scipy's linprog
 _SLOW = 0.02
 """A round that brings the bound this little of the way is the last: splitting the part brings more."""
 
@@ -81,7 +82,10 @@ class Relaxation:
         goal = np.concatenate([np.zeros(groups), -np.ones(groups)])
         best, solution = part.bound, np.concatenate([part.place, np.zeros(groups)])
         for _ in range(rounds):
-            found = self._solve(hulls, cuts, goal)
+            try:
+                found = self._solve(hulls, cuts, goal)
+            except _StuckError:
+                break
             if found is None:
                 return None
             before, best, solution = best, min(best, float(found[groups:].sum())), found
@@ -95,30 +99,39 @@ class Relaxation:
 
     def windows(self, part: Part, least: float, rounds: int = 2) -> Ranges | None:
         """The ranges without options that no allocation worth at least `least` can have; None where there is none."""
-        groups, ranges = len(part.ranges), part.ranges
-        hulls = self._of(ranges)
+        hulls = self._of(part.ranges)
         cuts = [*self._first_cuts(hulls), *part.cuts]
         found = []
-        for group in range(groups):
-            ends = []
-            for sign in (1.0, -1.0):
-                goal = np.zeros(2 * groups)
-                goal[group] = sign
-                for _ in range(rounds):
-                    solution = self._solve(hulls, cuts, goal, least)
-                    if solution is None:
-                        return None
-                    end = float(solution[group])
-                    if not self._tighten(hulls, cuts, solution):
-                        break
-                ends.append(end)
+        for group, (first, last) in enumerate(part.ranges):
+            try:
+                ends = [self._end(hulls, cuts, group, sign, least, rounds) for sign in (1.0, -1.0)]
+            except _StuckError:
+                return part.ranges
+            if ends[0] is None or ends[1] is None:
+                return None
             logs = self.logs[group]
-            first = max(ranges[group][0], int(np.searchsorted(logs, ends[0] - 1e-6)))
-            last = min(ranges[group][1], int(np.searchsorted(logs, ends[1] + 1e-6, side="right")) - 1)
+            first = max(first, int(np.searchsorted(logs, ends[0] - _OUTWARD)))
+            last = min(last, int(np.searchsorted(logs, ends[1] + _OUTWARD, side="right")) - 1)
             if first > last:
                 return None
             found.append((first, last))
         return tuple(found)
+
+    def _end(
+        self, hulls: Sequence["_Hull"], cuts: list[Cut], group: int, sign: float, least: float, rounds: int
+    ) -> float | None:
+        """The least (`sign` 1) or largest (-1) u of a group in what is worth `least` or more; None where nothing is."""
+        goal = np.zeros(2 * len(hulls))
+        goal[group] = sign
+        end = None
+        for _ in range(rounds):
+            solution = self._solve(hulls, cuts, goal, least)
+            if solution is None:
+                return None
+            end = float(solution[group])
+            if not self._tighten(hulls, cuts, solution):
+                break
+        return end
 
     def excess(self, part: Part) -> Floats:
         """By group, how far the envelope is above the values where the bound is reached, `[groups]`."""
@@ -150,7 +163,11 @@ class Relaxation:
     def _solve(
         self, hulls: Sequence["_Hull"], cuts: Sequence[Cut], goal: Floats, least: float | None = None
     ) -> Floats | None:
-        """Minimise `goal` over u and the values t `[2 groups]` under all tangents; None where nothing fits."""
+        """Minimise `goal` over u and the values t `[2 groups]` under all tangents; None where nothing fits.
+
+        Raises:
+            _StuckError: HiGHS found neither an optimum nor that there is none.
+        """
         from scipy.optimize import linprog
 
         groups = len(hulls)
@@ -160,6 +177,8 @@ class Relaxation:
             sides.append(_TOLERANCE - least)
         bounds = [*((hull.x[0], hull.x[-1]) for hull in hulls), *((None, None) for _ in hulls)]
         result = linprog(goal, A_ub=np.array(rows), b_ub=np.array(sides), bounds=bounds, method="highs")
+        if result.status not in (0, _INFEASIBLE):
+            raise _StuckError(result.message)
         return result.x if result.status == 0 else None
 
     def _tighten(self, hulls: Sequence["_Hull"], cuts: list[Cut], solution: Floats) -> bool:
@@ -168,21 +187,44 @@ class Relaxation:
         place, claimed = solution[:groups], solution[groups:]
         loose = [g for g, hull in enumerate(hulls) if claimed[g] > hull.at(place[g]) + _TOLERANCE]
         cuts += [self._value_cut(hulls, group, place[group]) for group in loose]
-        widths = np.exp(place)
-        bent = self._quadratic @ widths
-        costs = self.forms.constant + self._linear @ widths + bent @ widths / 2
-        broken = np.flatnonzero(costs > self.limits * (1 + _TOLERANCE))
-        for row in broken:
-            slope = (self._linear[row] + bent[row]) * widths / costs[row]  # of log(cost) in u
-            side = float(np.log(self.limits[row] / costs[row]) + slope @ place)
-            cuts.append((np.concatenate([slope, np.zeros(groups)]), side))
+        broken = np.flatnonzero(self._costs(place) > self.limits * (1 + _TOLERANCE))
+        if len(broken):
+            # tangents where all limits hold just so cut deeper than those where they are broken; as costs grow with all
+            # widths, they still cut off the solution
+            touching = self._shrunk(place, np.array([hull.x[0] for hull in hulls]))
+            widths = np.exp(touching)
+            bent = self._quadratic[broken] @ widths
+            costs = self._costs(touching)[broken]
+            slopes = (self._linear[broken] + bent) * widths / costs[:, None]  # of log(cost) in u
+            sides = np.log(self.limits[broken] / costs) + slopes @ touching
+            cuts += [
+                (np.concatenate([row, np.zeros(groups)]), float(side)) for row, side in zip(slopes, sides, strict=True)
+            ]
         return bool(loose) or len(broken) > 0
+
+    def _costs(self, place: Floats) -> Floats:
+        widths = np.exp(place)
+        costs: Floats = self.forms.constant + self._linear @ widths + self._quadratic @ widths @ widths / 2
+        return costs
+
+    def _shrunk(self, place: Floats, lowest: Floats) -> Floats:
+        """All widths divided by the same number, the least with which all limits hold; none below the lowest."""
+        low, high = 0.0, float((place - lowest).max())
+        for _ in range(40):
+            middle = (low + high) / 2
+            held = (self._costs(np.maximum(lowest, place - middle)) <= self.limits).all()
+            low, high = (low, middle) if held else (middle, high)
+        return np.maximum(lowest, place - high)
 
     def _value_cut(self, hulls: Sequence["_Hull"], group: int, place: float) -> Cut:
         slope, offset = hulls[group].tangent(place)
         row = np.zeros(2 * len(hulls))
         row[group], row[len(hulls) + group] = -slope, 1.0
         return row, offset
+
+
+class _StuckError(Exception):
+    """A linear program ended without an answer, so nothing new is known."""
 
 
 class _Hull:

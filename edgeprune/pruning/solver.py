@@ -24,10 +24,14 @@ from edgeprune.pruning.relaxation import Part, Ranges, Relaxation
 Floats = NDArray[np.float64]
 TRIED = 4_000_000
 """Combinations that are tried at most."""
-NODES = 480
+NODES = 300
 """Parts of the search space that are bounded at most, divided by the number of groups."""
 TOLERANCE = 1e-7
+"""In value: what is no further from the bound counts as proven."""
 _FEW = 300_000
+"""Combinations of a part that are tried rather than split."""
+_MANY_GROUPS = 16
+"""Of more groups, the combinations that are left are never few."""
 _NEAR = 0.1
 """Of the distance to the bound: allocations that are behind by no more than this are worth improving."""
 _CHUNK = 200_000
@@ -97,7 +101,8 @@ class _Search:
         return Solution(tuple(map(int, widths)), self.value, self.value if proven else bound)
 
     def _add(self, part: Part) -> None:
-        bounded = self.relaxation.bound(part, self.value)
+        # the first bound is what the answer's gap is measured by where nothing is proven
+        bounded = self.relaxation.bound(part, self.value, rounds=40 if self.count else 120)
         if bounded is None or bounded.bound <= self.value + TOLERANCE:
             return
         self.count += 1
@@ -121,7 +126,8 @@ class _Search:
         if self._is_small(part.ranges):
             self._try_all(part.ranges)
             return
-        if excess.sum() < (part.bound - self.value) / 2:  # what is between is mostly for want of whole widths
+        # where the envelope is tight, what is between bound and value is mostly for want of whole widths
+        if len(excess) <= _MANY_GROUPS and excess.sum() < (part.bound - self.value) / 2:
             windows = self.relaxation.windows(part, self.value)
             if windows is None:
                 return

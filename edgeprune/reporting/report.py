@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def _context(result: Mapping[str, Any]) -> dict[str, Any]:
         "shipped": after.label if after else "",
         "summary": Table(tuple(columns), tuple(map(tuple, rows))),
         "budget": tables.budget_table(result) if part(result, "budget") else None,
+        "allocation": tables.allocation_notes(result),
         "formats": tables.format_table(result),
         "formats_plot": _accuracy_plot(result),
         "confusion": _confusion(result),
@@ -167,12 +169,14 @@ def _layers(result: Mapping[str, Any]) -> dict[str, Any]:
             "filters": [tables.format_exact(count) for count in layer.filters],
             "kept": layer.kept,
             "kept_text": tables.format_percent(layer.kept, digits=0),
+            "scores": tables.format_percent(layer.scores_kept, digits=1),
             "params": [tables.format_count(count) for count in layer.params],
             "macs": [tables.format_count(count) for count in layer.macs],
         }
         for layer in found
     ]
-    return {"rows": rows, "plot": plots.layer_plot(found)}
+    scored = any(layer.scores_kept is not None for layer in found)
+    return {"rows": rows, "plot": plots.layer_plot(found), "scored": scored}
 
 
 def _curves(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -180,7 +184,7 @@ def _curves(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     history = part(result, "history")
     stages = []
     for key in history:
-        rows, name = tables.records(history, key), _STAGES.get(key, str(key))
+        rows, name = _in_one_line(tables.records(history, key)), _STAGES.get(key, str(key))
         drawn = (
             (plots.loss_plot(rows, name), f"Loss, {name}."),
             (plots.validation_plot(rows, name), f"Validation accuracy, {name}."),
@@ -189,3 +193,10 @@ def _curves(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
         if found:
             stages.append((name, found))
     return stages
+
+
+def _in_one_line(history: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Epochs numbered through where each of several steps begins with its own first one."""
+    epochs = [number(row.get("epoch")) for row in history]
+    restarts = any(before is not None and before >= (after or 0) for before, after in pairwise(epochs))
+    return [{**row, "epoch": place} for place, row in enumerate(history)] if restarts else history

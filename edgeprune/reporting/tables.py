@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeprune.console import print_table
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import FORMATS
+from edgeprune.recipe import FORMATS, parse_latency
 
 SCHEMA = 1
 MISSING = "\N{EN DASH}"
@@ -25,6 +25,7 @@ _BUDGET_NAMES = {
     "macs": "MACs",
     "peak_ram": "peak activation memory, int8",
     "flash": "weights and biases, int8",
+    "latency_ms": "latency of an inference, by profile",
 }
 
 
@@ -311,19 +312,56 @@ def budget_table(result: Mapping[str, Any]) -> Table:
     """What was asked, what the dense network needs, what was reached, and which limit stopped the pruning."""
     asked, reached = (_costs(part(result, "budget", key)) for key in ("asked", "reached"))
     dense = _costs(part(result, "dense", "cost"))
+    # a limit on memory is one on the arena, which older results do not tell
+    dense["peak_ram"] = dense.get("arena") or dense.get("peak_ram")
     binding = part(result, "budget").get("binding")
     stoppers = {binding} if isinstance(binding, str) else set(items(part(result, "budget"), "binding"))
     rows = []
     for key in dict.fromkeys((*asked, *reached)):
-        limit, value = number(asked.get(key)), number(reached.get(key))
+        limit, value = _limit(key, asked.get(key)), number(reached.get(key))
         if limit is None and value is None:
             continue
-        show = format_bytes if key in ("peak_ram", "flash") else format_count
+        show = {"latency_ms": _format_ms, "peak_ram": format_bytes, "flash": format_bytes}.get(key, format_count)
         used = format_percent(value / limit, digits=1) if value is not None and limit else MISSING
         asked_text = "no limit" if limit is None else show(limit)
         note = "binding" if stoppers & {key, f"{key}_bytes"} else ""
         rows.append((_BUDGET_NAMES.get(key, key), show(dense.get(key)), asked_text, show(value), used, note))
     return Table(("cost", "dense", "asked, at most", "reached", "of the limit", "note"), tuple(rows))
+
+
+def _limit(key: str, asked: Any) -> float | None:
+    """A limit as a number; that on latency is text, such as 0.8@host."""
+    return parse_latency(asked)[0] if key == "latency_ms" and isinstance(asked, str) else number(asked)
+
+
+def _format_ms(value: Any) -> str:
+    text = format_significant(value)
+    return text if text == MISSING else f"{text} ms"
+
+
+def allocation_notes(result: Mapping[str, Any]) -> list[str]:
+    """Sentences on how good the allocation is and where its costs come from; none for what a result does not tell."""
+    budget, prune = part(result, "budget"), part(result, "recipe", "prune")
+    asked, steps = part(budget, "asked").get("latency_ms"), number(prune.get("steps")) or 1
+    step = " in the last step" if steps > 1 else ""
+    notes = [f"Pruned in {steps:.0f} steps, scored again before each."] if steps > 1 else []
+    value, gap = number(budget.get("value")), number(budget.get("gap"))
+    if prune.get("allocation") == "uniform":
+        notes.append("Every layer keeps the same share of its filters, the largest within the limits.")
+    elif value is not None:
+        objective = prune.get("objective") or "the objective"
+        if budget.get("proven") is True:
+            notes.append(f"No allocation within the limits has a higher {objective} ({value:.4f}){step}: proven.")
+        elif gap is not None:
+            notes.append(
+                f"{objective} {value:.4f}{step}; no allocation within the limits can have more than "
+                f"{value + gap:.4f}, {gap:.4f} above."
+            )
+    if budget.get("read_from"):
+        notes.append(f"What is reached was read from {budget['read_from']}.")
+    if isinstance(asked, str):
+        notes.append(f"Latency is that of the profile of {parse_latency(asked)[1]}, whose stages were measured.")
+    return notes
 
 
 def _costs(costs: Mapping[str, Any]) -> dict[str, Any]:
@@ -421,13 +459,17 @@ def confused_pairs(names: Sequence[str], counts: Sequence[Sequence[int]], limit:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer before and after pruning; None where the result does not say."""
+    """One layer before and after pruning; None where the result does not say.
+
+    `scores_kept` is the share of the scores that stays with the filters, by the last scoring there was.
+    """
 
     name: str
     kind: str
     filters: tuple[float | None, float | None]
     params: tuple[float | None, float | None]
     macs: tuple[float | None, float | None]
+    scores_kept: float | None = None
 
     @property
     def kept(self) -> float | None:
@@ -441,6 +483,7 @@ def layers(result: Mapping[str, Any]) -> list[Layer]:
     stages = ("dense", "pruned")
     costs = [{str(row.get("name")): row for row in records(part(result, s, "cost"), "by_layer")} for s in stages]
     widths = [part(result, "widths", stage) for stage in stages]
+    scores_kept = part(result, "budget", "kept_scores")
     found = []
     for name in dict.fromkeys((*costs[0], *costs[1], *widths[0], *widths[1])):
         rows = [part(cost, name) for cost in costs]
@@ -451,9 +494,8 @@ def layers(result: Mapping[str, Any]) -> list[Layer]:
         if not any((*params, *macs)) and not any(name in width for width in widths):
             continue
         kind = str(rows[0].get("kind") or rows[1].get("kind") or MISSING)
-        found.append(
-            Layer(name, kind, (filters[0], filters[1]), (params[0], params[1]), (macs[0], macs[1])),
-        )
+        pairs = ((filters[0], filters[1]), (params[0], params[1]), (macs[0], macs[1]))
+        found.append(Layer(name, kind, *pairs, scores_kept=number(scores_kept.get(name))))
     return found
 
 

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeprune.errors import EdgepruneError
 from edgeprune.pruning.cost import count
 from edgeprune.pruning.graph import Group
+from edgeprune.pruning.operators import conv_padding, pool_padding
 from edgeprune.pruning.trace import trace
 
 
@@ -259,3 +260,89 @@ def test_the_batch_of_the_example_does_not_count() -> None:
 def test_what_cannot_be_traced(model, message) -> None:
     with pytest.raises(EdgepruneError, match=message):
         trace(model, torch.zeros(1, 1, 4, 4))
+
+
+# Padding: TFLite's layers pad nothing or SAME (as TensorFlow defines it); all else is a PAD of its own
+
+
+def _pads(*layers: nn.Module, size: int = 8) -> dict[str, tuple[int, ...]]:
+    """The PAD operators of a network on 1 x size x size, and the shapes they make."""
+    graph = trace(nn.Sequential(*layers), torch.zeros(1, 1, size, size))
+    return {operator.name: operator.shape for operator in graph.operators if operator.kind == "pad"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(1, 4, 3, stride=2, padding=1), (1, 10, 10)),
+        (nn.Conv2d(1, 4, 5, padding=1), (1, 10, 10)),  # shrinks, so it is not SAME
+        (nn.Conv2d(1, 4, (3, 1), stride=(2, 1), padding=(1, 0)), (1, 10, 8)),
+        (nn.Conv2d(1, 4, 3, padding=1), None),
+        (nn.Conv2d(1, 4, (5, 3), padding=(2, 1)), None),
+        (nn.Conv2d(1, 4, 3, padding=2, dilation=2), None),
+        (nn.Conv2d(1, 4, 3, padding="same"), None),
+        (nn.Conv2d(1, 4, 3, stride=2), None),
+        (nn.Conv2d(1, 4, 1, stride=2), None),
+    ],
+)
+def test_convolutions_that_are_padded_by_an_operator_of_its_own(layer, shape) -> None:
+    assert _pads(layer) == ({} if shape is None else {"0.pad": shape})
+
+
+@pytest.mark.parametrize(
+    ("pool", "size", "padded"),
+    [
+        (nn.MaxPool2d(3, stride=2, padding=1), 8, 10),  # SAME would pad 8 at the end only
+        (nn.MaxPool2d(3, stride=2, padding=1), 7, None),  # and 7 on both sides, as PyTorch does
+        (nn.MaxPool2d(3, stride=1, padding=1), 8, None),
+        (nn.MaxPool2d(2), 8, None),
+        (nn.MaxPool2d(2), 7, None),
+        (nn.MaxPool2d(2, ceil_mode=True), 7, None),  # one place at the end, which is SAME
+        (nn.AvgPool2d(2), 8, None),
+    ],
+)
+def test_pools_that_are_padded_by_an_operator_of_their_own(pool, size, padded) -> None:
+    found = _pads(nn.Conv2d(1, 4, 1), pool, size=size)
+    assert list(found.values()) == ([] if padded is None else [(4, padded, padded)])
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME: as many outputs as steps fit into the size, the odd place of padding at the end."""
+    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2
+
+
+@pytest.mark.parametrize("size", range(4, 12))
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad", "ceil"), [(2, 2, 0, True), (3, 2, 1, False), (3, 1, 1, False), (3, 3, 1, False)]
+)
+def test_a_pool_has_a_pad_exactly_where_same_would_pad_otherwise(size, kernel, stride, pad, ceil) -> None:
+    out = F.max_pool2d(torch.zeros(1, 1, size, size), kernel, stride, pad, ceil_mode=ceil).shape[-1]
+    found = pool_padding((size, size), (out, out), (kernel, kernel), (stride, stride), [(pad, pad)] * 2)
+    # the places the windows reach, beyond the start and beyond the end
+    reached = (pad, max(pad, (out - 1) * stride + kernel - size - pad))
+    needed = reached != _same(size, kernel, stride) and any(reached)
+    assert found == ([reached] * 2 if needed else [])
+
+
+def test_a_convolution_of_the_same_size_needs_no_pad() -> None:
+    assert conv_padding((8, 8), (8, 8), [(1, 1), (1, 1)]) == []
+    assert conv_padding((8, 8), (6, 6), [(0, 0), (0, 0)]) == []
+    assert conv_padding((8, 8), (8, 8), [(0, 1), (1, 1)]) == [(0, 1), (1, 1)]
+    assert conv_padding((8, 8), (4, 4), [(1, 1), (1, 1)]) == [(1, 1), (1, 1)]
+
+
+def test_a_pad_takes_memory_and_nothing_else() -> None:
+    """Three channels at 8 x 8 are copied to 10 x 10, both in memory at once; then 4 x 4 places are convolved."""
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.ReLU())
+    graph = trace(model, torch.zeros(1, 1, 8, 8))
+    found = count(graph)
+    assert [(layer.name, layer.kind, layer.params, layer.macs, layer.flash_bytes) for layer in found.by_layer] == [
+        ("0", "conv", 6, 64 * 3, 3 + 12),
+        ("2.pad", "pad", 0, 0, 0),
+        ("2", "conv", 5 * 27 + 5, 16 * 5 * 27, 5 * 27 + 20),
+    ]
+    assert [layer.ram_bytes for layer in found.by_layer] == [64 + 3 * 64, 3 * 64 + 3 * 100, 3 * 100 + 5 * 16]
+    assert found.by_layer[1].output_shape == (3, 10, 10)
+    # it follows the filters it copies
+    assert [layer.ram_bytes for layer in count(graph, {"0": 2}).by_layer] == [64 + 128, 128 + 200, 200 + 80]

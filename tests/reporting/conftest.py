@@ -157,3 +157,22 @@ def whole() -> dict[str, Any]:
 def result() -> dict[str, Any]:
     """A rich result the test may change."""
     return copy.deepcopy(RESULT)
+
+
+@pytest.fixture
+def planned(result: dict[str, Any]) -> dict[str, Any]:
+    """The same of a run with a limit on latency and what a plan tells of itself."""
+    result["recipe"]["prune"] |= {"objective": "log_mass", "allocation": "solver", "steps": 1}
+    result["dense"]["cost"]["arena_bytes"] = 648_000
+    result["budget"]["asked"] |= {"latency_ms": "4.8@host"}
+    result["budget"]["reached"] |= {"latency_ms": 4.7616, "peak_ram": 328_000}
+    result["budget"] |= {
+        "binding": "latency_ms",
+        "slack": {"params": 858, "macs": 4_418_200, "peak_ram": 72_000, "latency_ms": 0.0384},
+        "kept_scores": {"conv1": 0.7123, "conv2": 0.8, "conv3": 0.61},
+        "value": -1.0567,
+        "gap": 0.0,
+        "proven": True,
+        "read_from": "model_int8.tflite",
+    }
+    return result

@@ -10,6 +10,7 @@ import pytest
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.reporting.report import write_report
+from edgeprune.reporting.tables import MISSING
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -155,6 +156,49 @@ def test_synthetic_audio_is_named_as_such(page: Page, result: dict[str, Any], tm
     del result["history"]
     result["recipe"]["data"]["name"] = "synthetic"
     assert "The audio of this run is synthetic." in page_of(result, tmp_path).text
+
+
+def test_report_shows_latency_and_how_good_the_allocation_is(planned: dict[str, Any], tmp_path: Path) -> None:
+    del planned["history"]
+    page = page_of(planned, tmp_path)
+    for asked in (
+        f"latency of an inference, by profile {MISSING} 4.80 ms 4.76 ms 99.2 % binding",
+        "No allocation within the limits has a higher log_mass (-1.0567): proven.",
+        "was read from model_int8.tflite",
+        "filters, scores, parameters and MACs of each layer",
+        "conv 16 8 50 % 71.2 % 800 400",
+        f"dense 100 100 100 % {MISSING} 6.5k 3.3k",
+    ):
+        assert asked in page.text, asked
+    assert "scores kept" in page.text
+
+
+def test_report_of_an_older_result_has_no_column_of_scores(page: Page) -> None:
+    assert "filters, parameters and MACs of each layer" in page.text
+    assert "scores kept" not in page.text
+    assert "proven" not in page.text
+    assert "conv 16 8 50 % 800 400" in page.text
+
+
+def test_each_table_has_as_many_cells_as_columns(planned: dict[str, Any], tmp_path: Path) -> None:
+    del planned["history"]
+    page_of(planned, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for table in re.findall(r"<table>.*?</table>", html, re.DOTALL):
+        rows = [len(re.findall(r"<t[hd][ >]", row)) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+        assert len(set(rows)) == 1, table[:200]
+
+
+def test_epochs_of_several_steps_are_one_line(result: dict[str, Any], tmp_path: Path) -> None:
+    step = result["history"]["finetune"][:3]
+    through = [{**row, "epoch": place} for place, row in enumerate([*step, *step])]
+    drawn = []
+    for history in ([*step, *step], through, step):
+        result["history"] = {"finetune": history}
+        page_of(result, tmp_path)
+        drawn.append((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert "fine-tuning, loss over 6 epochs" in drawn[0]
 
 
 PARTS = ("recipe", "seed", "versions", "data", "dense", "pruned", "budget", "artefacts", "latency", "widths", "history")

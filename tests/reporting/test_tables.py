@@ -143,6 +143,61 @@ def test_budget_knows_costs_by_either_name(result: dict[str, Any]) -> None:
     assert rows == (("peak activation memory, int8", "640.0 kB", "400.0 kB", "320.0 kB", "80.0 %", "binding"),)
 
 
+def test_budget_has_a_row_for_latency(planned: dict[str, Any]) -> None:
+    rows = tables.budget_table(planned).rows
+    assert [row[0] for row in rows] == [
+        "parameters", "MACs", "peak activation memory, int8", "weights and biases, int8",
+        "latency of an inference, by profile",
+    ]  # fmt: skip
+    assert rows[1][-1] == ""
+    assert rows[2] == ("peak activation memory, int8", "648.0 kB", "400.0 kB", "328.0 kB", "82.0 %", "")
+    assert rows[4][1:] == (MISSING, "4.80 ms", "4.76 ms", "99.2 %", "binding")
+
+
+def test_budget_without_a_limit_on_latency_has_no_row_for_it(planned: dict[str, Any]) -> None:
+    planned["budget"]["asked"]["latency_ms"] = None
+    del planned["budget"]["reached"]["latency_ms"]
+    assert len(tables.budget_table(planned).rows) == 4
+
+
+def test_budget_takes_a_latency_as_a_number_too(planned: dict[str, Any]) -> None:
+    planned["budget"]["asked"]["latency_ms"] = 4.8
+    assert tables.budget_table(planned).rows[4][2] == "4.80 ms"
+    planned["budget"]["asked"]["latency_ms"] = "soon"
+    with pytest.raises(EdgepruneError, match="'soon' is not a latency"):
+        tables.budget_table(planned)
+
+
+def test_allocation_is_said_to_be_proven_or_how_far_it_may_be(planned: dict[str, Any]) -> None:
+    proven, source, latency = tables.allocation_notes(planned)
+    assert proven == f"No allocation within the limits has a higher log_mass ({-1.0567}): proven."
+    assert source == "What is reached was read from model_int8.tflite."
+    assert latency == "Latency is that of the profile of host, whose stages were measured."
+    planned["budget"] |= {"proven": False, "gap": 0.25}
+    expected = "log_mass -1.0567; no allocation within the limits can have more than -0.8067, 0.2500 above."
+    assert tables.allocation_notes(planned)[0] == expected
+
+
+def test_allocation_of_several_steps_is_of_the_last(planned: dict[str, Any]) -> None:
+    planned["recipe"]["prune"]["steps"] = 3
+    steps, proven, *_ = tables.allocation_notes(planned)
+    assert steps == "Pruned in 3 steps, scored again before each."
+    assert proven.endswith(" in the last step: proven.")
+
+
+def test_uniform_allocation_claims_no_optimum(planned: dict[str, Any]) -> None:
+    planned["recipe"]["prune"]["allocation"] = "uniform"
+    notes = " ".join(tables.allocation_notes(planned))
+    assert "Every layer keeps the same share of its filters" in notes
+    assert "proven" not in notes
+
+
+def test_older_results_say_nothing_of_their_allocation(result: dict[str, Any]) -> None:
+    assert tables.allocation_notes(result) == []
+    assert tables.allocation_notes({}) == []
+    assert all(layer.scores_kept is None for layer in tables.layers(result))
+
+
 def test_breakdown_gives_the_change_of_each_class(result: dict[str, Any]) -> None:
     table = tables.breakdown_table(result, "class")
     assert table.columns == ("class", "clips", "dense float32", "pruned int8", "points")
@@ -170,6 +225,11 @@ def test_layers_leave_out_pools_and_count_what_stays(result: dict[str, Any]) -> 
     assert found[1].kept == 0.5
     assert sum(layer.params[0] or 0 for layer in found) == result["dense"]["cost"]["params"]
     assert sum(layer.macs[1] or 0 for layer in found) == result["pruned"]["cost"]["macs"]
+
+
+def test_layers_tell_the_scores_they_keep(planned: dict[str, Any]) -> None:
+    found = {layer.name: layer.scores_kept for layer in tables.layers(planned)}
+    assert found == {"conv1": 0.7123, "conv2": 0.8, "conv3": 0.61, "dense1": None, "dense2": None}
 
 
 def test_layers_from_widths_alone() -> None:
