@@ -118,7 +118,9 @@ def plan(
     _check_feasible(graph, asked, reach, options, prune)
     value: float | None
     bound: float | None
-    if prune.allocation == "uniform":
+    if not names:  # nothing may be pruned
+        widths, value, bound = {}, None, None
+    elif prune.allocation == "uniform":
         full = {name: len(values) for name, values in scores.items()}
         widths = _uniform(full, options, lambda found: reach.fits(found, asked))
         value, bound = None, None

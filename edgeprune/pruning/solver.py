@@ -139,7 +139,7 @@ class _Search:
             self._add(half)
 
     def _is_small(self, ranges: Ranges) -> bool:
-        return _combinations(ranges, self.problem) <= min(_FEW, self.left)
+        return _combinations(ranges, self.problem) <= max(1, min(_FEW, self.left))
 
     def _try_all(self, ranges: Ranges) -> None:
         self.left -= _combinations(ranges, self.problem)

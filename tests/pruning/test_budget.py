@@ -104,7 +104,7 @@ def test_a_feasible_budget_is_met_and_no_filter_more_would_fit(case) -> None:
     _no_filter_more(graph, _is_met(*case), limits, allowed)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=15)
 @given(case=cases(limited=("peak_ram", "macs", "params")))
 def test_planned_memory_is_held_as_well(case) -> None:
     _is_met(*case)
@@ -210,7 +210,7 @@ def test_multiples_by_hand(multiple_of) -> None:
     scores = _scores(graph)
     loose = plan(graph, Budget(params=10**9), Prune(multiple_of=multiple_of), scores)
     assert loose.widths == full  # left whole, though no multiple
-    tight = plan(graph, Budget(macs=count(graph).macs // 3), Prune(multiple_of=multiple_of), scores)
+    tight = plan(graph, Budget(macs=count(graph).macs // 2), Prune(multiple_of=multiple_of), scores)
     for name, width in tight.widths.items():
         assert width == full[name] or width % multiple_of == 0
         if full[name] < multiple_of:  # narrower than one multiple
@@ -223,7 +223,7 @@ def test_shares_and_floors_meet_multiples() -> None:
     scores = _scores(graph)
     capped = plan(graph, Budget(), Prune(keep=0.6, multiple_of=4), scores)
     assert capped.widths == {"conv1": 8, "conv2": 8, "conv3": 16}  # 10, 10 and 19 of them would be allowed
-    floored = plan(graph, Budget(params=8_000), Prune(min_filters=5, multiple_of=4), scores)
+    floored = plan(graph, Budget(params=12_000), Prune(min_filters=5, multiple_of=4), scores)
     assert min(floored.widths.values()) >= 8
     assert plan(graph, Budget(), Prune(keep=0.1, min_filters=3), scores).widths == {"conv1": 3, "conv2": 3, "conv3": 3}
 
@@ -285,7 +285,7 @@ def test_limits_of_a_network_with_unknown_costs_are_refused() -> None:
     graph = trace(Recurrent(), torch.zeros(1, 2, 6))
     scores = _scores(graph)
     assert list(scores) == ["first"]
-    with pytest.raises(EdgepruneError, match="the cost of gru is not known, so no limit can be promised"):
+    with pytest.raises(EdgepruneError, match=r"the cost of gru.* is not known, so no limit can be promised"):
         plan(graph, Budget(params=10_000), Prune(), scores)
     assert plan(graph, Budget(), Prune(keep=0.5), scores).widths == {"first": 2}
 
@@ -325,7 +325,7 @@ def test_uniform_keeps_the_same_share_of_every_layer_and_claims_nothing() -> Non
     assert any(getattr(count(graph, wider), COSTS[name]) > limit for name, limit in limits.items())
     solved = plan(graph, Budget(**limits), Prune(), scores)
     assert sum(np.log(list(solved.kept.values()))) > sum(np.log(list(found.kept.values())))
-    assert not found.proven
+    assert (found.value, found.gap, found.proven) == (None, None, None)
 
 
 def test_to_dict_is_what_a_run_keeps() -> None:

@@ -325,6 +325,18 @@ def test_a_pool_has_a_pad_exactly_where_same_would_pad_otherwise(size, kernel, s
     assert found == ([reached] * 2 if needed else [])
 
 
+def test_a_strided_convolution_that_pads_as_same_does_has_no_pad() -> None:
+    """7 places in steps of 2 need one more on either side; the file of such a network has no PAD, that of 8 places has."""
+    assert _pads(nn.Conv2d(1, 4, 3, stride=2, padding=1), size=7) == {}
+    assert _pads(nn.Conv2d(1, 4, 3, stride=2, padding=1), size=8) == {"0.pad": (1, 10, 10)}
+
+
+def test_an_average_pool_that_is_padded_has_a_pad() -> None:
+    """Its zeros count in the average, so TFLite's SAME, which leaves them out, never will do."""
+    pool = nn.AvgPool2d(3, stride=2, padding=1)
+    assert list(_pads(nn.Conv2d(1, 4, 1), pool).values()) == [(4, 10, 10)]
+
+
 def test_a_convolution_of_the_same_size_needs_no_pad() -> None:
     assert conv_padding((8, 8), (8, 8), [(1, 1), (1, 1)]) == []
     assert conv_padding((8, 8), (6, 6), [(0, 0), (0, 0)]) == []
