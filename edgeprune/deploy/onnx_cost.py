@@ -14,7 +14,7 @@ from edgeprune.deploy.onnx_export import load_onnx
 from edgeprune.deploy.tflite_cost import SCALES, Step, Steps, unique
 from edgeprune.errors import EdgepruneError
 from edgeprune.pruning.cost import Cost
-from edgeprune.pruning.operators import FOLDING, FUSING, Pads, conv_padding, pool_padding
+from edgeprune.pruning.operators import FOLDING, FUSING, Pads, conv_padding, pool_padding, spans
 
 _FREE = frozenset({"Identity", "Dropout"})
 _IN_PLACE = frozenset(
@@ -151,7 +151,7 @@ class _Reader:
             self._batch_norm(node, inputs[0], before)
         elif name in ("Conv", "ConvTranspose"):
             self._convolution(node, name)
-        elif name == "MaxPool":
+        elif name in ("MaxPool", "AveragePool"):
             self._pool(node)
         elif name in ("Gemm", "MatMul"):
             self._dense(node)
@@ -181,7 +181,10 @@ class _Reader:
                 "export it again."
             )
         if name == "Conv":
-            self._pad_before(node, conv_padding(sizes[2:], out[2:], _pads(node, len(sizes) - 2)))
+            axes = len(sizes) - 2
+            kernel = spans(shape[2:], _each(node, "dilations", axes))
+            pads = conv_padding(sizes[2:], out[2:], kernel, _each(node, "strides", axes), _pads(node, axes))
+            self._pad_before(node, pads)
         self._layer(node, kind, weight, positions * prod(shape))
 
     def _pool(self, node: Any) -> None:
@@ -189,9 +192,11 @@ class _Reader:
 
         settings = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
         before, after = self._shape(node.input[0])[2:], self._shape(node.output[0])[2:]
-        stride = settings.get("strides", [1] * len(before))
-        pads = _pads(node, len(before))
-        self._pad_before(node, pool_padding(before, after, settings["kernel_shape"], stride, pads))
+        stride, pads = _each(node, "strides", len(before)), _pads(node, len(before))
+        zeros_count = node.op_type == "AveragePool" and bool(settings.get("count_include_pad", 0))
+        if not (zeros_count and any(map(any, pads))):
+            pads = pool_padding(before, after, settings["kernel_shape"], stride, pads)
+        self._pad_before(node, pads)
         self._add(node, "pool")
 
     def _pad_before(self, node: Any, pads: Pads) -> None:
@@ -359,6 +364,14 @@ class _Reader:
             kinds = sum(other.startswith(f"{step.kind}_") for other in taken)
             step.name = unique(step.name or (last if lasts[last] == 1 else path) or f"{step.kind}_{kinds + 1}", taken)
             taken.append(step.name)
+
+
+def _each(node: Any, name: str, axes: int) -> list[int]:
+    """An attribute with a number for each axis, 1 where it is not given."""
+    import onnx
+
+    found = [onnx.helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name]
+    return list(found[0]) if found else [1] * axes
 
 
 def _pads(node: Any, axes: int) -> Pads:

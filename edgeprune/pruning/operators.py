@@ -84,29 +84,39 @@ Pads = list[tuple[int, int]]
 """Padding before and after, an axis each."""
 
 
-def conv_padding(before: tuple[int, ...], after: tuple[int, ...], pads: Pads) -> Pads:
+def conv_padding(
+    before: tuple[int, ...], after: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], pads: Pads
+) -> Pads:
     """What a PAD of its own adds to a convolution's input; empty where none is needed.
 
     TFLite's layers pad nothing or SAME; other padding, such as that of most strided convolutions, becomes a PAD.
 
     Args:
         before: sizes of the input, without batch and channels; `after`: of the output.
+        kernel: positions the kernel spans, its dilation included.
     """
-    same = before == after and all(first == last for first, last in pads)
-    return [] if same or not any(map(any, pads)) else pads
+    kept = before == after and all(first == last for first, last in pads)
+    return [] if kept or not any(map(any, pads)) or pads == _same(before, kernel, stride) else pads
 
 
 def pool_padding(
     before: tuple[int, ...], after: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], pads: Pads
 ) -> Pads:
-    """The same of a max-pool's input; sizes that are rounded up are padded at the end."""
+    """The same of a pool's input; sizes that are rounded up are padded at the end."""
     sizes = list(zip(before, after, kernel, stride, pads, strict=True))
     pads = [
         (first, max(last, (out - 1) * step + window - size - first)) for size, out, window, step, (first, last) in sizes
     ]
-    missing = [max(0, (ceil(size / step) - 1) * step + window - size) for size, _, window, step, _ in sizes]
-    same = pads == [(total // 2, total - total // 2) for total in missing]
-    return [] if same or not any(map(any, pads)) else pads
+    return [] if not any(map(any, pads)) or pads == _same(before, kernel, stride) else pads
+
+
+def _same(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> Pads:
+    """TFLite's SAME padding."""
+    missing = [
+        max(0, (ceil(size / step) - 1) * step + window - size)
+        for size, window, step in zip(sizes, kernel, stride, strict=True)
+    ]
+    return [(total // 2, total - total // 2) for total in missing]
 
 
 def padding_of(node: fx.Node, name: str, before: tuple[int, ...], after: tuple[int, ...]) -> Pads:
@@ -116,13 +126,25 @@ def padding_of(node: fx.Node, name: str, before: tuple[int, ...], after: tuple[i
         padding: Any = node.args[4] if len(node.args) > 4 else 0
         if isinstance(padding, str):
             return []
-        return conv_padding(before, after, [(pad, pad) for pad in _each(padding, axes)])
-    if name.startswith("max_pool"):
+        weight: Any = node.args[1]
+        dilation = _each(node.args[5] if len(node.args) > 5 else 1, axes)
+        kernel = spans(weight.meta["val"].shape[2:], dilation)
+        stride = _each(node.args[3] if len(node.args) > 3 else 1, axes)
+        return conv_padding(before, after, kernel, stride, [(pad, pad) for pad in _each(padding, axes)])
+    if name.startswith(("max_pool", "avg_pool")):
         kernel = _each(node.args[1], axes)
         stride = _each((len(node.args) > 2 and node.args[2]) or kernel, axes)
         pads = [(pad, pad) for pad in _each(node.args[3] if len(node.args) > 3 else 0, axes)]
+        zeros_count = name.startswith("avg_pool") and (len(node.args) <= 5 or bool(node.args[5]))
+        if zeros_count and any(map(any, pads)):  # which they do not in TFLite's SAME
+            return pads
         return pool_padding(before, after, kernel, stride, pads)
     return []
+
+
+def spans(kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
+    """Positions a kernel reaches over on each axis."""
+    return [(int(size) - 1) * int(step) + 1 for size, step in zip(kernel, dilation, strict=True)]
 
 
 def _each(value: Any, axes: int) -> list[int]:

@@ -326,7 +326,7 @@ def test_a_pool_has_a_pad_exactly_where_same_would_pad_otherwise(size, kernel, s
 
 
 def test_a_strided_convolution_that_pads_as_same_does_has_no_pad() -> None:
-    """7 places in steps of 2 need one more on either side; the file of such a network has no PAD, that of 8 places has."""
+    """7 places in steps of 2 need one more on either side: the file of such a network has no PAD, of 8 it has."""
     assert _pads(nn.Conv2d(1, 4, 3, stride=2, padding=1), size=7) == {}
     assert _pads(nn.Conv2d(1, 4, 3, stride=2, padding=1), size=8) == {"0.pad": (1, 10, 10)}
 
@@ -338,10 +338,12 @@ def test_an_average_pool_that_is_padded_has_a_pad() -> None:
 
 
 def test_a_convolution_of_the_same_size_needs_no_pad() -> None:
-    assert conv_padding((8, 8), (8, 8), [(1, 1), (1, 1)]) == []
-    assert conv_padding((8, 8), (6, 6), [(0, 0), (0, 0)]) == []
-    assert conv_padding((8, 8), (8, 8), [(0, 1), (1, 1)]) == [(0, 1), (1, 1)]
-    assert conv_padding((8, 8), (4, 4), [(1, 1), (1, 1)]) == [(1, 1), (1, 1)]
+    three, one, two = (3, 3), (1, 1), (2, 2)
+    assert conv_padding((8, 8), (8, 8), three, one, [(1, 1), (1, 1)]) == []
+    assert conv_padding((8, 8), (6, 6), three, one, [(0, 0), (0, 0)]) == []
+    assert conv_padding((8, 8), (8, 8), (2, 3), one, [(1, 0), (1, 1)]) == [(1, 0), (1, 1)]
+    assert conv_padding((8, 8), (4, 4), three, two, [(1, 1), (1, 1)]) == [(1, 1), (1, 1)]
+    assert conv_padding((7, 7), (4, 4), three, two, [(1, 1), (1, 1)]) == []
 
 
 def test_a_pad_takes_memory_and_nothing_else() -> None:
