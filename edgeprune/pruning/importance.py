@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.errors import unknown_name
+from edgeprune.errors import EdgepruneError, unknown_name
 
 Values = NDArray[np.float64]
 
@@ -44,13 +44,14 @@ def importance(
         losses: for `sensitivity`: by group, loss by the number of filters kept (see `sensitivity.measure_losses`).
 
     Raises:
-        EdgepruneError: the objective is not known.
+        EdgepruneError: the objective is not known, or is `sensitivity` and no losses are given.
     """
     check_objective(objective)
     found = {}
     for name, layer in scores.items():
         if objective == "sensitivity":
-            assert losses is not None
+            if losses is None:
+                raise EdgepruneError("objective 'sensitivity': needs the losses of `sensitivity.measure_losses`.")
             values = _from_losses(losses[name], len(layer))
         else:
             share = np.arange(len(layer) + 1) / len(layer) if objective == "log_width" else kept_share(layer)

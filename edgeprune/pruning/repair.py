@@ -55,7 +55,17 @@ def _narrower(problem: Problem, chosen: Ints, over: Callable[[Ints], int], exces
 
 
 def _refilled(problem: Problem, chosen: Ints, over: Callable[[Ints], int]) -> Ints:
-    """Groups widened again as far as limits and arena allow, in the order of what one option more is worth."""
+    """Groups widened again as far as limits and arena allow, in the order of what one option more is worth.
+
+    One group's widening can close a gap that kept another one narrow, so it is gone through until nothing changes.
+    """
+    before = None
+    while before is None or not np.array_equal(before, chosen):
+        before, chosen = chosen, _widened(problem, chosen.copy(), over)
+    return chosen
+
+
+def _widened(problem: Problem, chosen: Ints, over: Callable[[Ints], int]) -> Ints:
     gains = [
         values[min(chosen[group] + 1, len(values) - 1)] - values[chosen[group]]
         for group, values in enumerate(problem.values)
