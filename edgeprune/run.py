@@ -441,8 +441,9 @@ class Journey:
         shipped = [artefacts[name] for name in ("int8", *self.recipe.export.formats) if name in artefacts]
         found = shipped[0]["cost"] if shipped else cost(pruned.spec).to_dict()
         reached = {name: found[field] for name, field in COSTS.items()}
-        if "latency_ms" in kept["reached"]:
-            reached["latency_ms"] = kept["reached"]["latency_ms"]
+        planned = kept.get("reached", {})  # runs begun by an earlier version kept less
+        if "latency_ms" in planned:
+            reached["latency_ms"] = planned["latency_ms"]
         for name, value in asdict(self.recipe.budget).items():
             if isinstance(value, int) and reached[name] > value:
                 where = shipped[0]["path"] if shipped else "the network"
@@ -453,7 +454,7 @@ class Journey:
         return {
             **kept,
             "reached": reached,
-            "slack": {**kept["slack"], **slack},
+            "slack": {**kept.get("slack", {}), **slack},
             "read_from": shipped[0]["path"] if shipped else "the network",
         }
 
