@@ -10,7 +10,7 @@ from tyro.conf import Positional
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.network import Network, find_network
-from edgeprune.network_verbs import Bits, PruneDense, counted, data_of, print_verdicts, scores_of
+from edgeprune.network_verbs import Bits, PruneDense, counted, data_of, judged, print_verdicts, scores_of
 from edgeprune.recipe import Budget as Limits
 from edgeprune.recipe import Latency, Limit
 from edgeprune.recipe import Prune as Rules
@@ -70,7 +70,8 @@ class Budget:
     def __call__(self) -> int:
         if self.frontier is not None and self.frontier.suffix not in (".svg", ".png"):
             raise EdgepruneError(f"{self.frontier}: a plot is written as .svg or .png; give it one of these endings.")
-        if self.frontier is not None and self._limits() == Limits():
+        limits = self._limits()
+        if self.frontier is not None and limits == Limits():
             raise EdgepruneError("budget: a frontier is drawn over a range of limits; give at least one.")
         rules = Rules(
             criterion=self.criterion,
@@ -82,7 +83,6 @@ class Budget:
             allocation=self.allocation,
             profile=self.profile,
         ).check()
-        limits = self._limits()
         if limits == Limits() and self.keep == 1:
             raise EdgepruneError(
                 "budget: no limit is given; give --params, --macs, --peak-ram, --flash, --latency-ms, --rules or "
@@ -97,7 +97,7 @@ class Budget:
             from edgeprune.rules import check_rules
 
             verdicts = check_rules(self.rules, found.cost, self.bits, input_s=network.input_s())
-            answer["rules"] = {"name": self.rules, "verdicts": [vars(verdict) for verdict in verdicts]}
+            answer["rules"] = judged(self.rules, verdicts)
         points = planner.frontier(limits) if self.frontier is not None else []
         if points:
             self._draw(points, found)

@@ -11,6 +11,7 @@ from edgeprune.errors import EdgepruneError
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
 
 
@@ -20,13 +21,12 @@ class Network:
 
     spec: "ModelSpec"
     path: Path | None
+    checkpoint: "Checkpoint | None" = None
 
     def model(self) -> "nn.Module":
         """The network in evaluation mode; random weights are the same each time, and are said to be random."""
-        if self.path is not None:
-            from edgeprune.models import checkpoint
-
-            return checkpoint.load(self.path).model
+        if self.checkpoint is not None:
+            return self.checkpoint.model
         import torch
 
         from edgeprune.models.registry import build
@@ -43,11 +43,7 @@ class Network:
 
     def input_s(self) -> float | None:
         """Seconds of audio a network input holds; None where it is not known, or images."""
-        if self.path is None:
-            return None
-        from edgeprune.models import checkpoint
-
-        return seconds_of(checkpoint.load(self.path).extra.get("frontend"))
+        return None if self.checkpoint is None else seconds_of(self.checkpoint.extra.get("frontend"))
 
     def title(self) -> str:
         """One line for the head of a table."""
@@ -78,7 +74,8 @@ def find_network(
             raise EdgepruneError(
                 f"{path}: a checkpoint has its own input and classes; leave out --input and --classes."
             )
-        return Network(checkpoint.load(path).spec, path)
+        found = checkpoint.load(path)
+        return Network(found.spec, path, found)
     if path.suffix in (".onnx", ".tflite"):
         raise EdgepruneError(
             f"{model}: filters are scored and pruned in a network, not in a file; give the run folder or the .ckpt it "

@@ -53,14 +53,14 @@ class Cost:
 
             find_rules(self.rules)  # a wrong name is told before anything is computed
         subject = _Subject.find(self)
-        verdicts = subject.judge(self.rules) if self.rules is not None else None
+        verdicts = subject.judge(self.rules) if self.rules is not None else []
         if self.json:
-            answer = {**subject.described, **subject.cost.to_dict(), "counting": COUNTING}
-            print_json(answer if verdicts is None else {**answer, "rules": _judged(self.rules, verdicts)})
+            rules = {} if self.rules is None else {"rules": judged(self.rules, verdicts)}
+            print_json({**subject.described, **subject.cost.to_dict(), "counting": COUNTING, **rules})
             return 0
         _print_cost(subject)
-        if verdicts is not None:
-            print_verdicts(self.rules or "", verdicts)
+        if self.rules is not None:
+            print_verdicts(self.rules, verdicts)
         return 0
 
 
@@ -142,7 +142,8 @@ def _layer_row(layer: "LayerCost") -> tuple[str, ...]:
     return layer.name, layer.kind, str(layer.filters), *counts, "x".join(str(size) for size in layer.output_shape)
 
 
-def _judged(rules: str | None, verdicts: "Sequence[Verdict]") -> dict[str, Any]:
+def judged(rules: str, verdicts: "Sequence[Verdict]") -> dict[str, Any]:
+    """The verdicts as JSON values."""
     return {"name": rules, "verdicts": [asdict(verdict) for verdict in verdicts]}
 
 
@@ -189,15 +190,15 @@ def data_of(network: Network, why: str) -> tuple[Any, Any]:
     Raises:
         EdgepruneError: it lies in none; the sentence begins with `why` data are needed.
     """
-    from edgeprune.models import checkpoint
     from edgeprune.recipe_files import load_recipe
     from edgeprune.run import load_data, normalisation_of
 
-    if network.path is None or not (network.path.parent / "recipe.json").is_file():
+    path = network.path
+    if path is None or network.checkpoint is None or not (path.parent / "recipe.json").is_file():
         raise EdgepruneError(f"{why}; give a run folder, whose recipe says which.")
-    recipe = load_recipe(str(network.path.parent))
+    recipe = load_recipe(str(path.parent))
     data = load_data(recipe.data, recipe.frontend, recipe.seed)
-    return recipe, data.with_normalisation(normalisation_of(checkpoint.load(network.path)))
+    return recipe, data.with_normalisation(normalisation_of(network.checkpoint))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeprune.console import set_quiet
+
 
 def _shared() -> Path:
     return Path(os.environ.get("EDGEPRUNE_SHARED") or Path(__file__).resolve().parents[2] / "shared")
@@ -26,3 +28,9 @@ def shared_golden() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the shared golden numbers beside the checkout (or EDGEPRUNE_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _not_quiet_afterwards():
+    yield
+    set_quiet(False)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from calls import call, call_json
 
 import edgeprune
 import edgeprune.run
 from edgeprune.audio.fetch import FetchReport
-from edgeprune.cli import DATA, VERBS, main, run_recipe
-from edgeprune.console import say, set_quiet
+from edgeprune.cli import DATA, VERBS, run_recipe
+from edgeprune.console import say
 from edgeprune.errors import CheckFailedError, EdgepruneError, InfeasibleBudgetError
 from edgeprune.files import write_json
 from edgeprune.models import checkpoint
@@ -28,12 +29,6 @@ RECIPES = sorted(share_folder("recipes").glob("*.py"))
 HEAVY = ("torch", "tensorflow", "lightning", "librosa", "pandas", "scipy", "sklearn", "matplotlib", "onnx", "numba")
 DENSE = {"conv1": 3, "conv2": 4, "conv3": 5, "fc1": 6}
 PRUNED = {"conv1": 2, "conv2": 2, "conv3": 2, "fc1": 6}
-
-
-@pytest.fixture(autouse=True)
-def _not_quiet_afterwards():
-    yield
-    set_quiet(False)
 
 
 @pytest.fixture
@@ -73,19 +68,6 @@ def tflite(tmp_path: Path) -> Path:
     path = tmp_path / "relu.tflite"
     path.write_bytes(bytes(builder.Output()))
     return path
-
-
-def call(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one call."""
-    code = main([str(arg) for arg in argv])
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def call_json(capsys: pytest.CaptureFixture[str], *argv: str | Path, code: int = 0):
-    found, out, _ = call(capsys, *argv, "--json")
-    assert found == code
-    return json.loads(out)
 
 
 def python(code: str, *argv: str) -> subprocess.CompletedProcess[str]:

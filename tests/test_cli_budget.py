@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import tiny_tflite
 import torch
+from calls import call, call_json
 
 import edgeprune.devices.profile as profiling
-from edgeprune.cli import main
-from edgeprune.console import set_quiet
 from edgeprune.deploy.onnx_export import export_onnx
 from edgeprune.devices.profile import Profile, StageTable
 from edgeprune.models import checkpoint
@@ -24,12 +23,6 @@ from edgeprune.rules import limits
 DENSE = {"conv1": 6, "conv2": 8, "conv3": 10, "fc1": 12}
 SPEC = ModelSpec("dcase21", 3, (1, 20, 10), DENSE)
 CONVS = ["conv1", "conv2", "conv3"]
-
-
-@pytest.fixture(autouse=True)
-def _not_quiet_afterwards():
-    yield
-    set_quiet(False)
 
 
 @pytest.fixture
@@ -78,19 +71,6 @@ def profiled(run_folder: Path) -> Path:
     """The run folder with a profile of the host."""
     made_profile().save(run_folder / "profile_host.json")
     return run_folder
-
-
-def call(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one call."""
-    code = main([str(arg) for arg in argv])
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def call_json(capsys: pytest.CaptureFixture[str], *argv: str | Path):
-    code, out, err = call(capsys, *argv, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def wrong(capsys: pytest.CaptureFixture[str], *argv: str | Path, code: int = 2) -> str:

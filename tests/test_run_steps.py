@@ -17,7 +17,6 @@ from test_run import kill_when, same_but_times, start, tiny
 import edgeprune.devices.profile as profiling
 import edgeprune.run
 from edgeprune.cli import main
-from edgeprune.console import set_quiet
 from edgeprune.deploy import tflite, tflite_cost
 from edgeprune.deploy.sidecar import sidecar_path, unpack_model
 from edgeprune.devices.profile import Profile
@@ -53,12 +52,6 @@ def light(out: Path, cache: Path) -> Recipe:
     """The tiny run with one file at its end."""
     recipe = tiny(out, cache)
     return replace(recipe, budget=Budget(macs=ASKED_MACS), export=Export(("int8",), (), calibration_clips=20))
-
-
-@pytest.fixture(autouse=True)
-def _not_quiet_afterwards():
-    yield
-    set_quiet(False)
 
 
 @pytest.fixture(scope="module")

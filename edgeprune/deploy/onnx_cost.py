@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.deploy.onnx_export import load_onnx
-from edgeprune.deploy.tflite_cost import SCALES, Step, Steps, unique
+from edgeprune.deploy.tflite_cost import SCALES, Step, Steps, kinds_by_name, unique
 from edgeprune.errors import EdgepruneError
 from edgeprune.pruning.cost import Cost
 from edgeprune.pruning.operators import FOLDING, FUSING, Pads, conv_padding, pool_padding, spans
@@ -24,9 +24,8 @@ _IN_PLACE = frozenset(
 )  # fmt: skip
 _OF_SHAPES = frozenset({"Constant", "Shape", "Size"})
 """Their outputs are known before the network runs."""
-_KINDS = {
-    name: kind
-    for kind, names in {
+_KINDS = kinds_by_name(
+    {
         "pool": "MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool",
         "reduce": "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare",
         "add": "Add Sum",
@@ -47,9 +46,8 @@ _KINDS = {
         "move": "DepthToSpace SpaceToDepth",
         "expand": "Expand Tile",
         "arg": "ArgMax ArgMin",
-    }.items()
-    for name in names.split()
-}
+    }
+)
 """Operators without a MAC."""
 _FOLDING = FOLDING | {"transpose conv"}
 _FUSED = frozenset({(0.0, inf), (0.0, 6.0), (-1.0, 1.0)})

@@ -12,12 +12,11 @@ import copy
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from edgeprune.deploy.interpreter import load_interpreter
+from edgeprune.deploy.interpreter import load_interpreter, operators
 from edgeprune.deploy.sidecar import pack_model, unpack_model
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.pruning.graph import Block, Blocks, Graph, Operator
@@ -146,8 +145,8 @@ class _Layout:
         self.constants: dict[tuple[int, int], _Sizes] = {}
         self._labels: dict[int, str] = {}  # of the weight operators, by step
         self._left = [operator for operator in graph.operators if operator.kind in sum(_WEIGHTED.values(), ())]
-        for operator in model.subgraphs[0].operators:
-            self._step(operator, _operator_name(model, operator))
+        for operator, name in zip(model.subgraphs[0].operators, operators(path), strict=True):
+            self._step(operator, name)
         if self._left:
             raise self._mismatch(f"it has no operator for layer '{self._left[0].name}'")
 
@@ -474,19 +473,6 @@ def _cycled(values: Any, size: int, axis: int) -> Any:
 
     array = np.asarray(values)
     return array if array.shape[axis] == size else array.take(np.arange(size) % array.shape[axis], axis=axis)
-
-
-def _operator_name(model: Any, operator: Any) -> str:
-    code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    return _operator_names().get(number, f"BUILTIN_{number}")
-
-
-@cache
-def _operator_names() -> dict[int, str]:
-    from ai_edge_litert import schema_py_generated as schema
-
-    return {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
 def empty_file() -> bytes:

@@ -29,9 +29,15 @@ _LAYERS = {
 }
 """Operators with MACs: their kind, and which of their inputs are what is filtered, the weights and the bias."""
 _IN_PLACE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE"})
-_KINDS = {
-    name: kind
-    for kind, names in {
+
+
+def kinds_by_name(names: Mapping[str, str]) -> dict[str, str]:
+    """By name of an operator its kind, of the names of each kind in one text."""
+    return {name: kind for kind, text in names.items() for name in text.split()}
+
+
+_KINDS = kinds_by_name(
+    {
         "pool": "AVERAGE_POOL_2D MAX_POOL_2D L2_POOL_2D",
         "reduce": "MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_PROD",
         "add": "ADD ADD_N",
@@ -54,9 +60,8 @@ _KINDS = {
         "cast": "CAST",
         "shape": "SHAPE",
         "arg": "ARG_MAX ARG_MIN",
-    }.items()
-    for name in names.split()
-}
+    }
+)
 """Operators without a MAC."""
 SCALES = frozenset({"add", "sub", "mul", "div"})
 """With a constant of several values they are what is left of a batch norm: a `scale`."""

@@ -114,7 +114,7 @@ def plan(
         )
     names = list(scores)
     options = {name: _options(len(values), prune, (caps or {}).get(name)) for name, values in scores.items()}
-    reach = _Reach(graph, tuple(asked), latency, names)
+    reach = _Reach(graph, tuple(asked), latency)
     _check_feasible(graph, asked, reach, options, prune)
     value: float | None
     bound: float | None
@@ -220,7 +220,6 @@ class _Reach:
     graph: Graph
     limits: tuple[str, ...]
     latency: LatencyLimit | None
-    names: Sequence[str]
 
     def of(self, widths: Mapping[str, int]) -> dict[str, float]:
         cost = count(self.graph, widths)

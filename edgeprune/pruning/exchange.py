@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class Problem:
     latency: Callable[[Ints], NDArray[np.bool_]] | None = None
     below: tuple[Forms, Ints] | None = None
 
+    @cached_property
     def relaxed(self) -> tuple[Forms, Ints]:
         """Polynomials and limits that every allocation meets which meets all limits."""
         if self.below is None:
@@ -158,7 +160,7 @@ def _fill(problem: Problem, chosen: Ints) -> Ints:
     """Raise options, the most value for its use of the tightest limit first; in big steps, then single ones."""
     chosen = chosen.copy()
     groups = np.arange(len(chosen))
-    costs, limits = problem.relaxed()
+    costs, limits = problem.relaxed
     while True:
         widest = problem.widest(chosen[None], groups)[0]
         open_groups = np.flatnonzero(widest > chosen)

@@ -7,6 +7,7 @@ cost grows with every width.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,20 @@ class Forms:
         """Of widths `[n, groups]` the polynomials' values `[n, rows]`."""
         # float64 holds whole numbers below 2^53 exactly, and its products run in BLAS
         w = widths.astype(np.float64)
-        total = self.constant + w @ self.linear.T.astype(np.float64)
-        for row in np.flatnonzero(self.quadratic.any(axis=(1, 2))):
-            total[:, row] += ((w @ self.quadratic[row].astype(np.float64)) * w).sum(axis=1) / 2
+        total = self.constant + w @ self.reals[0].T
+        for row in self.bent:
+            total[:, row] += ((w @ self.reals[1][row]) * w).sum(axis=1) / 2
         return total.astype(np.int64)
+
+    @cached_property
+    def bent(self) -> Ints:
+        """Rows that are not linear."""
+        return np.flatnonzero(self.quadratic.any(axis=(1, 2)))
+
+    @cached_property
+    def reals(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`linear` and `quadratic` as float64."""
+        return self.linear.astype(np.float64), self.quadratic.astype(np.float64)
 
     def costs(self, widths: NDArray[np.int64]) -> dict[str, Ints]:
         """Of widths `[n, groups]` each limit's cost `[n]`."""
@@ -54,7 +65,7 @@ class Forms:
     def slopes(self, widths: NDArray[np.int64]) -> Ints:
         """How the polynomials grow with each width, `[n, rows, groups]`."""
         slopes = np.repeat(self.linear[None], len(widths), axis=0)
-        for row in np.flatnonzero(self.quadratic.any(axis=(1, 2))):
+        for row in self.bent:
             slopes[:, row] += widths @ self.quadratic[row]
         return slopes
 
@@ -81,7 +92,7 @@ def forms(graph: Graph, names: Sequence[str]) -> Forms:
     counted = {limit: _Polynomial(len(names)) for limit in QUADRATIC}
     for operator in graph.operators:
         _count(operator, graph, index, counted)
-    sizes = [_scaled(_linear(blocks, graph, index), positions) for blocks, positions in graph.tensors]
+    sizes = [_linear(blocks, graph, index) * positions for blocks, positions in graph.tensors]
     memory = {tuple(sum((sizes[tensor] for tensor in operator.live), np.zeros(len(names) + 1, np.int64))): None
               for operator in graph.operators}  # fmt: skip
     held = _undominated(np.array(list(memory), dtype=np.int64))
@@ -122,10 +133,6 @@ def _linear(blocks: Blocks, graph: Graph, index: Mapping[str, int]) -> Ints:
         else:
             line[0] += block.repeat * (graph.groups[block.group].filters if block.group else 1)
     return line
-
-
-def _scaled(line: Ints, times: int) -> Ints:
-    return line * times
 
 
 def _count(operator: Operator, graph: Graph, index: Mapping[str, int], counted: Mapping[str, _Polynomial]) -> None:

@@ -62,8 +62,7 @@ class Relaxation:
         self.limits = limits.astype(np.float64)
         self.logs = [np.log(widths) for widths in options]
         self.values = values
-        self._linear = forms.linear.astype(np.float64)
-        self._quadratic = forms.quadratic.astype(np.float64)
+        self._linear, self._quadratic = forms.reals
         self._hulls: dict[tuple[int, int, int], _Hull] = {}
 
     def whole(self) -> Part:

@@ -79,7 +79,7 @@ class _Search:
 
     def __init__(self, problem: Problem, tried: int) -> None:
         self.problem = problem
-        self.relaxation = Relaxation(*problem.relaxed(), problem.options, problem.values)
+        self.relaxation = Relaxation(*problem.relaxed, problem.options, problem.values)
         self.left = tried
         self.best: Ints | None = None
         self.value = -np.inf
