@@ -1,0 +1,67 @@
+"""Programs that devices need: found or named with the package to install, and never run without a time limit."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeprune.errors import EdgepruneError
+
+PACKAGES = {
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi and libnewlib-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+    "adb": "adb",
+    "ssh": "openssh-client",
+    "gcc": "gcc",
+    "make": "make",
+}
+"""Debian packages of the programs."""
+
+
+def require(program: str, device: str) -> str:
+    """Path of a program on the search path.
+
+    Raises:
+        EdgepruneError: it is not there; the sentence names the package to install.
+    """
+    found = shutil.which(program)
+    if found is None:
+        raise EdgepruneError(
+            f"device {device}: needs {program}, which is not installed; install {PACKAGES.get(program, program)}."
+        )
+    return found
+
+
+def run_tool(
+    command: Sequence[str | Path], device: str, timeout_s: float, cwd: Path | None = None, stdin: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, whatever its exit code; no shell sees the arguments.
+
+    Raises:
+        EdgepruneError: it took longer than `timeout_s` and was killed, or could not be started.
+    """
+    words = [str(word) for word in command]
+    try:
+        return subprocess.run(
+            words,
+            cwd=cwd,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        name = Path(words[0]).name
+        raise EdgepruneError(
+            f"device {device}: {name} gave no answer in {timeout_s:g} s and was stopped; check the device or raise "
+            "--timeout."
+        ) from error
+    except OSError as error:
+        raise EdgepruneError(f"device {device}: {words[0]} cannot be run ({error.strerror}).") from error
+
+
+def last_line(output: bytes) -> str:
+    """The last line of what a program said, for a sentence about its failure."""
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip().rstrip(".") if lines else "it said nothing"
