@@ -2,7 +2,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types bench clean
+BOARD := .board
+
+.PHONY: setup board demo test lint types bench clean
 
 setup: $(VENV)/.installed
 
@@ -10,6 +12,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# An old board's Python for the tests of ssh: nothing but the last tflite-runtime and the numpy it takes.
+board: $(BOARD)/.installed
+
+$(BOARD)/.installed: Makefile
+	$(PYTHON) -m venv $(BOARD)
+	$(BOARD)/bin/python -m pip install --quiet tflite-runtime==2.14.0 numpy==1.26.4
 	touch $@
 
 demo: setup
@@ -22,11 +32,11 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-test: lint types
+test: lint types board
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: setup
 	$(BIN)/python benchmarks/features.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BOARD) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -38,6 +38,8 @@ class Budget:
     """int8 weights and int32 biases, bytes."""
     latency_ms: Latency = None
     """Milliseconds an inference, by the profile of a device: 0.8@host."""
+    include_frontend: bool = False
+    """The limits on RAM and flash hold for the network and its log-mel front-end in C together."""
     rules: str | None = None
     """The limits of a challenge as well: dcase2021, dcase2022, dcase2023, dcase2024."""
     bits: Bits = 8
@@ -71,7 +73,8 @@ class Budget:
         if self.frontier is not None and self.frontier.suffix not in (".svg", ".png"):
             raise EdgepruneError(f"{self.frontier}: a plot is written as .svg or .png; give it one of these endings.")
         limits = self._limits()
-        if self.frontier is not None and limits == Limits():
+        nothing = not limits.sizes() and limits.latency_ms is None
+        if self.frontier is not None and nothing:
             raise EdgepruneError("budget: a frontier is drawn over a range of limits; give at least one.")
         rules = Rules(
             criterion=self.criterion,
@@ -83,16 +86,19 @@ class Budget:
             allocation=self.allocation,
             profile=self.profile,
         ).check()
-        if limits == Limits() and self.keep == 1:
+        if nothing and self.keep == 1:
             raise EdgepruneError(
                 "budget: no limit is given; give --params, --macs, --peak-ram, --flash, --latency-ms, --rules or "
                 "--keep."
             )
         network = find_network(self.model, ("dense", "pruned"), self.input, self.classes)
         limits = self._limits(network.input_s())
+        limits, shared = _without_frontend(network, limits)
         planner = _Planner.of(network, rules, limits)
         found = planner.plan(limits)
+        found = replace(found, asked=_sum(found.asked, shared), reached=_sum(found.reached, shared))
         answer = {**network.describe(), "random_weights": network.path is None, **planner.describe(found)}
+        answer["frontend"] = shared or None
         if self.rules is not None:
             from edgeprune.rules import check_rules
 
@@ -111,7 +117,9 @@ class Budget:
         return 0
 
     def _limits(self, input_s: float | None = None) -> Limits:
-        limits = Limits(self.params, self.macs, self.peak_ram, self.flash, self.latency_ms)
+        limits = Limits(
+            self.params, self.macs, self.peak_ram, self.flash, self.latency_ms, include_frontend=self.include_frontend
+        )
         if self.rules is None:
             return limits
         from edgeprune.rules import limits as limits_of
@@ -130,6 +138,22 @@ class Budget:
         assert self.frontier is not None
         write_bytes(self.frontier, frontier_plot(points, found.binding, self.frontier.suffix[1:]))
         say(f"{self.frontier}: {len(points)} budgets")
+
+
+def _without_frontend(network: Network, limits: Limits) -> tuple[Limits, dict[str, int]]:
+    """What the limits leave the network, and what the front-end takes of them."""
+    if not limits.include_frontend:
+        return limits, {}
+    from edgeprune.deploy.frontend_budget import frontend_bytes, left_for_network
+
+    frontend = network.frontend()
+    if frontend is None:
+        raise EdgepruneError(f"{network.title()}: has no log-mel front-end to include; leave out --include-frontend.")
+    return left_for_network(limits, frontend), frontend_bytes(frontend)
+
+
+def _sum(values: Mapping[str, float], more: Mapping[str, int]) -> dict[str, float]:
+    return {name: value + more.get(name, 0) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -202,9 +226,7 @@ class _Planner:
 
 
 def _scaled(limits: Limits, factor: float) -> Limits:
-    scaled: dict[str, Any] = {
-        name: int(value * factor) for name, value in vars(limits).items() if isinstance(value, int)
-    }
+    scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
     asked = limits.latency()
     if asked is not None:
         scaled["latency_ms"] = f"{asked[0] * factor!r}@{asked[1]}"
@@ -280,6 +302,9 @@ def _print_plan(network: Network, found: "Plan", answer: Mapping[str, Any]) -> N
         )
     ]
     print_table("cost", ("", "before", "after", "left"), costs)
+    if answer["frontend"]:
+        taken = answer["frontend"]
+        print(f"Limits on RAM and flash include {taken['peak_ram']:,} and {taken['flash']:,} B of the front-end.")
     print(_how_good(found, answer))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeprune import __version__
 from edgeprune.console import print_table
+from edgeprune.devices.find import DEVICES, Device
 from edgeprune.errors import EdgepruneError
 
 MISSING = "not installed"
@@ -17,6 +18,8 @@ TOOLS = {
     "qemu-system-arm": "emulating Cortex-M",
     "adb": "measuring on Android",
     "ssh": "measuring on other computers",
+    "make": "building the c11 bundle",
+    "gcc": "building the c11 bundle for this machine",
 }
 """Programs that some devices need, and what for."""
 
@@ -26,7 +29,8 @@ def examine() -> dict[str, Any]:
 
     Returns:
         `edgeprune`, `python`, `platform`, `cores`; `interpreter`: the TFLite interpreter that loads; `packages`:
-        `{name: version}`; `extras`: `{extra: {name: version}}`; `tools`: `{program: path}`.
+        `{name: version}`; `extras`: `{extra: {name: version}}`; `tools`: `{program: path}`; `devices`: those of
+        `edgeprune bench`, whether they can be used here, and what to install if not.
     """
     required, extras = _requirements()
     return {
@@ -38,6 +42,19 @@ def examine() -> dict[str, Any]:
         "packages": {name: _version(name) for name in required},
         "extras": {extra: {name: _version(name) for name in names} for extra, names in extras.items()},
         "tools": {name: shutil.which(name) for name in TOOLS},
+        "devices": [_device(device) for device in DEVICES],
+    }
+
+
+def _device(device: Device) -> dict[str, Any]:
+    missing = device.missing()
+    return {
+        "names": list(device.names),
+        "kind": device.kind,
+        "about": device.about,
+        "usable": not missing,
+        "missing": missing,
+        "install": device.install if missing else "",
     }
 
 
@@ -52,6 +69,15 @@ def print_findings(found: dict[str, Any]) -> None:
     print_table("", ("package", "version", "needed for"), rows)
     tools = [(name, path or MISSING, TOOLS[name]) for name, path in found["tools"].items()]
     print_table("", ("program", "path", "needed for"), tools)
+    print_table("", ("device", "numbers", "tells", "here"), map(_device_row, found["devices"]))
+    for device in found["devices"]:
+        if not device["usable"]:
+            print(f"{device['names'][0]}: {device['install']}")
+
+
+def _device_row(device: dict[str, Any]) -> tuple[str, str, str, str]:
+    here = "can be used" if device["usable"] else f"needs {', '.join(device['missing'])}"
+    return ", ".join(device["names"]), device["kind"], device["about"], here
 
 
 def _requirements() -> tuple[list[str], dict[str, list[str]]]:

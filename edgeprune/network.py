@@ -1,7 +1,7 @@
 """What a MODEL on the command line stands for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
+    from edgeprune.recipe import LogMel
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,21 @@ class Network:
     def input_s(self) -> float | None:
         """Seconds of audio a network input holds; None where it is not known, or images."""
         return None if self.checkpoint is None else seconds_of(self.checkpoint.extra.get("frontend"))
+
+    def frontend(self) -> "LogMel | None":
+        """Its log-mel front-end: the one it was trained with, or the preset of a registry's network; None for images."""
+        from edgeprune import recipe
+        from edgeprune.models.registry import entry
+
+        if self.checkpoint is not None:
+            described = self.checkpoint.extra.get("frontend")
+            return recipe.LogMel(**described) if described else None
+        found = entry(self.spec.name)
+        if not found.frontend:
+            return None
+        preset: recipe.LogMel = getattr(recipe, f"{found.frontend}_frontend")()
+        frames = self.spec.input_shape[1 if found.time_first else 2]
+        return replace(preset, patch_frames=frames, patch_hop_frames=frames)
 
     def title(self) -> str:
         """One line for the head of a table."""

@@ -348,6 +348,13 @@ class Budget:
     """int8 weights and int32 biases, bytes."""
     latency_ms: Latency = None
     """Milliseconds an inference of the int8 file, on a device, as 0.8@host."""
+    include_frontend: bool = False
+    """RAM and flash limits hold for the network and its log-mel front-end in C together."""
+
+    def sizes(self) -> dict[str, int]:
+        """The limits that are whole numbers, those that are given: params, macs, peak_ram, flash."""
+        limits = {name: getattr(self, name) for name in ("params", "macs", "peak_ram", "flash")}
+        return {name: value for name, value in limits.items() if value is not None}
 
     def latency(self) -> tuple[float, str] | None:
         """Milliseconds and device of the limit on latency; None where there is none.
@@ -372,12 +379,16 @@ class Export:
 
 @dataclass(frozen=True)
 class Bench:
-    """How latency is measured on this machine."""
+    """Where and how latency is measured."""
 
+    devices: Names = ("host",)
+    """Devices of `edgeprune bench`: host times all files; the others take the int8 files, dense and pruned."""
     threads: Names = ("1",)
-    """Numbers of threads to measure, as 1,2,4."""
+    """Numbers of threads to measure, as 1,2,4; on the host."""
     runs: int = 50
     """Timed runs of each file, interleaved."""
+    timeout_s: float = 600.0
+    """After so many seconds a device that gives no answer is cut off."""
 
 
 @dataclass(frozen=True)

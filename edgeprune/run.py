@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgeprune import __version__, console
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_file, write_json
-from edgeprune.recipe import Data, LogMel, Recipe, differences, from_dict
+from edgeprune.recipe import Budget, Data, LogMel, Recipe, differences, from_dict
 from edgeprune.recipe_files import RECIPE, load_recipe
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from edgeprune.audio.scene_data import SceneData
+    from edgeprune.devices.job import Inputs
     from edgeprune.images.image_data import ImageData
     from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
@@ -83,6 +84,7 @@ def _check(recipe: Recipe) -> None:
     recipe.frontend.check()
     recipe.prune.check()
     _check_plan(recipe)
+    _check_devices(recipe)
     for name, value in (("train.epochs", recipe.train.epochs), ("finetune.epochs", recipe.finetune.epochs)):
         if value < 0:
             raise EdgepruneError(f"{name}: {value} epochs; give 0 or more.")
@@ -99,11 +101,32 @@ def _check_plan(recipe: Recipe) -> None:
     from edgeprune.pruning.importance import check_objective
 
     check_objective(recipe.prune.objective)
+    _network_budget(recipe)
     limit = recipe.budget.latency()
     if limit is not None and limit[1] != "host" and recipe.prune.profile is None:
         raise EdgepruneError(
             f"budget.latency_ms: device '{limit[1]}' cannot be profiled in a run; give its table with --prune.profile."
         )
+
+
+def _network_budget(recipe: Recipe) -> Budget:
+    """What the budget leaves the network beside its front-end."""
+    from edgeprune.deploy.frontend_budget import left_for_network
+
+    return left_for_network(recipe.budget, None if _has_images(recipe.data) else recipe.frontend)
+
+
+def _check_devices(recipe: Recipe) -> None:
+    """A device that cannot be used is told now; whether a board answers is seen when it is asked."""
+    from edgeprune.devices.find import require_device
+
+    bench = recipe.bench
+    if not bench.timeout_s > 0:
+        raise EdgepruneError(f"bench.timeout_s: {bench.timeout_s:g}; give seconds above 0.")
+    for name in bench.devices:
+        require_device(name)
+        if name != "host" and "int8" not in recipe.export.formats:
+            raise EdgepruneError(f"bench.devices: {name} takes the int8 file; put int8 among --export.formats.")
 
 
 def _check_batch_norm(recipe: Recipe) -> None:
@@ -210,7 +233,7 @@ class Journey:
             if formats[stage]:
                 export_network(self.folder, network, data, formats[stage], PREFIXES[stage], recipe)
         artefacts = self.evaluate(data, formats)
-        latency = self.latency([self.folder / artefact["path"] for artefact in artefacts.values()])
+        latency = self.latency(artefacts, data)
         result = self.result(data, networks, artefacts, latency)
         write_report(result, self.folder / "report.html")
         write_json(self.folder / RESULT, result)
@@ -256,7 +279,7 @@ class Journey:
         whole_ms = None if table is None else float(table.latency_ms([list(filters.values())], list(filters))[0])
         network = dense
         for step in schedule.steps(
-            cost(dense.spec), filters, recipe.budget, recipe.prune, recipe.finetune.epochs, whole_ms
+            cost(dense.spec), filters, _network_budget(recipe), recipe.prune, recipe.finetune.epochs, whole_ms
         ):
             path = self.folder / ("pruned.ckpt" if step.last else f"pruned_{step.number}.ckpt")
             if not path.is_file():
@@ -379,18 +402,39 @@ class Journey:
             "parity": sidecar["extra"]["parity"],
         }
 
-    def latency(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
-        """All files against each other on this machine; measured once and kept with the hashes of the files."""
-        from edgeprune.devices.host import measure
+    def latency(self, artefacts: Mapping[str, Mapping[str, Any]], data: RunData) -> list[dict[str, Any]]:
+        """The files on every device of the recipe; measured once and kept with the hashes of the files.
 
-        stored = self.folder / LATENCY
-        if stored.is_file():
-            rows: list[dict[str, Any]] = read_json(stored)
-            if {row["sha256"] for row in rows} == {sha256_file(path) for path in paths}:
-                return rows
-        rows = [record.to_dict() for record in measure(paths, thread_counts(self.recipe), self.recipe.bench.runs)]
-        write_json(stored, rows)
+        What one device told is kept before the next is asked.
+        """
+        from edgeprune.devices.find import measure
+        from edgeprune.devices.job import Job
+
+        stored, bench = self.folder / LATENCY, self.recipe.bench
+        kept: list[dict[str, Any]] = read_json(stored) if stored.is_file() else []
+        rows: list[dict[str, Any]] = []
+        for device in bench.devices:
+            paths = [self.folder / artefact["path"] for artefact in _taken(artefacts, device)]
+            hashes = {sha256_file(path) for path in paths}
+            of_device = [row for row in kept if row["device"] == device and row["sha256"] in hashes]
+            if {row["sha256"] for row in of_device} != hashes:
+                threads = tuple(thread_counts(self.recipe)) if device == "host" else (1,)
+                job = Job(device, tuple(paths), self._device_inputs(data), threads, bench.runs, bench.timeout_s)
+                of_device = [record.to_dict() for record in measure(job)]
+            rows += of_device
+            write_json(stored, rows)
         return rows
+
+    def _device_inputs(self, data: RunData) -> Callable[[Path], Inputs]:
+        """Evaluation clips, evenly spaced, in TFLite's layout."""
+        from edgeprune.audio.scene_data import evenly
+        from edgeprune.devices.job import CLIPS, Inputs
+        from edgeprune.evaluation.predict import evenly_spaced_inputs
+
+        patches = data.patches(evenly(data.test, CLIPS))
+        values = evenly_spaced_inputs(patches, CLIPS, time_first(self.recipe.model.name)).transpose(0, 2, 3, 1)
+        inputs = Inputs(values.copy(), f"{len(values)} test inputs of {data.card.name}, fold {self.recipe.data.fold}")
+        return lambda path: inputs
 
     def result(
         self,
@@ -444,19 +488,30 @@ class Journey:
         planned = kept.get("reached", {})  # runs begun by an earlier version kept less
         if "latency_ms" in planned:
             reached["latency_ms"] = planned["latency_ms"]
-        for name, value in asdict(self.recipe.budget).items():
-            if isinstance(value, int) and reached[name] > value:
+        shared = self._frontend_bytes()
+        for name, taken in shared.items():
+            reached[name] += taken
+        limits = self.recipe.budget.sizes()
+        for name, value in limits.items():
+            if reached[name] > value:
                 where = shipped[0]["path"] if shipped else "the network"
                 raise CheckFailedError(f"{where}: takes {name} {reached[name]:,} of {value:,} that the budget allows.")
-        slack = {
-            name: value - reached[name] for name, value in asdict(self.recipe.budget).items() if isinstance(value, int)
-        }
+        slack = {name: value - reached[name] for name, value in limits.items()}
         return {
             **kept,
+            "asked": asdict(self.recipe.budget),
             "reached": reached,
             "slack": {**kept.get("slack", {}), **slack},
+            "frontend": shared or None,
             "read_from": shipped[0]["path"] if shipped else "the network",
         }
+
+    def _frontend_bytes(self) -> dict[str, int]:
+        """RAM and flash of the front-end, where the budget counts them."""
+        from edgeprune.deploy.frontend_budget import frontend_bytes
+
+        counts = self.recipe.budget.include_frontend and not _has_images(self.recipe.data)
+        return frontend_bytes(self.recipe.frontend) if counts else {}
 
     def _fit(
         self, model: Any, data: RunData, part: str, teacher: Checkpoint | None = None, epochs: int | None = None
@@ -748,6 +803,13 @@ def _scores(probabilities: np.ndarray, clips: pd.DataFrame, data: RunData) -> di
 
     known = {kind: list(clips[kind]) if clips[kind].ne("").all() else None for kind in ("device", "city")}
     return metrics(list(clips["label"]), probabilities, data.classes, known["device"], known["city"])
+
+
+def _taken(artefacts: Mapping[str, Mapping[str, Any]], device: str) -> list[Mapping[str, Any]]:
+    """The files a device is asked about: all on the host, the int8 ones elsewhere."""
+    if device == "host":
+        return list(artefacts.values())
+    return [artefacts[name] for name in ("dense_int8", "int8") if name in artefacts]
 
 
 def _clip_counts(data: RunData) -> dict[str, int]:

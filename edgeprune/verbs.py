@@ -11,18 +11,16 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 from tyro.conf import Positional
 from tyro.constructors import PrimitiveConstructorSpec
 
 from edgeprune.console import print_table, say
+from edgeprune.devices.job import TIMEOUT_S, Job
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file, to_jsonable
 from edgeprune.recipe import FORMATS, Data, Names
-
-if TYPE_CHECKING:
-    pass
 
 SHOWN = 20
 """Clips of a kind that `data verify` prints; --json has all."""
@@ -59,6 +57,27 @@ Counts = Annotated[
         instance_from_str=_counts,
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: [",".join(map(str, value))],
+    ),
+]
+
+
+def _hertz(args: list[str]) -> float | None:
+    if args[0].lower() == "none":
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)Hz", args[0], flags=re.IGNORECASE)
+    if not found or float(found[1]) <= 0:
+        raise ValueError(f"'{args[0]}' is not a clock; write it like 80MHz.")
+    return float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()]
+
+
+Clock = Annotated[
+    float | None,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="80MHz",
+        instance_from_str=_hertz,
+        is_instance=lambda value: value is None or isinstance(value, float),
+        str_from_instance=lambda value: ["none" if value is None else f"{value / 1e6:g}MHz"],
     ),
 ]
 
@@ -283,31 +302,58 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure the latency and memory of TFLite files against each other."""
+    """Measure TFLite files on a device, once their outputs were found right: exit code 4 if they are not."""
 
     models: Positional[tuple[Path, ...]]
-    """.tflite files."""
+    """.tflite files; on a device with a clock they are timed against each other."""
     device: str = "host"
-    """Where to run: host is this machine."""
+    """host, tflm, cortex-m4, cortex-m7, cortex-m33, ethos-u55-128, ethos-u55-256, ethos-u85-256, ssh://user@host:port,
+    adb:SERIAL; `edgeprune doctor` tells which can be used here."""
+    clips: tuple[Path, ...] = ()
+    """Audio to compare outputs on (default: evaluation clips of the run a file lies in, else synthetic scenes)."""
     threads: Counts = (1,)
     """Numbers of threads to measure."""
     runs: int = 50
     """Timed runs of each file, interleaved."""
+    xnnpack: bool = True
+    """Host: with the XNNPACK delegate, LiteRT's default."""
+    timeout: float = TIMEOUT_S
+    """Seconds after which a device that gives no answer is cut off."""
+    clock: Clock = None
+    """Cortex-M: its clock, as 80MHz, for an estimate of the time."""
+    benchmark_model: Path | None = None
+    """Android: TFLite's benchmark_model for the phone's processor (default: from the settings)."""
     json: bool = False
     """Print JSON."""
 
     def __call__(self) -> int:
-        if self.device != "host":
-            raise EdgepruneError(f"device '{self.device}': this version measures on host only; use --device host.")
-        from edgeprune.devices.host import measure
-        from edgeprune.reporting.tables import latency_table
+        from edgeprune.devices.find import measure
+        from edgeprune.devices.inputs import inputs_for
+        from edgeprune.reporting.tables import detail_table, latency_table
 
-        latency = {"latency": [record.to_dict() for record in measure(self.models, self.threads, self.runs)]}
+        if self.timeout <= 0:
+            raise EdgepruneError(f"--timeout {self.timeout:g}: give seconds above 0.")
+        job = Job(
+            device=self.device,
+            paths=self.models,
+            inputs=lambda path: inputs_for(path, self.clips),
+            threads=self.threads,
+            runs=self.runs,
+            timeout_s=self.timeout,
+            clock_hz=self.clock,
+            benchmark_model=self.benchmark_model,
+            xnnpack=self.xnnpack,
+        )
+        with only_results():
+            latency = {"latency": [record.to_dict() for record in measure(job)]}
         if self.json:
             print_json(latency)
-        else:
-            table = latency_table(latency)
-            print_table("", table.columns, table.rows)
+            return 0
+        table = latency_table(latency)
+        print_table("", table.columns, table.rows)
+        for row in latency["latency"]:
+            table = detail_table(row)
+            print_table(f"{row['model']} on {row['device']}", table.columns, table.rows)
         return 0
 
 

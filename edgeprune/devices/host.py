@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
-from edgeprune.deploy.interpreter import load_interpreter, runtime_version
+from edgeprune.deploy.interpreter import TFLiteModel, load_interpreter, runtime_version
+from edgeprune.devices.checks import check_close, check_exact, reference
+from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file
@@ -23,7 +25,34 @@ from edgeprune.files import sha256_file
 _MEMORY_TIMEOUT_S = 300
 
 
-def measure(
+def measure(job: Job) -> list[Measurement]:
+    """Time the job's files against each other, once each was found to compute what its plain kernels do.
+
+    Returns:
+        as `time_files`; `detail["max_abs_error"]` is the largest difference from the plain kernels on the job's inputs.
+
+    Raises:
+        EdgepruneError: as `time_files`.
+        CheckFailedError: a file computes something else with XNNPACK than with the plain kernels.
+    """
+    checked = {path: _check_outputs(path, job) for path in job.paths}
+    records = time_files(job.paths, job.threads, job.runs, xnnpack=job.xnnpack)
+    for record, path in zip(records, list(job.paths) * len(job.threads), strict=True):
+        record.detail.update(checked[path])
+    return records
+
+
+def _check_outputs(path: Path, job: Job) -> dict[str, Any]:
+    inputs = job.inputs(path)
+    stored, expected = reference(path, inputs)
+    model = TFLiteModel(path, xnnpack=job.xnnpack)
+    got = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in stored])
+    if not job.xnnpack:
+        check_exact(job.device, path, expected, got)
+    return {"inputs": inputs.source, "max_abs_error": check_close(job.device, path, expected, got)}
+
+
+def time_files(
     paths: Sequence[Path],
     threads: Sequence[int] = (1,),
     runs: int = 50,

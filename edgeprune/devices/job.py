@@ -1,11 +1,15 @@
 """What is asked of a device: which files, on which inputs, how often, and for how long at most."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CLIPS = 10
 """Inputs on which a device's outputs are compared with the reference before anything is reported."""
@@ -38,6 +42,7 @@ class Job:
         timeout_s: after so many seconds a device that gives no answer is cut off.
         clock_hz: clock of the microcontroller, for an estimate of its time; None: no estimate.
         benchmark_model: Android only: TFLite's benchmark_model for the phone's processor.
+        xnnpack: host only: with the XNNPACK delegate, as LiteRT runs by default.
     """
 
     device: str
@@ -48,3 +53,4 @@ class Job:
     timeout_s: float = TIMEOUT_S
     clock_hz: float | None = None
     benchmark_model: Path | None = None
+    xnnpack: bool = True

@@ -521,6 +521,18 @@ def latency_table(result: Mapping[str, Any]) -> Table:
     return Table(columns, tuple(rows))
 
 
+def detail_table(row: Mapping[str, Any]) -> Table:
+    """What else a device told of a file: sizes, rates, versions; lists and nested values are left to the JSON."""
+    rows = []
+    for name, value in part(row, "detail").items():
+        if isinstance(value, Mapping | list | tuple) or value is None:
+            continue
+        exact = isinstance(value, int) and not isinstance(value, bool)
+        text = format_exact(value) if exact else format_significant(value) if isinstance(value, float) else str(value)
+        rows.append((name.replace("_", " "), text))
+    return Table(("", ""), tuple(rows))
+
+
 def _quantity(value: Any) -> str:
     """Times keep three digits; instruction and cycle counts run to millions and read better as 25.9M."""
     amount = number(value)

@@ -8,7 +8,7 @@ import tiny_tflite
 
 from edgeprune.deploy.interpreter import runtime_version
 from edgeprune.devices import host
-from edgeprune.devices.host import measure
+from edgeprune.devices.host import time_files
 from edgeprune.errors import EdgepruneError
 
 
@@ -28,7 +28,7 @@ def files(tmp_path):
 
 
 def test_records_of_two_files_and_two_thread_counts(files) -> None:
-    records = measure(files, threads=(1, 2), runs=7, warmup=1)
+    records = time_files(files, threads=(1, 2), runs=7, warmup=1)
     assert [(r.threads, r.model) for r in records] == [
         (1, "whole.tflite"),
         (1, "int8.tflite"),
@@ -51,7 +51,7 @@ def test_records_of_two_files_and_two_thread_counts(files) -> None:
 
 def test_peak_memory_holds_the_weights(files, tmp_path) -> None:
     large = tiny_tflite.write(tiny_tflite.float_model(inputs=1000, outputs=8000), tmp_path / "large.tflite")
-    small, big = measure([files[0], large], runs=1, warmup=0)
+    small, big = time_files([files[0], large], runs=1, warmup=0)
     # 8,000,000 weights of 4 bytes; less a margin for what two processes differ in anyway
     assert big.peak_ram_bytes - small.peak_ram_bytes > 24_000_000
 
@@ -75,7 +75,7 @@ def test_percentiles_by_hand(monkeypatch, files) -> None:
     # two rounds of warm-up, which must not count, then 1 to 101 ms in disorder
     times = [10**12, 10**12, *(1_000_000 * (1 + 37 * number % 101) for number in range(101))]
     ran = _pretend(monkeypatch, times)
-    (record,) = measure(files[:1], runs=101, warmup=2, memory=False)
+    (record,) = time_files(files[:1], runs=101, warmup=2, memory=False)
     assert (record.p5, record.median, record.p95, record.runs) == (6.0, 51.0, 96.0, 101)
     assert len(ran) == 103
     assert record.peak_ram_bytes is None
@@ -86,7 +86,7 @@ def test_the_order_rotates_from_round_to_round(monkeypatch, files) -> None:
     third = files[0].with_name("third.tflite")
     third.write_bytes(files[0].read_bytes())
     ran = _pretend(monkeypatch, [1] * 100)
-    measure([*files, third], runs=3, warmup=1, memory=False)
+    time_files([*files, third], runs=3, warmup=1, memory=False)
     a, b, c = "whole.tflite", "int8.tflite", "third.tflite"
     assert ran == [a, b, c, b, c, a, c, a, b, a, b, c]
 
@@ -99,10 +99,10 @@ def test_a_file_that_used_up_its_share_leaves(monkeypatch, files) -> None:
         return elapsed
 
     monkeypatch.setattr(host._Candidate, "run", run)
-    slow, quick = measure(files, runs=5, warmup=0, max_seconds=2.0, memory=False)
+    slow, quick = time_files(files, runs=5, warmup=0, max_seconds=2.0, memory=False)
     assert (slow.runs, slow.detail["cut_short"], slow.median) == (2, True, 600.0)
     assert (quick.runs, quick.detail["cut_short"]) == (5, False)
-    slow, quick = measure(files, runs=3, warmup=9, max_seconds=2.0, memory=False)
+    slow, quick = time_files(files, runs=3, warmup=9, max_seconds=2.0, memory=False)
     assert (slow.runs, quick.runs) == (1, 1)  # one run at least, even when warming up took it all
     assert (slow.detail["cut_short"], quick.detail["cut_short"]) == (True, True)
 
@@ -111,10 +111,10 @@ def test_a_broken_file_is_refused_before_anything_runs(monkeypatch, files) -> No
     ran = _pretend(monkeypatch, [1] * 100)
     files[1].write_bytes(files[1].read_bytes()[:-200])
     with pytest.raises(EdgepruneError, match=r"int8\.tflite: is cut off or damaged"):
-        measure(files, threads=(1, 2), runs=3)
+        time_files(files, threads=(1, 2), runs=3)
     files[1].unlink()
     with pytest.raises(EdgepruneError, match=r"int8\.tflite: cannot be read"):
-        measure(files, runs=3)
+        time_files(files, runs=3)
     assert ran == []
 
 
@@ -146,4 +146,4 @@ def test_random_inputs_fit_every_type(tmp_path) -> None:
 )
 def test_refused(files, change, says) -> None:
     with pytest.raises(EdgepruneError, match=f"host: .*{says}"):
-        measure(**{"paths": files, **change})
+        time_files(**{"paths": files, **change})

@@ -1,0 +1,140 @@
+"""Which devices there are, what each needs, and the one way to measure on any of them."""
+
+import importlib.util
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+from edgeprune.devices.job import Job
+from edgeprune.devices.record import Kind, Measurement
+from edgeprune.errors import EdgepruneError, unknown_name
+
+
+@dataclass(frozen=True)
+class Device:
+    """A kind of device.
+
+    Attributes:
+        names: on the command line; one that ends in `:` or `//` goes on with an address.
+        module: of `edgeprune.devices`, with `measure(job)`.
+        kind: how its numbers come about.
+        about: what it tells, in a few words.
+        programs: needed on the search path.
+        modules: Python packages needed, by the names they are imported by.
+        install: what to install for it.
+        formats: number formats of the files it takes; empty: all.
+    """
+
+    names: tuple[str, ...]
+    module: str
+    kind: Kind
+    about: str
+    programs: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    install: str = ""
+    formats: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """Programs and packages that are not here."""
+        programs = [name for name in self.programs if shutil.which(name) is None]
+        return programs + [name for name in self.modules if not _is_installed(name)]
+
+
+_MCU = "pip install 'edgeprune[mcu]'"
+DEVICES = (
+    Device(("host",), "host", "measured", "latency and memory on this machine"),
+    Device(
+        ("tflm",),
+        "tflm",
+        "measured",
+        "TFLite Micro: right bytes, smallest arena",
+        modules=("tflite_micro",),
+        install=f"{_MCU} (Linux)",
+        formats=("int8", "float32"),
+    ),
+    Device(
+        ("cortex-m4", "cortex-m7", "cortex-m33"),
+        "cortex_m",
+        "emulated",
+        "instructions, flash and RAM of C11 with CMSIS-NN in QEMU",
+        programs=("arm-none-eabi-gcc", "qemu-system-arm"),
+        modules=("bakenn", "tflite"),
+        install=f"apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm; {_MCU}",
+        formats=("int8",),
+    ),
+    Device(
+        ("ethos-u55-128", "ethos-u55-256", "ethos-u85-256"),
+        "ethos_u",
+        "estimated",
+        "cycles, SRAM and flash by Arm's Vela",
+        modules=("ethosu",),
+        install=_MCU,
+        formats=("int8", "int16x8"),
+    ),
+    Device(
+        ("ssh://",),
+        "ssh",
+        "measured",
+        "latency and memory on a Linux board, as ssh://user@host:port",
+        programs=("ssh",),
+        install="apt-get install openssh-client; on the board Python with a TFLite interpreter and numpy",
+    ),
+    Device(
+        ("adb:",),
+        "adb",
+        "measured",
+        "latency on an Android phone, as adb:SERIAL or adb: for the only one",
+        programs=("adb",),
+        install="apt-get install adb; TFLite's benchmark_model for the phone's processor",
+    ),
+)
+
+
+def find_device(name: str) -> Device:
+    """The device of a name such as `cortex-m4` or `ssh://pi@board:22`; nothing is contacted.
+
+    Raises:
+        EdgepruneError: the name is unknown.
+    """
+    for device in DEVICES:
+        if any(name == known or (known[-1] in ":/" and name.startswith(known)) for known in device.names):
+            return device
+    if name.startswith("ethos-u"):  # the others that Vela knows; it refuses what it does not
+        return next(device for device in DEVICES if device.module == "ethos_u")
+    if name.startswith("cortex-m"):  # the module tells why it takes no other
+        return next(device for device in DEVICES if device.module == "cortex_m")
+    raise unknown_name("device", name, [known for device in DEVICES for known in device.names])
+
+
+def require_device(name: str) -> Device:
+    """The same, if everything it needs is installed here.
+
+    Raises:
+        EdgepruneError: the name is unknown, or something is missing; the sentence says what to install.
+    """
+    device = find_device(name)
+    missing = device.missing()
+    if missing:
+        raise EdgepruneError(f"device {name}: needs {', '.join(missing)}, not installed here; {device.install}.")
+    return device
+
+
+def measure(job: Job) -> list[Measurement]:
+    """Measure the job's files on its device.
+
+    Returns:
+        a record a file and thread count.
+
+    Raises:
+        EdgepruneError: the device is unknown, lacks something, cannot be reached, takes another kind of file, or gave
+            no answer in time.
+        CheckFailedError: it computes something else than the file says; no latency is reported then.
+    """
+    device = require_device(job.device)
+    found: list[Measurement] = import_module(f"edgeprune.devices.{device.module}").measure(job)
+    return found
+
+
+def _is_installed(module: str) -> bool:
+    return module in sys.modules or importlib.util.find_spec(module) is not None
