@@ -37,11 +37,20 @@ VERBS: dict[str, tuple[str, str]] = {
     "profile": ("Profile", "how long each layer takes by its width, for a limit on latency"),
     "export": ("Export", "TFLite files of a finished run"),
     "evaluate": ("Evaluate", "accuracy of an exported file or a run on a data set"),
-    "bench": ("Bench", "latency and memory of TFLite files"),
+    "bench": ("Bench", "latency, instructions and memory of TFLite files on a device"),
+    "deploy": ("Deploy", "a bundle that builds into firmware or an app"),
+    "listen": ("Listen", "name the scene a microphone or a file hears, live"),
     "doctor": ("Doctor", "what is installed here"),
 }
 """Name on the command line: its class, and one line for the help."""
-MODULES = {"Cost": "network_verbs", "Score": "network_verbs", "Budget": "budget_verb", "Profile": "budget_verb"}
+MODULES = {
+    "Cost": "network_verbs",
+    "Score": "network_verbs",
+    "Budget": "budget_verb",
+    "Profile": "budget_verb",
+    "Deploy": "deploy_verb",
+    "Listen": "listen_verb",
+}
 """Where classes are that are not in `edgeprune.verbs`."""
 
 

@@ -80,7 +80,7 @@ def load_data(data: Data, frontend: LogMel, seed: int = 0) -> SceneData:
     """
     frontend.check()
     card = load_card(data.name)
-    root = _root(card, data, frontend)
+    root = data_root(card, data, frontend)
     split = load_split(card, root, data.fold, data.subset)
     if len(split.classes) < 2:
         raise EdgepruneError(
@@ -144,7 +144,12 @@ def split_sha256(split: Split) -> str:
     return sha256_json({"train": rows(split.train), "test": rows(split.test), "classes": split.classes})
 
 
-def _root(card: Card, data: Data, frontend: LogMel) -> Path:
+def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
+    """The folder the clips lie in; the synthetic scenes are made there first where they are missing.
+
+    Raises:
+        EdgepruneError: a data set that is no synthetic one was given without its root.
+    """
     if card.name != SYNTHETIC:
         if data.root is None:
             raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from edgeprune.deploy.interpreter import TFLiteModel
 from edgeprune.deploy.sidecar import read_metadata
 from edgeprune.devices.job import CLIPS, Inputs
 from edgeprune.errors import EdgepruneError
+
+if TYPE_CHECKING:
+    from edgeprune.recipe import Data
 
 
 def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> Inputs:
@@ -35,30 +38,39 @@ def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> In
         return _of_images(path, count) if (path.parent / "recipe.json").is_file() else _noise(path, count)
     if clips:
         return _of_audio(described, clips[:count], f"{len(clips[:count])} clips given")
-    if (path.parent / "recipe.json").is_file():
-        return _of_run(path, described, count)
-    return _synthetic(described, count)
+    return _of_run(path, described, count)
 
 
 def _of_audio(described: dict[str, Any], files: Sequence[Path], source: str) -> Inputs:
     """The first patch of each file, as `[n, height, width, 1]`."""
+    from edgeprune.audio.decode import load_clip
+
+    rate = described["frontend"]["sample_rate"]
+    values = np.stack([network_input(described, load_clip(file, rate)) for file in files])
+    return Inputs(np.ascontiguousarray(values, dtype=np.float32), source)
+
+
+def network_input(described: dict[str, Any], waveform: np.ndarray) -> np.ndarray:
+    """The first patch of a clip as a file's network takes it.
+
+    Args:
+        described: what is embedded in the file.
+        waveform: float32 `[samples]` at the front-end's rate, full scale 1.
+
+    Returns:
+        float32 `[height, width, 1]`, normalised, not quantised.
+    """
     import torch
 
-    from edgeprune.audio.decode import load_clip
     from edgeprune.audio.logmel import Frontend
     from edgeprune.audio.patches import Normalisation
     from edgeprune.recipe import LogMel
 
     spec = LogMel(**described["frontend"])
-    frontend, normalisation = Frontend(spec), Normalisation.from_dict(described["normalisation"])
-    patches = []
-    for file in files:
-        frames = frontend(torch.from_numpy(load_clip(file, spec.sample_rate))).numpy()
-        patches.append((frames[: spec.patch_frames] - normalisation.mean) / normalisation.std)
-    values = np.stack(patches)[..., np.newaxis]  # [n, frames, mels, 1]
-    if not takes_time_first(described):
-        values = values.transpose(0, 2, 1, 3)
-    return Inputs(np.ascontiguousarray(values, dtype=np.float32), source)
+    normalisation = Normalisation.from_dict(described["normalisation"])
+    frames = Frontend(spec)(torch.from_numpy(waveform)).numpy()[: spec.patch_frames]
+    patch = ((frames - normalisation.mean) / normalisation.std)[..., np.newaxis]  # [frames, mels, 1]
+    return patch if takes_time_first(described) else patch.transpose(1, 0, 2)
 
 
 def takes_time_first(described: dict[str, Any]) -> bool:
@@ -69,18 +81,38 @@ def takes_time_first(described: dict[str, Any]) -> bool:
 
 
 def _of_run(path: Path, described: dict[str, Any], count: int) -> Inputs:
-    """Evaluation clips of the run the file lies in; only these are decoded."""
+    """Evaluation clips of the run the file lies in, or synthetic scenes; only these clips are decoded."""
+    files = [file for file, _ in clips_of(path, described, count)]
+    return _of_audio(described, files, f"{len(files)} test clips of {_data_of(path).name}, fold {_data_of(path).fold}")
+
+
+def clips_of(path: Path, described: dict[str, Any], count: int) -> list[tuple[Path, str]]:
+    """Audio files and their labels, evenly spaced over the evaluation part of the run a file lies in.
+
+    Outside a run, and in a run on the synthetic scenes, clips of these.
+
+    Raises:
+        EdgepruneError: the run's data are no longer there.
+    """
     from edgeprune.audio.cards import load_card
     from edgeprune.audio.clips import load_split
-    from edgeprune.audio.scene_data import evenly
+    from edgeprune.audio.scene_data import data_root, evenly
+    from edgeprune.recipe import LogMel
+
+    data = _data_of(path)
+    card = load_card(data.name)
+    root = data_root(card, data, LogMel(**described["frontend"]))
+    test = evenly(load_split(card, root, data.fold, data.subset).test, count)
+    return [(root / name, label) for name, label in zip(test["filename"], test["label"], strict=True)]
+
+
+def _data_of(path: Path) -> Data:
+    from edgeprune.recipe import Data
     from edgeprune.recipe_files import load_recipe
 
-    data = load_recipe(str(path.parent)).data
-    if data.root is None:
-        return _synthetic(described, count)
-    test = evenly(load_split(load_card(data.name), data.root, data.fold, data.subset).test, count)
-    files = [data.root / name for name in test["filename"]]
-    return _of_audio(described, files, f"{len(files)} test clips of {data.name}, fold {data.fold}")
+    if (path.parent / "recipe.json").is_file():
+        return load_recipe(str(path.parent)).data
+    return Data(clips_per_scene=10)
 
 
 def _of_images(path: Path, count: int) -> Inputs:
@@ -93,19 +125,6 @@ def _of_images(path: Path, count: int) -> Inputs:
     rows = np.unique(np.linspace(0, len(patches) - 1, count).round().astype(int))
     values = np.ascontiguousarray(patches.inputs(rows).numpy().transpose(0, 2, 3, 1))
     return Inputs(values, f"{len(rows)} test images of {recipe.data.name}")
-
-
-def _synthetic(described: dict[str, Any], count: int) -> Inputs:
-    from edgeprune.audio.patches import Normalisation
-    from edgeprune.audio.scene_data import evenly, load_data
-    from edgeprune.evaluation.predict import evenly_spaced_inputs
-    from edgeprune.recipe import Data, LogMel
-
-    data = load_data(Data(clips_per_scene=10), LogMel(**described["frontend"]))
-    data = data.with_normalisation(Normalisation.from_dict(described["normalisation"]))
-    patches = data.patches(evenly(data.test, count))
-    values = evenly_spaced_inputs(patches, count, takes_time_first(described)).transpose(0, 2, 3, 1)
-    return Inputs(np.ascontiguousarray(values), f"{len(values)} clips of the synthetic scenes")
 
 
 def _noise(path: Path, count: int) -> Inputs:

@@ -1,0 +1,13 @@
+/* Inputs of real clips, and what the network must give for them. */
+#ifndef TEST_VECTORS_H
+#define TEST_VECTORS_H
+
+#include "console.h"
+#include "edgeprune_classify.h"
+
+#define TEST_VECTORS @VECTORS@
+
+extern TABLE int8_t test_inputs[TEST_VECTORS][EP_INPUT_SIZE];
+extern TABLE int8_t test_logits[TEST_VECTORS][EP_CLASSES];
+
+#endif
