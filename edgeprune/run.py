@@ -425,6 +425,31 @@ class Journey:
             write_json(stored, rows)
         return rows
 
+    def frontend(self) -> dict[str, Any] | None:
+        """What the log-mel front-end in C takes beside the network; None for images, and where C does not take it.
+
+        Instructions a hop are counted on the emulated processors among the recipe's devices.
+        """
+        if _has_images(self.recipe.data):
+            return None
+        from edgeprune.deploy.frontend import frontend_cost
+        from edgeprune.devices.find import find_device
+        from edgeprune.devices.frontend_cost import instructions_per_hop
+
+        spec = self.recipe.frontend
+        try:
+            found = frontend_cost(spec, quantised="int8" in self.recipe.export.formats)
+        except EdgepruneError as error:
+            console.say(f"no front-end in C: {error}")
+            return None
+        boards = [name for name in self.recipe.bench.devices if find_device(name).module == "cortex_m"]
+        return {
+            "ram_bytes": found.ram_bytes,
+            "flash_bytes": found.flash_bytes,
+            "hop_s": spec.hop_samples / spec.sample_rate,
+            "emulated": [asdict(instructions_per_hop(spec, board, self.recipe.bench.timeout_s)) for board in boards],
+        }
+
     def _device_inputs(self, data: RunData) -> Callable[[Path], Inputs]:
         """Evaluation clips, evenly spaced, in TFLite's layout."""
         from edgeprune.audio.scene_data import evenly
@@ -472,6 +497,7 @@ class Journey:
             "budget": self._budget(pruned, artefacts),
             "artefacts": dict(artefacts),
             "latency": list(latency),
+            "frontend": self.frontend(),
             "widths": {stage: dict(network.spec.widths) for stage, network in networks.items()},
             "history": {"dense": networks["dense"].extra["history"], "finetune": pruned.extra["history"]},
         }

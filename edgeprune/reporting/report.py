@@ -58,6 +58,7 @@ def _context(result: Mapping[str, Any]) -> dict[str, Any]:
         "breakdowns": [tables.breakdown_table(result, by) for by in ("class", "device", "city")],
         "layers": _layers(result),
         "latency": latency,
+        "frontend": tables.frontend_table(result),
         "latency_kinds": {row[2] for row in latency.rows},
         "curves": _curves(result),
         "files": tables.file_table(result),

@@ -515,10 +515,26 @@ def latency_table(result: Mapping[str, Any]) -> Table:
                 format_exact(row.get("runs")),
                 format_exact(row.get("threads")),
                 format_bytes(row.get("peak_ram_bytes")),
+                format_bytes(part(row, "detail").get("flash_bytes")),
             )
         )
-    columns = ("file", "device", "kind", "median", "5th to 95th percentile", "runs", "threads", "peak memory")
+    columns = ("file", "device", "kind", "median", "5th to 95th percentile", "runs", "threads", "peak memory", "flash")
     return Table(columns, tuple(rows))
+
+
+def frontend_table(result: Mapping[str, Any]) -> Table:
+    """What the log-mel front-end in C takes beside the network; no rows where the run does not tell."""
+    found = part(result, "frontend")
+    if not found:
+        return Table(("", ""), ())
+    rows = [("RAM", format_bytes(found.get("ram_bytes"))), ("flash", format_bytes(found.get("flash_bytes")))]
+    hop_s = number(found.get("hop_s"))
+    every = "" if hop_s is None else f" (every {format_significant(1e3 * hop_s)} ms)"
+    rows += [
+        (f"instructions a hop{every}, {row.get('board')}", f"{_quantity(row.get('instructions_per_hop'))} (emulated)")
+        for row in records(found, "emulated")
+    ]
+    return Table(("log-mel front-end in C", ""), tuple(rows))
 
 
 def detail_table(row: Mapping[str, Any]) -> Table:

@@ -243,7 +243,7 @@ def test_latency_keeps_kinds_and_units_apart(result: dict[str, Any]) -> None:
     assert [row[2] for row in rows] == ["measured", "measured", "measured", "emulated", "estimated"]
     assert rows[3][3] == "178.0M instructions"
     assert rows[2] == (
-        "model_int8.tflite", "host", "measured", "4.24 ms", "4.10 to 4.90", "50", "1", "1.2 MB",
+        "model_int8.tflite", "host", "measured", "4.24 ms", "4.10 to 4.90", "50", "1", "1.2 MB", MISSING,
     )  # fmt: skip
 
 
@@ -266,3 +266,25 @@ def test_settings_are_flattened() -> None:
 def test_malformed_results_are_named(broken: dict[str, Any], named: str) -> None:
     with pytest.raises(EdgepruneError, match=named):
         tables.summary_rows(broken)
+
+
+def test_latency_tells_the_flash_of_devices_that_have_it(result: dict[str, Any]) -> None:
+    result["latency"][0]["detail"] = {"flash_bytes": 61_440, "by_layer": [1, 2], "board": "AN386", "rate": 2.35}
+    assert tables.latency_table(result).rows[3][8] == "61.4 kB"
+    rows = tables.detail_table(result["latency"][0]).rows
+    assert rows == (("flash bytes", "61,440"), ("board", "AN386"), ("rate", "2.35"))
+
+
+def test_frontend_beside_the_network(result: dict[str, Any]) -> None:
+    assert tables.frontend_table(result).rows == ()
+    result["frontend"] = {
+        "ram_bytes": 8_724,
+        "flash_bytes": 9_100,
+        "hop_s": 0.02,
+        "emulated": [{"board": "cortex-m4", "instructions_per_hop": 83_906.5}],
+    }
+    assert tables.frontend_table(result).rows == (
+        ("RAM", "8.7 kB"),
+        ("flash", "9.1 kB"),
+        ("instructions a hop (every 20.0 ms), cortex-m4", "83,906 (emulated)"),
+    )

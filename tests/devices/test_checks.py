@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import tiny_tflite
+
+from edgeprune.devices.checks import TOLERANCE, check_close, check_exact, reference
+from edgeprune.devices.job import Inputs
+from edgeprune.errors import CheckFailedError
+
+
+@pytest.fixture
+def int8(tmp_path):
+    """8 outputs, each the sum of 4 inputs times 3; scales of powers of two, so that the sums are exact."""
+    model = tiny_tflite.dense_model(
+        np.full((8, 4), 3, dtype=np.int8),
+        np.zeros(8, dtype=np.int32),
+        ends="int8",
+        input_scale=(0.5, 3),
+        weight_scale=0.25,
+        output_scale=(1.0, -5),
+    )
+    return tiny_tflite.write(model, tmp_path / "int8.tflite")
+
+
+def test_reference_by_hand(int8):
+    values = np.array([[1.0, 2.0, 3.0, 4.0], [0.25, 0.0, 0.0, 0.0]], np.float32)
+    stored, outputs = reference(int8, Inputs(values, "by hand"))
+    assert stored.tolist() == [[5, 7, 9, 11], [4, 3, 3, 3]]  # 0.25 / 0.5 is rounded away from zero
+    # Sums 3 x (2 + 4 + 6 + 8) = 60 and 3, times 0.125: 7.5 is rounded to 8. The other is rounded twice as on
+    # microcontrollers, after the multiplication by 0.5 (1.5 to 2) and after the shift by 2 (0.5 to 1). Zero point -5.
+    assert outputs.dtype == np.int8
+    assert outputs.tolist() == [[3] * 8, [-4] * 8]
+
+
+def test_exact_means_every_byte(int8):
+    expected = np.arange(16, dtype=np.int8).reshape(2, 8)
+    check_exact("tflm", int8, expected, expected.copy())
+    got = expected.copy()
+    got[1, 7] += 1
+    with pytest.raises(CheckFailedError, match="computes something else on 1 of 2 clips") as caught:
+        check_exact("tflm", int8, expected, got)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("got", [np.zeros((2, 7), np.int8), np.zeros((2, 8), np.float32)])
+def test_outputs_of_another_shape_or_type_are_refused(int8, got):
+    for check in (check_exact, check_close):
+        with pytest.raises(CheckFailedError, match="was due"):
+            check("ssh://board", int8, np.zeros((2, 8), np.int8), got)
+
+
+def test_close_measures_in_the_unit_of_the_output(tmp_path):
+    path = tiny_tflite.write(tiny_tflite.float_model(inputs=3, outputs=2), tmp_path / "whole.tflite")
+    expected = np.array([[0.25, 0.75]], np.float32)
+    assert check_close("host", path, expected, expected + np.float32(0.5 * TOLERANCE)) == pytest.approx(0.03, abs=1e-6)
+    for wrong in (expected + np.float32(2 * TOLERANCE), expected * np.float32("nan")):
+        with pytest.raises(CheckFailedError, match="differs from the reference"):
+            check_close("host", path, expected, wrong)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import tiny_tflite
+from calls import call, call_json
+
+from edgeprune.devices import find
+from edgeprune.devices.find import DEVICES, find_device, measure, require_device
+from edgeprune.devices.job import Inputs, Job
+from edgeprune.errors import EdgepruneError
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("host", "host"),
+        ("tflm", "tflm"),
+        ("cortex-m33", "cortex_m"),
+        ("cortex-m55", "cortex_m"),  # refused there, with the reason
+        ("ethos-u85-256", "ethos_u"),
+        ("ethos-u65-512", "ethos_u"),
+        ("ssh://pi@board:2222", "ssh"),
+        ("adb:", "adb"),
+        ("adb:R58M123ABC", "adb"),
+    ],
+)
+def test_devices_by_name(name, module):
+    assert find_device(name).module == module
+
+
+@pytest.mark.parametrize("name", ["hosts", "", "ssh", "ssh:/board", "adb", "http://board", "host "])
+def test_other_names_are_refused(name):
+    with pytest.raises(EdgepruneError, match=f"device '{name}' is unknown"):
+        find_device(name)
+
+
+def test_what_is_missing_is_told_with_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(find, "_is_installed", lambda module: module != "bakenn")
+    with pytest.raises(EdgepruneError, match=r"needs arm-none-eabi-gcc, qemu-system-arm, bakenn, .*apt-get install gcc-arm"):
+        require_device("cortex-m4")
+    with pytest.raises(EdgepruneError, match="needs ssh, not installed here; apt-get install openssh-client"):
+        measure(Job("ssh://pi@board", (), lambda path: Inputs(np.zeros(1), "none")))
+
+
+def test_bench_tells_a_missing_program_and_exits_2(capsys, monkeypatch, tmp_path):
+    path = tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "whole.tflite")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, err = call(capsys, "bench", path, "--device", "adb:")
+    assert (code, out) == (2, "")
+    assert "device adb:: needs adb, not installed here; apt-get install adb" in err
+
+
+def test_bench_does_not_report_a_network_that_computes_something_else(capsys, monkeypatch, tmp_path):
+    """XNNPACK's answer is tampered with."""
+    from edgeprune.devices import host
+
+    path = tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "whole.tflite")
+    honest = host.TFLiteModel.invoke_raw
+    monkeypatch.setattr(host.TFLiteModel, "invoke_raw", lambda self, x: honest(self, x) + self.tampered, raising=True)
+    monkeypatch.setattr(host.TFLiteModel, "tampered", 0, raising=False)
+    assert call(capsys, "bench", path, "--runs", "1")[0] == 0
+    loaded = host.TFLiteModel.__init__
+
+    def load(self, *args, xnnpack=True, **rest):
+        loaded(self, *args, xnnpack=xnnpack, **rest)
+        self.tampered = 1 if xnnpack else 0
+
+    monkeypatch.setattr(host.TFLiteModel, "__init__", load)
+    code, out, err = call(capsys, "bench", path, "--runs", "1")
+    assert (code, out) == (4, "")
+    assert "device host: whole.tflite differs from the reference by 1, more than 0.06; nothing was measured" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--timeout", "0"], "--timeout 0: give seconds above 0"),
+        (["--clock", "fast"], "'fast' is not a clock"),
+        (["--device", "tfml"], "perhaps you meant 'tflm'"),
+        (["--clips", "no.wav"], "tells no front-end"),
+    ],
+)
+def test_wrong_flags(capsys, tmp_path, flags, message):
+    path = tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "whole.tflite")
+    code, out, err = call(capsys, "bench", path, *flags)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.replace("│", " ").split())
+
+
+def test_doctor_tells_which_devices_can_be_used(capsys, monkeypatch, tmp_path):
+    found = {tuple(row["names"]): row for row in call_json(capsys, "doctor")["devices"]}
+    assert list(found) == [device.names for device in DEVICES]
+    assert found[("host",)]["usable"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = {tuple(row["names"]): row for row in call_json(capsys, "doctor")["devices"]}
+    assert found[("host",)]["usable"]
+    assert found[("ssh://",)]["missing"] == ["ssh"]
+    assert "openssh-client" in found[("ssh://",)]["install"]
+    code, out, _ = call(capsys, "doctor")
+    assert code == 0
+    assert "needs arm-none-eabi-gcc, qemu-system-arm" in out
