@@ -1,0 +1,174 @@
+"""Instructions, flash and RAM of the log-mel front-end on a Cortex-M, emulated: QEMU runs the C that would ship."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune.deploy.frontend import FrontendFiles, write_frontend
+from edgeprune.devices import qemu
+from edgeprune.devices.job import TIMEOUT_S
+from edgeprune.devices.record import Kind
+from edgeprune.errors import CheckFailedError
+from edgeprune.files import write_text
+from edgeprune.recipe import LogMel
+from edgeprune.share import share_folder
+
+OPTIMISE = "-O2"
+"""Optimisation of the compiler that every figure is for."""
+HOPS = 20
+"""Hops of noise that instructions are counted on, where no signal is given; they hardly depend on it."""
+
+
+@dataclass(frozen=True)
+class FrontendInstructions:
+    """What a front-end takes on an emulated processor.
+
+    Attributes:
+        board: its name (`cortex-m4`).
+        kind: `emulated`.
+        instructions_per_hop: median over the hops; from 16-bit samples to the ring of frames. Not cycles.
+        least, most: over the hops.
+        instructions_per_patch: of handing the network its input out of the ring.
+        hops: how many were counted.
+        flash_bytes: code and tables in a bare program, start-up code not counted.
+        ram_bytes: variables in it: the state alone.
+        stack_bytes: deepest stack of a bare program.
+    """
+
+    board: str
+    kind: Kind
+    instructions_per_hop: float
+    least: int
+    most: int
+    instructions_per_patch: int
+    hops: int
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class FrontendRun:
+    """What the front-end did with a signal on an emulated processor.
+
+    Attributes:
+        instructions: `[hops]`, of the pushes that completed a frame.
+        log_mels: float32 `[frames, mels]`, before normalisation.
+        patch: the last frames of the clip as the network takes them, int8 or float32, flat: `[mels, frames]` or
+            `[frames, mels]`.
+        patch_instructions: of handing it out.
+    """
+
+    instructions: NDArray[np.int64]
+    log_mels: NDArray[np.float32]
+    patch: NDArray[np.int8] | NDArray[np.float32]
+    patch_instructions: int
+
+
+def instructions_per_hop(
+    frontend: LogMel | FrontendFiles,
+    board: str = "cortex-m4",
+    timeout_s: float = TIMEOUT_S,
+    signal: NDArray[np.int16] | None = None,
+) -> FrontendInstructions:
+    """Build the front-end for a board, run it in the emulator, and count.
+
+    Args:
+        frontend: its description (counted as for an int8 network that takes `[mels, frames]`), or files of
+            `write_frontend`.
+        board: a name of `qemu.BOARDS`.
+        timeout_s: limit for the emulator.
+        signal: int16 `[samples]` at the front-end's rate; None: noise.
+
+    Raises:
+        EdgepruneError: a program is missing, does not take the sources or hangs, or the C code does not take the
+            front-end.
+        CheckFailedError: the program ended before its end.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
+        folder = Path(name)
+        files = _files_of(frontend, folder / "frontend")
+        found = run_frontend(files, _noise(files.spec) if signal is None else signal, board, timeout_s)
+        flash, ram, stack = _sizes(files, board, folder, timeout_s)
+    return FrontendInstructions(
+        board=board,
+        kind="emulated",
+        instructions_per_hop=float(np.median(found.instructions)),
+        least=int(found.instructions.min()),
+        most=int(found.instructions.max()),
+        instructions_per_patch=found.patch_instructions,
+        hops=len(found.instructions),
+        flash_bytes=flash,
+        ram_bytes=ram,
+        stack_bytes=stack,
+    )
+
+
+def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, timeout_s: float) -> FrontendRun:
+    """Run the front-end in the emulator on a whole clip, its end included.
+
+    Args:
+        files: of `write_frontend`.
+        signal: int16 `[samples]`.
+        board: a name of `qemu.BOARDS`.
+        timeout_s: limit for the emulator.
+
+    Raises:
+        EdgepruneError: a program is missing, does not take the sources, or hangs.
+        CheckFailedError: the program ended before its end.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
+        folder = Path(name)
+        write_text(folder / "signal.h", _signal_header(signal))
+        sources = [*files.sources, _program("frontend_run.c")]
+        image = qemu.build(board, sources, [folder, files.folder], folder / "run.elf", optimise=OPTIMISE)
+        lines = [line.split() for line in qemu.run(board, image.path, timeout_s, cwd=folder).splitlines()]
+    if not lines or lines[-1] != ["end"]:
+        raise CheckFailedError(f"device {board}: the front-end's program ended before its end; nothing was measured.")
+    frames = [np.frombuffer(bytes.fromhex(words[1]), "<f4") for words in lines if words[0] == "frame"]
+    _, _, patch_instructions, patch = lines[-2]
+    return FrontendRun(
+        instructions=np.asarray([int(words[2]) for words in lines if words[0] == "push" and words[1] == "1"]),
+        log_mels=np.stack(frames),
+        patch=np.frombuffer(bytes.fromhex(patch), "int8" if files.quantised else "<f4"),
+        patch_instructions=int(patch_instructions),
+    )
+
+
+def _sizes(files: FrontendFiles, board: str, folder: Path, timeout_s: float) -> tuple[int, int, int]:
+    """Flash, RAM and stack of a bare program, less what it takes without the front-end (the stack as it is)."""
+    sources = [*files.sources, _program("frontend_bare.c")]
+    bare = qemu.build(board, sources, [files.folder], folder / "bare.elf", optimise=OPTIMISE)
+    empty = qemu.build(board, sources, [files.folder], folder / "empty.elf", defines=("EMPTY",), optimise=OPTIMISE)
+    stack = int(qemu.run(board, bare.path, timeout_s, cwd=folder).split()[1])
+    variables = (bare.data_bytes + bare.bss_bytes) - (empty.data_bytes + empty.bss_bytes)
+    return bare.flash_bytes - empty.flash_bytes, variables, stack
+
+
+def _files_of(frontend: LogMel | FrontendFiles, folder: Path) -> FrontendFiles:
+    if isinstance(frontend, FrontendFiles):
+        return frontend
+    from edgeprune.audio.patches import Normalisation
+
+    plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
+    return write_frontend(frontend, plain, folder, time_first=False, quantisation=(0.1, 0))
+
+
+def _noise(spec: LogMel) -> NDArray[np.int16]:
+    samples = spec.window_samples + HOPS * spec.hop_samples
+    return np.random.default_rng(0).integers(-8192, 8192, samples).astype(np.int16)
+
+
+def _signal_header(signal: NDArray[np.int16]) -> str:
+    rows = (signal[start : start + 16] for start in range(0, len(signal), 16))
+    values = "\n".join(" ".join(f"{value}," for value in row) for row in rows)
+    return f"#define SAMPLES {len(signal)}\nstatic int16_t signal[SAMPLES] BOARD_VECTORS = {{\n{values}\n}};\n"
+
+
+def _program(name: str) -> Path:
+    return share_folder("export") / "c" / "board" / name

@@ -1,0 +1,43 @@
+/* The smallest program around the front-end, for its sizes and the depth of its stack; with EMPTY, without it. */
+#include "board.h"
+#include "edgeprune_frontend.h"
+
+#ifndef EMPTY
+static ep_frontend frontend;
+static int16_t samples[EP_HOP] BOARD_VECTORS = {0};
+static ep_stored input[EP_INPUT_SIZE] BOARD_VECTORS = {0};
+
+static void listen(void) BOARD_TEST;
+static void listen(void)
+{
+    ep_frontend_reset(&frontend);
+    ep_frontend_push_i16(&frontend, samples, EP_HOP);
+    ep_frontend_finish(&frontend);
+    if (ep_frontend_patch_due(&frontend)) {
+#if EP_RING_INT8
+        ep_frontend_patch_i8(&frontend, input);
+#else
+        ep_frontend_patch_f32(&frontend, input);
+#endif
+    }
+}
+#else
+static void listen(void) BOARD_TEST;
+static void listen(void)
+{
+}
+#endif
+
+static void report(size_t stack) BOARD_TEST;
+static void report(size_t stack)
+{
+    static char text[] BOARD_VECTORS = "stack %u\n";
+    board_print(text, (unsigned)stack);
+}
+
+int main(void)
+{
+    listen();
+    report(board_stack_bytes());
+    return 0;
+}
