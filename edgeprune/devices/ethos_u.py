@@ -1,0 +1,179 @@
+"""Cycles and memory of int8 files on Arm's Ethos-U accelerators, as Arm's compiler Vela estimates them."""
+
+import csv
+import importlib.metadata
+import importlib.util
+import math
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgeprune.console import say
+from edgeprune.deploy.interpreter import operators
+from edgeprune.deploy.sidecar import describe_tensors, unpack_model
+from edgeprune.devices import checks
+from edgeprune.devices.job import Job
+from edgeprune.devices.record import Measurement
+from edgeprune.devices.tools import last_line, run_tool
+from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.files import sha256_file
+
+ACCELERATORS = (
+    *(f"ethos-u55-{macs}" for macs in (32, 64, 128, 256)),
+    *(f"ethos-u65-{macs}" for macs in (256, 512)),
+    *(f"ethos-u85-{macs}" for macs in (128, 256, 512, 1024, 2048)),
+)
+"""Those Vela knows; the last number is MACs a cycle."""
+SYSTEMS = {
+    "ethos-u55": "Ethos_U55_High_End_Embedded",
+    "ethos-u65": "Ethos_U65_Embedded",
+    "ethos-u85": "Ethos_U85_SYS_Flash_High",
+}
+"""System configurations of Vela's Arm/vela.ini: of each family a microcontroller with SRAM, 0.5 GB/s of flash and a
+clock of 500 MHz, so that the figures of the families compare."""
+MEMORY_MODE = "Shared_Sram"
+"""Activations in SRAM, which the processor shares; weights stay in flash. As TFLite Micro is used."""
+_CONFIG = "Arm/vela.ini"
+_ON_NPU = "ethos-u"
+"""The custom operator that holds what Vela compiled."""
+_TYPES = ("int8", "int16")
+
+
+def measure(job: Job) -> list[Measurement]:
+    """What Vela estimates for each file.
+
+    Nothing is run on the accelerator or on a model of it. The file itself is run by TFLite, so that a broken one gets
+    no figures, and Vela must give a compiled network with the same ends.
+
+    Returns:
+        One record a file; `kind` is `estimated`, `unit` `cycles` of one inference on the accelerator, `peak_ram_bytes`
+        the SRAM that Vela lays out, all of it: activations and the buffers of weights. What falls back to the processor
+        is in `detail["cpu_operators"]`, and its time is not in the cycles.
+
+    Raises:
+        EdgepruneError: the accelerator is unknown, Vela is not installed or takes longer than `job.timeout_s`, or a
+            file is not int8 or int16x8, or is one of which the accelerator can run nothing.
+    """
+    if job.device not in ACCELERATORS:
+        raise unknown_name("device", job.device, ACCELERATORS)
+    version = _installed(job.device)
+    if set(job.threads) != {1}:
+        raise EdgepruneError(f"device {job.device}: has no threads; leave --threads out.")
+    return [_measure_file(job, path, version) for path in job.paths]
+
+
+def _installed(device: str) -> str:
+    if importlib.util.find_spec("ethosu") is None or importlib.util.find_spec("ethosu.vela") is None:
+        raise EdgepruneError(f"device {device}: needs the package ethos-u-vela; pip install 'edgeprune[mcu]'.")
+    return importlib.metadata.version("ethos-u-vela")
+
+
+def _measure_file(job: Job, path: Path, version: str) -> Measurement:
+    _check_types(job.device, path)
+    inputs = job.inputs(path)
+    checks.reference(path, inputs)
+    say(f"{job.device}: compiling {path.name} with Vela")
+    with tempfile.TemporaryDirectory(prefix="edgeprune-vela-") as folder:
+        row, on_cpu = _compile(job, path, Path(folder))
+    cycles = _number(row, "cycles_total", job.device)
+    if cycles <= 0:
+        raise EdgepruneError(
+            f"device {job.device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay on "
+            "the processor); export it as int8."
+        )
+    return Measurement(
+        device=job.device,
+        kind="estimated",
+        unit="cycles",
+        median=cycles,
+        p5=cycles,
+        p95=cycles,
+        runs=1,
+        peak_ram_bytes=_bytes(row, "sram_memory_used", job.device),
+        threads=1,
+        model=path.name,
+        sha256=sha256_file(path),
+        detail={
+            **_detail(row, job.device),
+            "cpu_operators": dict(on_cpu),
+            "inputs": inputs.source,
+            "compiler": f"ethos-u-vela {version}",
+        },
+    )
+
+
+def _check_types(device: str, path: Path) -> None:
+    inputs, outputs = describe_tensors(unpack_model(path))
+    found = sorted({tensor["dtype"] for tensor in (*inputs, *outputs)})
+    if not set(found) <= set(_TYPES):
+        raise EdgepruneError(
+            f"device {device}: {path.name} has {' and '.join(found)} ends, Ethos-U takes int8 and int16; export it as "
+            "int8."
+        )
+
+
+def _compile(job: Job, path: Path, folder: Path) -> tuple[dict[str, str], Counter[str]]:
+    """The row of Vela's summary, and how often the processor has which operator to run.
+
+    Vela sees a copy with a plain name in a folder of its own: it writes beside its input, and names are users'.
+    """
+    shutil.copyfile(path, folder / "network.tflite")
+    command: list[str | Path] = [sys.executable, "-m", "ethosu.vela", "network.tflite"]
+    command += ["--accelerator-config", job.device, "--config", _CONFIG, "--memory-mode", MEMORY_MODE]
+    command += ["--system-config", SYSTEMS[job.device.rpartition("-")[0]], "--output-dir", "out"]
+    done = run_tool(command, job.device, job.timeout_s, cwd=folder)
+    summaries, compiled = list((folder / "out").glob("*_summary_*.csv")), folder / "out" / "network_vela.tflite"
+    if done.returncode or len(summaries) != 1 or not compiled.is_file():
+        said = last_line(done.stderr if done.stderr.strip() else done.stdout)
+        raise EdgepruneError(f"device {job.device}: Vela cannot compile {path.name} ({said}); export it as int8.")
+    _check_ends(job.device, path, compiled)
+    with summaries[0].open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    if len(rows) != 1:
+        raise EdgepruneError(f"device {job.device}: Vela's summary has {len(rows)} rows; install another version.")
+    return rows[0], Counter(name for name in operators(compiled) if name != _ON_NPU)
+
+
+def _check_ends(device: str, path: Path, compiled: Path) -> None:
+    """The compiled network must take and give what the file does."""
+
+    def ends(file: Path) -> list[list[tuple[str, list[int]]]]:
+        return [[(end["dtype"], end["shape"]) for end in side] for side in describe_tensors(unpack_model(file))]
+
+    if ends(path) != ends(compiled):
+        raise EdgepruneError(
+            f"device {device}: Vela compiled {path.name} to a network with other ends; install another version of it."
+        )
+
+
+def _detail(row: dict[str, str], device: str) -> dict[str, Any]:
+    return {
+        "estimate": "estimated by Arm's Vela, nothing was run; operators on the processor are not in the cycles",
+        "accelerator": row.get("accelerator_configuration"),
+        "system_config": row.get("system_config"),
+        "memory_mode": row.get("memory_mode"),
+        "clock_hz": _number(row, "core_clock", device),
+        "inference_ms": 1e3 * _number(row, "inference_time", device),
+        "npu_cycles": round(_number(row, "cycles_npu", device)),
+        "total_cycles": round(_number(row, "cycles_total", device)),
+        "macs": round(_number(row, "nn_macs", device)),  # pooling included
+        "flash_bytes": _bytes(row, "off_chip_flash_memory_used", device),
+    }
+
+
+def _number(row: dict[str, str], name: str, device: str) -> float:
+    try:
+        value = float(row[name])
+    except (KeyError, TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise EdgepruneError(f"device {device}: Vela's summary tells no {name}; install another version of it.")
+    return value
+
+
+def _bytes(row: dict[str, str], name: str, device: str) -> int:
+    """Vela writes KiB."""
+    return round(1024 * _number(row, name, device))

@@ -1,0 +1,50 @@
+package edgeprune
+
+import android.content.Context
+import com.google.ai.edge.litert.Accelerator
+import com.google.ai.edge.litert.CompiledModel
+import org.json.JSONArray
+
+/** From audio to a class: the log-mel front-end is part of the model. Not for several threads at once. */
+class SceneClassifier(context: Context) : AutoCloseable {
+    /** Names of the classes, in the order of the probabilities. */
+    val labels: List<String> =
+        JSONArray(context.assets.open("labels.json").bufferedReader().use { it.readText() })
+            .let { names -> List(names.length()) { names.getString(it) } }
+
+    private val model =
+        CompiledModel.create(context.assets, "@ASSET@", CompiledModel.Options(Accelerator.CPU))
+    private val inputs = model.createInputBuffers()
+    private val outputs = model.createOutputBuffers()
+
+    /**
+     * Probabilities of the classes.
+     *
+     * @param waveform [SAMPLES] samples at [SAMPLE_RATE] Hz, mono, full scale 1. The first [BEFORE] lie before the patch
+     *   that is classified; where the recording begins or ends within, put zeros.
+     */
+    fun probabilities(waveform: FloatArray): FloatArray {
+        require(waveform.size == SAMPLES) { "takes $SAMPLES samples, not ${waveform.size}" }
+        inputs[0].writeFloat(waveform)
+        model.run(inputs, outputs)
+        return outputs[0].readFloat()
+    }
+
+    override fun close() {
+        inputs.forEach { it.close() }
+        outputs.forEach { it.close() }
+        model.close()
+    }
+
+    companion object {
+        const val SAMPLE_RATE = @SAMPLE_RATE@
+        const val SAMPLES = @SAMPLES@
+        const val BEFORE = @BEFORE@
+
+        /** Samples from one patch to the next. */
+        const val HOP = @HOP@
+
+        /** 16-bit samples as the model takes them. */
+        fun toFloats(samples: ShortArray) = FloatArray(samples.size) { samples[it] / 32768f }
+    }
+}

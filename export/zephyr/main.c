@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+#include "edgeprune_selftest.h"
+
+static void print(const char *line) { printf("%s\n", line); }
+
+int main(void) { return edgeprune_selftest(print); }
