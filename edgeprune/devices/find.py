@@ -59,7 +59,7 @@ DEVICES = (
         "emulated",
         "instructions, flash and RAM of C11 with CMSIS-NN in QEMU",
         programs=("arm-none-eabi-gcc", "qemu-system-arm"),
-        modules=("bakenn", "tflite"),
+        modules=("bakenn", "tflite", "tflite_micro"),
         install=f"apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm; {_MCU}",
         formats=("int8",),
     ),

@@ -77,7 +77,7 @@ def _measure_file(job: Job, path: Path, version: str) -> Measurement:
     say(f"{job.device}: looking for the smallest arena of {path.name}")
     with _micro(job.device, path, stored, job.timeout_s) as micro:
         found, used = _run_in_ample_arena(micro)
-        compared = _compare(job.device, path, expected, found, stored.dtype)
+        compared = compare(job.device, path, expected, found, stored.dtype)
         arena = _smallest(micro, found, used)
     return Measurement(
         device=job.device,
@@ -116,7 +116,7 @@ def outputs(path: Path, stored: NDArray[Any], device: str = "tflm", timeout_s: f
         return _run_in_ample_arena(micro)[0]
 
 
-def _compare(device: str, path: Path, expected: NDArray[Any], found: NDArray[Any], input_dtype: np.dtype[Any]) -> str:
+def compare(device: str, path: Path, expected: NDArray[Any], found: NDArray[Any], input_dtype: np.dtype[Any]) -> str:
     """How TFLite Micro's outputs were found to be TFLite's.
 
     Raises:

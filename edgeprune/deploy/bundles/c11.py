@@ -66,11 +66,10 @@ def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, 
 
 
 def _logits(source: Source, network: C11) -> np.ndarray:
-    """What the compiled network must give, int8 `[n, classes]`: its file's answer by TFLite's plain kernels."""
-    from edgeprune.devices.checks import reference
+    """What the compiled network must give, int8 `[n, classes]`: the bytes of TFLite Micro's interpreter."""
+    from edgeprune.devices.checks import reference_micro
 
-    _, logits = reference(network.tflite, source.vectors)
-    return logits
+    return reference_micro(network.tflite, source.vectors, "c11")[1]
 
 
 def _write_code(source: Source, out: Path) -> None:
