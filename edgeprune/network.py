@@ -47,7 +47,7 @@ class Network:
         return None if self.checkpoint is None else seconds_of(self.checkpoint.extra.get("frontend"))
 
     def frontend(self) -> "LogMel | None":
-        """Its log-mel front-end: the one it was trained with, or the preset of a registry's network; None for images."""
+        """Its log-mel front-end, of a registry's network the preset; None for images."""
         from edgeprune import recipe
         from edgeprune.models.registry import entry
 

@@ -168,6 +168,20 @@ class LogMel:
         return self.n_fft or 1 << (self.window_samples - 1).bit_length()
 
     @property
+    def patch_samples(self) -> int:
+        """Samples that the frames of one patch see, from the first frame's first to the last one's last."""
+        return (self.patch_frames - 1) * self.hop_samples + self.window_samples
+
+    @property
+    def samples_around(self) -> tuple[int, int]:
+        """Zeros before and after a clip that its first and last frames see beyond its ends.
+
+        Of an odd window the larger half lies before its centre, as in librosa.
+        """
+        half = self.window_samples // 2
+        return (self.window_samples - half, half) if self.center else (0, 0)
+
+    @property
     def band_limits(self) -> tuple[float, float]:
         """Lowest and highest band edge in Hz."""
         return self.fmin, self.fmax or self.sample_rate / 2

@@ -19,7 +19,7 @@ from edgeprune import __version__, console
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_file, write_json
 from edgeprune.recipe import Budget, Data, LogMel, Recipe, differences, from_dict
-from edgeprune.recipe_files import RECIPE, load_recipe
+from edgeprune.recipe_files import RECIPE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
     """
     _check(recipe)
     folder = recipe.folder()
-    with _run_folder(folder):
+    with run_folder(folder):
         _keep_recipe(folder, recipe)
         if (folder / RESULT).is_file():
             console.say(f"{folder}: this run is done; its result is read, nothing is computed again")
@@ -91,7 +91,7 @@ def _check(recipe: Recipe) -> None:
     for name, value in (("train.shift", recipe.train.shift), ("finetune.shift", recipe.finetune.shift)):
         if value < 0:
             raise EdgepruneError(f"{name}: {value} pixels; give 0 or more.")
-    if _has_images(recipe.data):
+    if has_images(recipe.data):
         _check_images(recipe)
     if recipe.bench.runs < 1:
         raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
@@ -113,7 +113,7 @@ def _network_budget(recipe: Recipe) -> Budget:
     """What the budget leaves the network beside its front-end."""
     from edgeprune.deploy.frontend_budget import left_for_network
 
-    return left_for_network(recipe.budget, None if _has_images(recipe.data) else recipe.frontend)
+    return left_for_network(recipe.budget, None if has_images(recipe.data) else recipe.frontend)
 
 
 def _check_devices(recipe: Recipe) -> None:
@@ -165,7 +165,7 @@ def thread_counts(recipe: Recipe) -> list[int]:
 
 
 @contextmanager
-def _run_folder(folder: Path) -> Iterator[None]:
+def run_folder(folder: Path) -> Iterator[None]:
     """The folder made, locked against other processes, and its log open."""
     import filelock
 
@@ -220,7 +220,7 @@ class Journey:
         recipe = self.recipe
         console.say(f"run {recipe.name}: folder {self.folder}, seed {recipe.seed}")
         data: RunData = load_data(recipe.data, recipe.frontend, recipe.seed)
-        _refuse_unlabelled_test(data)
+        refuse_unlabelled_test(data.card.name, data.test)
         if not (self.folder / "pruned.ckpt").is_file():
             self._given_profile(model_spec(recipe, data))  # a wrong one is told before hours of training
         use_threads(recipe.train.threads)
@@ -305,7 +305,9 @@ class Journey:
             f"pruned by {recipe.prune.criterion}{'' if step.of == 1 else f', step {step.number} of {step.of}'}: "
             f"{_changes(network.spec.widths, plan.widths)}; {plan.cost.params:,} parameters, {plan.cost.macs:,} MACs"
         )
-        untuned = _scores(torch_probabilities(model, data.patches(data.test), time_first(spec.name)), data.test, data)
+        untuned = scores_of(
+            torch_probabilities(model, data.patches(data.test), time_first(spec.name)), data.test, data.classes
+        )
         torch.manual_seed(recipe.seed + step.number)
         part = "finetune" if step.last else f"finetune_{step.number}"
         before = [] if step.number == 1 else network.extra["history"]
@@ -391,7 +393,7 @@ class Journey:
         predictions = read_predictions(table, data.classes)
         if predictions.filenames != names or predictions.labels != labels:
             raise EdgepruneError(f"{table}: holds other clips than the split; delete it and run again.")
-        scores = _scores(predictions.probabilities, data.test, data)
+        scores = scores_of(predictions.probabilities, data.test, data.classes)
         console.say(f"{path.name}: accuracy {scores['accuracy']:.4f}, log loss {scores['log_loss']:.4f}")
         return {
             "path": path.name,
@@ -430,7 +432,7 @@ class Journey:
 
         Instructions a hop are counted on the emulated processors among the recipe's devices.
         """
-        if _has_images(self.recipe.data):
+        if has_images(self.recipe.data):
             return None
         from edgeprune.deploy.frontend import frontend_cost
         from edgeprune.devices.find import find_device
@@ -475,7 +477,10 @@ class Journey:
         stages: dict[str, Any] = {}
         for stage, network in networks.items():
             probabilities = torch_probabilities(network.model, data.patches(data.test), time_first(network.spec.name))
-            stages[stage] = {"cost": cost(network.spec).to_dict(), "accuracy": _scores(probabilities, data.test, data)}
+            stages[stage] = {
+                "cost": cost(network.spec).to_dict(),
+                "accuracy": scores_of(probabilities, data.test, data.classes),
+            }
             onnx_path = self.folder / f"{PREFIXES[stage]}.onnx"
             if onnx_path.is_file():
                 stages[stage]["onnx"] = {"path": onnx_path.name, "sha256": sha256_file(onnx_path)}
@@ -536,7 +541,7 @@ class Journey:
         """RAM and flash of the front-end, where the budget counts them."""
         from edgeprune.deploy.frontend_budget import frontend_bytes
 
-        counts = self.recipe.budget.include_frontend and not _has_images(self.recipe.data)
+        counts = self.recipe.budget.include_frontend and not has_images(self.recipe.data)
         return frontend_bytes(self.recipe.frontend) if counts else {}
 
     def _fit(
@@ -612,7 +617,7 @@ def load_data(data: Data, frontend: LogMel, seed: int = 0) -> RunData:
     Raises:
         EdgepruneError: the data cannot be used (see `audio.scene_data` and `images.image_data`).
     """
-    if _has_images(data):
+    if has_images(data):
         from edgeprune.images.image_data import load_images
 
         return load_images(data, seed)
@@ -621,7 +626,8 @@ def load_data(data: Data, frontend: LogMel, seed: int = 0) -> RunData:
     return scene_data.load_data(data, frontend, seed)
 
 
-def _has_images(data: Data) -> bool:
+def has_images(data: Data) -> bool:
+    """Whether a data set holds images rather than clips."""
     from edgeprune.audio.cards import load_card
 
     return load_card(data.name).kind == "images"
@@ -747,88 +753,22 @@ def file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndarr
     return file_probabilities(model, data.patches(clips), first, title=f"evaluating {path.name}")
 
 
-def export(target: str, formats: Sequence[str]) -> dict[str, Path]:
-    """Export the pruned network of a run folder (again) in some formats; files that are whole are kept.
-
-    Raises:
-        EdgepruneError: not a run folder with a pruned network, or its data are no longer there.
-    """
-    from edgeprune.deploy.tflite import check_formats
-    from edgeprune.models import checkpoint
-
-    folder = _run_of(target)
-    formats = check_formats(formats)
-    recipe = load_recipe(str(folder))
-    with _run_folder(folder):
-        network = checkpoint.load(folder / "pruned.ckpt")
-        data = load_data(recipe.data, recipe.frontend, recipe.seed).with_normalisation(normalisation_of(network))
-        return export_network(folder, network, data, formats, PREFIXES["pruned"], recipe)
-
-
-def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict[str, Any]:
-    """Metrics of an exported file on a part of a data set: those of `evaluation.scene.evaluate`, and path and sha256.
-
-    Args:
-        target: a .tflite exported by edgeprune, or a run folder (its shipped file: int8, else the first format).
-        data: the data set; None: the run folder's own.
-        split: `test` or `train` of the official split.
-
-    Raises:
-        EdgepruneError: the file does not say which front-end it needs, or the data have other classes.
-    """
-    from edgeprune.audio.patches import Normalisation
-    from edgeprune.deploy.sidecar import read_metadata
-
-    if split not in ("test", "train"):
-        raise EdgepruneError(f"split '{split}': there are test and train.")
-    path = Path(target)
-    if path.suffix != ".tflite":
-        folder = _run_of(target)
-        recipe = load_recipe(str(folder))
-        shipped = "int8" if "int8" in recipe.export.formats else recipe.export.formats[0]
-        path, data = folder / f"model_{shipped}.tflite", data or recipe.data
-    described = read_metadata(path)
-    if data is None:
-        raise EdgepruneError(f"{path}: say on which data to evaluate it, as --data.name NAME --data.root FOLDER.")
-    if _has_images(data) == bool(described["frontend"]):
-        takes, has = ("clips", "images") if described["frontend"] else ("images", "clips")
-        raise EdgepruneError(f"{path}: takes {takes}, but {data.name} holds {has}; give the data it was made for.")
-    scenes = load_data(replace(data, validation=0.0, train_share=1.0), LogMel(**described["frontend"]))
-    if list(scenes.classes) != described["labels"]:
-        raise EdgepruneError(
-            f"{path}: tells {', '.join(described['labels'])} apart, but {scenes.card.name} holds "
-            f"{', '.join(scenes.classes)}; give the data it was made for."
-        )
-    scenes = scenes.with_normalisation(Normalisation.from_dict(described["normalisation"]))
-    _refuse_unlabelled_test(scenes)
-    clips = scenes.test if split == "test" else scenes.train
-    scores = _scores(file_predictions(path, scenes, clips), clips, scenes)
-    return {"path": str(path), "sha256": sha256_file(path), **scores}
-
-
-def _run_of(target: str) -> Path:
-    folder = Path(target)
-    if not (folder / RECIPE).is_file():
-        raise EdgepruneError(
-            f"{target}: is neither a run folder (there is no {RECIPE}) nor a .tflite file; check the path."
-        )
-    return folder
-
-
-def _refuse_unlabelled_test(data: RunData) -> None:
-    bare = data.test["filename"][data.test["label"] == ""]
+def refuse_unlabelled_test(name: str, test: pd.DataFrame) -> None:
+    """Raise EdgepruneError if clips of the evaluation part have no label, as a publisher's test list may."""
+    bare = test["filename"][test["label"] == ""]
     if len(bare):
         raise EdgepruneError(
-            f"{data.card.name}: {len(bare)} clips of the evaluation part have no label, {bare.iloc[0]} first; "
+            f"{name}: {len(bare)} clips of the evaluation part have no label, {bare.iloc[0]} first; "
             "use the publisher's list that has them (fold1_evaluate)."
         )
 
 
-def _scores(probabilities: np.ndarray, clips: pd.DataFrame, data: RunData) -> dict[str, Any]:
+def scores_of(probabilities: np.ndarray, clips: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Metrics of some clips' probabilities `[clips, classes]`, those of `evaluation.scene.evaluate`."""
     from edgeprune.evaluation.scene import evaluate as metrics
 
     known = {kind: list(clips[kind]) if clips[kind].ne("").all() else None for kind in ("device", "city")}
-    return metrics(list(clips["label"]), probabilities, data.classes, known["device"], known["city"])
+    return metrics(list(clips["label"]), probabilities, classes, known["device"], known["city"])
 
 
 def _taken(artefacts: Mapping[str, Mapping[str, Any]], device: str) -> list[Mapping[str, Any]]:

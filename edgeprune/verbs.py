@@ -232,14 +232,16 @@ class Export:
     """Run folder."""
     formats: Names = FORMATS
     """float32, float16, dynamic, int8, int16x8."""
+    waveform: bool = False
+    """Of each also a file that takes the waveform, its front-end inside."""
     json: bool = False
     """Print JSON."""
 
     def __call__(self) -> int:
-        from edgeprune.run import export
+        from edgeprune.finished import export
 
         with only_results():
-            paths = export(self.run, self.formats)
+            paths = export(self.run, self.formats, self.waveform)
         files = {
             name: {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
             for name, path in paths.items()
@@ -275,8 +277,8 @@ class Evaluate:
         return load_recipe(str(folder)).data
 
     def __call__(self) -> int:
+        from edgeprune.finished import evaluate
         from edgeprune.reporting.tables import format_decimal, format_interval, format_percent, interval_of
-        from edgeprune.run import evaluate
 
         with only_results():
             found = evaluate(self.target, self.data, self.split)

@@ -13,7 +13,7 @@ import torch
 from calls import call, call_json
 
 import edgeprune
-import edgeprune.run
+import edgeprune.finished
 from edgeprune.audio.fetch import FetchReport
 from edgeprune.cli import DATA, VERBS, run_recipe
 from edgeprune.console import say
@@ -265,7 +265,7 @@ def test_cost_takes_the_pruned_network_of_a_run(capsys, run_folder):
         (["budget", "dcase21", "--params", "3k", "--keep", "2"], "keep"),
         (["bench"], "no file to measure"),
         (["bench", "a.tflite", "--threads", "one"], "not a list of whole numbers"),
-        (["bench", "a.tflite", "--device", "tflm"], "on host only"),
+        (["bench", "a.tflite", "--device", "tflmicro"], "device 'tflmicro' is unknown"),
         (["run"], "name the recipe first"),
         (["run", "--seed", "3", "quickstart"], "name the recipe first"),
         (["export", "nowhere"], "nowhere"),
@@ -338,13 +338,13 @@ def test_bench(capsys, tflite):
     assert [(row["threads"], row["runs"], row["kind"]) for row in found] == [(1, 3, "measured"), (2, 3, "measured")]
     code, out, _ = call(capsys, "bench", tflite, tflite, "--runs", "1")
     assert code == 0
-    assert out.count("relu.tflite") == 2
+    assert out.count("│ relu.tflite │   host │ measured │") == out.count("relu.tflite on host") == 2
 
 
 def test_export_lists_the_files(capsys, monkeypatch, tmp_path):
     asked = []
 
-    def export(target: str, formats: Sequence[str]) -> dict[str, Path]:
+    def export(target: str, formats: Sequence[str], waveform: bool) -> dict[str, Path]:
         print("a library's chatter")
         asked.append((target, tuple(formats)))
         paths = {name: tmp_path / f"model_{name}.tflite" for name in formats}
@@ -352,7 +352,7 @@ def test_export_lists_the_files(capsys, monkeypatch, tmp_path):
             path.write_bytes(b"abc")
         return paths
 
-    monkeypatch.setattr(edgeprune.run, "export", export)
+    monkeypatch.setattr(edgeprune.finished, "export", export)
     found = call_json(capsys, "export", "somewhere", "--formats", "float32,int8")
     assert asked == [("somewhere", ("float32", "int8"))]
     assert list(found) == ["float32", "int8"]
@@ -387,7 +387,7 @@ def evaluated(monkeypatch) -> list[tuple[str, Data, str]]:
         asked.append((target, data, split))
         return {"path": target, "sha256": "0", **METRICS}
 
-    monkeypatch.setattr(edgeprune.run, "evaluate", evaluate)
+    monkeypatch.setattr(edgeprune.finished, "evaluate", evaluate)
     return asked
 
 

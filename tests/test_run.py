@@ -22,10 +22,11 @@ from edgeprune.deploy.interpreter import TFLiteModel, operators
 from edgeprune.deploy.sidecar import read_metadata, read_sidecar
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
+from edgeprune.finished import evaluate, export
 from edgeprune.models import checkpoint
 from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train, dcase21_frontend
 from edgeprune.recipe_files import load_recipe
-from edgeprune.run import evaluate, export, run
+from edgeprune.run import run
 
 FORMATS = ("float32", "int8")
 

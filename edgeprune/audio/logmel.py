@@ -79,9 +79,9 @@ class Frontend:
         return torch.log_(torch.stack(mels).add_(self.spec.log_offset))
 
     def _padding(self, samples: int) -> tuple[int, int]:
-        """Zeros before and after a clip; of an odd window the larger half lies before its centre, as in librosa."""
-        around = self.spec.window_samples if self.spec.center else 0
-        return around - around // 2, around // 2 + self.padded_samples(samples) - samples
+        """Zeros before and after a clip of so many samples."""
+        before, after = self.spec.samples_around
+        return before, after + self.padded_samples(samples) - samples
 
     def _log_mel(self, waveforms: Tensor) -> Tensor:
         """All clips in one go, where the device has memory to spare."""

@@ -129,15 +129,15 @@ def spec_of(
     """
     low, high = spec.check().band_limits
     frames, mels = spec.patch_frames, spec.mels
-    around = spec.window_samples if spec.center else 0
+    before, after = spec.samples_around
     scale, zero_point = quantisation or (None, None)
     return {
         "settings": dataclasses.asdict(spec),
         "samples": {"window": spec.window_samples, "hop": spec.hop_samples, "fft": spec.fft_size},
         "hertz": {"sample_rate": spec.sample_rate, "lowest": low, "highest": high},
         "framing": {
-            "zeros_before": around - around // 2,
-            "zeros_after": around // 2,
+            "zeros_before": before,
+            "zeros_after": after,
             "patch_frames": frames,
             "patch_hop_frames": spec.patch_hop_frames,
         },

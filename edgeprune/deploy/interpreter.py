@@ -32,9 +32,9 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
         reference: use the reference kernels, which are slow. Their dense layers round once where those of
             microcontrollers and of `xnnpack=False` round twice, so that integers may be one step apart.
         xnnpack: use the XNNPACK delegate, as the runtime does by default; its integers may differ by one step a layer.
-            Without it, an int8 file gives the bytes of TFLite Micro but for a step of a dense layer on a few of a hundred
-            clips (seen on x86). Without effect when `reference` is set. Softmax turns a step of the logits into many
-            of the probabilities.
+            Without it, an int8 file gives the bytes of TFLite Micro but for a step of a dense layer on a few clips of a
+            hundred (seen on x86). Without effect when `reference` is set. Softmax turns a step of the logits into
+            many of the probabilities.
 
     Raises:
         EdgepruneError: no interpreter is installed, the file is not a whole TFLite file, or the interpreter cannot run

@@ -58,15 +58,18 @@ def network_input(described: dict[str, Any], waveform: np.ndarray) -> np.ndarray
         waveform: float32 `[samples]` at the front-end's rate, full scale 1.
 
     Returns:
-        float32 `[height, width, 1]`, normalised, not quantised.
+        float32 `[height, width, 1]`, normalised, not quantised; `[samples]` for a file that takes the waveform.
     """
     import torch
 
     from edgeprune.audio.logmel import Frontend
     from edgeprune.audio.patches import Normalisation
+    from edgeprune.deploy.waveform import clip_patches, takes_waveform
     from edgeprune.recipe import LogMel
 
     spec = LogMel(**described["frontend"])
+    if takes_waveform(described):
+        return clip_patches(waveform, spec)[0]
     normalisation = Normalisation.from_dict(described["normalisation"])
     frames = Frontend(spec)(torch.from_numpy(waveform)).numpy()[: spec.patch_frames]
     patch = ((frames - normalisation.mean) / normalisation.std)[..., np.newaxis]  # [frames, mels, 1]

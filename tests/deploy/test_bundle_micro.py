@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeprune.audio.logmel import Frontend
 from edgeprune.audio.patches import Normalisation
 from edgeprune.deploy.bundles import arduino, esp_idf, micro, tflm, zephyr
-from edgeprune.deploy.bundles.source import Clip, Source, patch_samples
+from edgeprune.deploy.bundles.source import Clip, Source, clip_samples
 from edgeprune.deploy.interpreter import TFLiteModel, operators
 from edgeprune.devices.checks import reference
 from edgeprune.devices.job import Inputs
@@ -50,7 +50,7 @@ def make_source(folder: Path, spec: LogMel = SPEC, labels: tuple[str, ...] = LAB
     }
     path = conv_tflite.conv_network(folder / "model_int8.tflite", metadata=metadata)
     volume = np.geomspace(30, 20_000, 10)[:, None]
-    samples = np.round(random.standard_normal((10, patch_samples(spec))).clip(-1, 1) * volume).astype(np.int16)
+    samples = np.round(random.standard_normal((10, clip_samples(spec))).clip(-1, 1) * volume).astype(np.int16)
     frames = Frontend(spec)(torch.from_numpy(samples.astype(np.float32) / 32768)).numpy()
     values = ((frames - normalisation.mean) / normalisation.std).transpose(0, 2, 1)[..., None]
     vectors = Inputs(np.ascontiguousarray(values, np.float32), "noise")

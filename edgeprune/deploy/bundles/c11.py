@@ -16,7 +16,7 @@ from edgeprune.share import share_folder
 
 OPTIMISE = "-O2"
 NETWORKS = {"portable": "host", "cortex-m": "cortex-m4"}
-"""Folders of the network's code, and the target each is compiled for. The code for Cortex-M is the same for all of them;
+"""Folders of the network's code, and the target each is compiled for. The code for Cortex-M is the same for all;
 the processor's flags decide which paths of CMSIS-NN are taken."""
 
 
@@ -30,6 +30,8 @@ def write(source: Source, out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         networks = {name: _network(source, Path(scratch) / name, out, name) for name in NETWORKS}
         logits = _logits(source, networks["portable"][0])
+        for title, licence in networks["cortex-m"][0].licences.items():
+            write_text(out / "licences" / f"{title}.txt", licence.read_text(encoding="utf-8"))
     _write_code(source, out)
     _write_vectors(source, out / "example", logits)
     _write_clips(source.clips, source, out / "example")
@@ -114,8 +116,7 @@ def _boards() -> str:
 
     lines = [f"BOARDS := {' '.join(BOARDS)}"]
     for name, board in BOARDS.items():
-        timer = f"-DBOARD_TIMER=0x{board.timer:x}u -DBOARD_TIMER_IRQ={board.timer_irq} -DBOARD_TICK_NS={board.tick_ns}"
-        lines += [f"MACHINE_{name} := {board.machine}", f"FLAGS_{name} := {' '.join(board.cpu_flags)} {timer}"]
+        lines += [f"MACHINE_{name} := {board.machine}", f"FLAGS_{name} := {' '.join(board.options)}"]
     return "\n".join(lines)
 
 

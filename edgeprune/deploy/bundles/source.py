@@ -160,13 +160,13 @@ def _clip(model: Path, metadata: dict[str, Any], spec: LogMel, path: Path, scene
     from edgeprune.deploy.interpreter import TFLiteModel
     from edgeprune.devices.inputs import network_input
 
-    waveform = load_clip(path, spec.sample_rate)[: patch_samples(spec)]
+    waveform = load_clip(path, spec.sample_rate)[: clip_samples(spec)]
     samples = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
     x = network_input(metadata, samples.astype(np.float32) / 32768)
     interpreter = TFLiteModel(model, xnnpack=False)
     return Clip(path.name, samples, scene, interpreter.predict(x[np.newaxis])[0])
 
 
-def patch_samples(spec: LogMel) -> int:
-    """Samples that yield exactly one patch."""
-    return (spec.patch_frames - 1) * spec.hop_samples + (0 if spec.center else spec.window_samples)
+def clip_samples(spec: LogMel) -> int:
+    """Samples of a clip that yields exactly one patch."""
+    return spec.patch_samples - sum(spec.samples_around)

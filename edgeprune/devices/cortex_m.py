@@ -1,0 +1,243 @@
+"""Instructions and memory of int8 networks on Cortex-M processors, emulated: QEMU runs the C that would ship.
+
+An instruction is not a cycle: loads that wait for flash, branches and multiplications take more than one, and a
+Cortex-M7 may start two at once. Counts compare networks on one processor; a time needs the board itself.
+"""
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune.console import say
+from edgeprune.deploy.c11 import C11, compile_c11
+from edgeprune.deploy.interpreter import operators
+from edgeprune.deploy.tflite_cost import cost_of_tflite
+from edgeprune.devices import qemu
+from edgeprune.devices.checks import check_exact, reference_micro
+from edgeprune.devices.job import Job
+from edgeprune.devices.record import Measurement
+from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.files import sha256_file, write_text
+from edgeprune.share import share_folder
+
+OPTIMISE = "-O2"
+"""Optimisation of the compiler that every figure is for."""
+LAYER_CLIPS = 3
+"""Clips that the layers' instructions are counted on; they hardly depend on the clip."""
+
+
+def measure(job: Job) -> list[Measurement]:
+    """Instructions and memory of each file; every clip's output must be that of TFLite Micro, byte for byte.
+
+    Returns:
+        a record a file: `kind` is `emulated`, `unit` is `instructions`, of one inference; median and percentiles are
+        over the clips. `peak_ram_bytes` is that of a program of nothing but start-up code and network: variables (with
+        input, output and working memory) and the deepest stack.
+
+    Raises:
+        EdgepruneError: an unknown device, several threads, a file that is not int8 or not compiled, a missing program,
+            or a program that hangs.
+        CheckFailedError: an output differs, or the program ends before its end.
+    """
+    if job.device in ("cortex-m55", "cortex-m85"):
+        raise EdgepruneError(
+            f"device {job.device}: bakenn's code gives wrong outputs on its vector unit (MVE); use cortex-m4, "
+            "cortex-m7, cortex-m33, or ethos-u55-128 for the accelerator beside it."
+        )
+    qemu.board_of(job.device)
+    if tuple(job.threads) != (1,):
+        raise EdgepruneError(f"device {job.device}: has one core; leave --threads at 1.")
+    if not job.paths:
+        raise EdgepruneError(f"device {job.device}: no file to measure; give at least one .tflite file.")
+    tools = qemu.versions(job.device)
+    return [_measure_file(job, Path(path), tools) for path in job.paths]
+
+
+def _measure_file(job: Job, path: Path, tools: dict[str, str]) -> Measurement:
+    say(f"{job.device}: compiling {path.name} and running it in QEMU")
+    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
+        folder = Path(name)
+        network = compile_c11(path, folder, job.device)
+        inputs = job.inputs(path)
+        stored, expected = reference_micro(network.tflite, inputs, job.device)
+        program = _Program(job, path, network, folder)
+        counts = program.check(stored, expected)
+        layers = program.layers(stored[:LAYER_CLIPS], expected[:LAYER_CLIPS])
+        memory = program.bare()
+    p5, median, p95 = (float(value) for value in np.percentile(counts, [5, 50, 95]))
+    return Measurement(
+        device=job.device,
+        kind="emulated",
+        unit="instructions",
+        median=median,
+        p5=p5,
+        p95=p95,
+        runs=len(counts),
+        peak_ram_bytes=memory.ram_bytes,
+        threads=1,
+        model=path.name,
+        sha256=sha256_file(path),
+        detail={
+            **_describe(job, path, network, memory, median, layers),
+            **tools,
+            "inputs": inputs.source,
+            "outputs": f"byte for byte those of TFLite Micro on {len(counts)} clips",
+        },
+    )
+
+
+def _describe(
+    job: Job, path: Path, network: C11, memory: "_Memory", instructions: float, layers: NDArray[np.float64]
+) -> dict[str, Any]:
+    macs = cost_of_tflite(path).macs
+    described = {
+        "board": qemu.BOARDS[job.device].description,
+        "note": "instructions are not cycles: a time needs the board itself",
+        "optimise": OPTIMISE,
+        "macs": macs,
+        "instructions_per_mac": round(instructions / macs, 3) if macs else None,
+        "flash_bytes": memory.flash_bytes,
+        "arena_bytes": network.arena_bytes,
+        "stack_bytes": memory.stack_bytes,
+        "ram": "start-up code and network alone: input, output, working memory, other variables, deepest stack",
+        "computed": "logits; softmax is left to the caller" if network.logits else "the whole network",
+        "by_layer": _name_layers(path, network, layers),
+    }
+    if job.clock_hz:
+        described["estimated_ms"] = {
+            "value": round(instructions / job.clock_hz * 1e3, 3),
+            "assumes": f"one instruction a cycle at {job.clock_hz / 1e6:g} MHz; a real board takes another time",
+        }
+    return described
+
+
+def _name_layers(path: Path, network: C11, layers: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Instructions of each call, under the name the layer has in `edgeprune cost`."""
+    names = operators(path)
+    # The cost has no entry for operators that only rename memory.
+    costs = iter(cost_of_tflite(path).by_layer)
+    entries = [None if name == "RESHAPE" else next(costs, None) for name in names]
+    described = []
+    for step, instructions in zip(network.steps, layers, strict=True):
+        entry = None if step.operator is None else entries[step.operator]
+        described.append(
+            {
+                "name": entry.name if entry else "",
+                "operator": "" if step.operator is None else names[step.operator],
+                "kernel": step.kernel,
+                "macs": entry.macs if entry else 0,
+                "instructions": float(instructions),
+            }
+        )
+    return described
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Bytes of the bare program."""
+
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+
+
+@dataclass(frozen=True)
+class _Program:
+    """The programs around one network."""
+
+    job: Job
+    path: Path
+    network: C11
+    folder: Path
+
+    def check(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
+        """Instructions of each clip.
+
+        Raises:
+            CheckFailedError: an output is not the expected one, or an answer is missing.
+        """
+        self._write_clips(stored)
+        said = self._run("check", self.network.sources)
+        self._compare(said, expected)
+        return np.array([int(line[1]) for line in re.findall(r"^clip (\d+) (\d+) ", said, re.MULTILINE)], np.float64)
+
+    def layers(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
+        """Median instructions of each step, counted in a copy of the network that reads the timer between its steps."""
+        steps = len(self.network.steps)
+        self._write_clips(stored)
+        marked = self.folder / "marked" / self.network.source.name
+        write_text(marked, mark_steps(self.network.source.read_text(encoding="utf-8"), steps))
+        sources = [marked if source == self.network.source else source for source in self.network.sources]
+        said = self._run("check", sources, (f"BY_LAYER={steps}",), image="layers")
+        self._compare(said, expected)
+        counts = [int(count) for count in re.findall(r"^layer \d+ \d+ (\d+)$", said, re.MULTILINE)]
+        if len(counts) != len(stored) * steps:
+            raise self._cut_short()
+        return np.asarray(np.median(np.reshape(counts, (len(stored), steps)), axis=0), np.float64)
+
+    def bare(self) -> _Memory:
+        """What a program of nothing but start-up code and network takes."""
+        image = self._build("bare", self.network.sources)
+        found = re.search(r"^stack (\d+)$", self._emulate(image), re.MULTILINE)
+        if found is None:
+            raise self._cut_short()
+        stack = int(found[1])
+        return _Memory(image.flash_bytes, image.data_bytes + image.bss_bytes + stack, stack)
+
+    def _write_clips(self, stored: NDArray[Any]) -> None:
+        rows = ",\n".join("{" + ",".join(str(value) for value in clip.ravel()) + "}" for clip in stored)
+        size = int(np.prod(stored.shape[1:]))
+        text = f"#define CLIPS {len(stored)}\nstatic int8_t clips[CLIPS][{size}] BOARD_VECTORS = {{\n{rows}\n}};\n"
+        write_text(self.folder / "clips.h", text)
+
+    def _run(self, main: str, sources: Any, defines: tuple[str, ...] = (), image: str = "") -> str:
+        return self._emulate(self._build(main, sources, defines, image))
+
+    def _build(self, main: str, sources: Any, defines: tuple[str, ...] = (), image: str = "") -> qemu.Image:
+        templates = share_folder("export") / "cortex_m"
+        return qemu.build(
+            self.job.device,
+            [templates / f"{main}.c", *sources],
+            [self.folder, *self.network.includes],
+            self.folder / f"{image or main}.elf",
+            (*self.network.defines, *defines),
+            OPTIMISE,
+            timeout_s=self.job.timeout_s,
+        )
+
+    def _emulate(self, image: qemu.Image) -> str:
+        return qemu.run(self.job.device, image.path, self.job.timeout_s, self.folder)
+
+    def _compare(self, said: str, expected: NDArray[Any]) -> None:
+        answers = re.findall(r"^clip \d+ \d+ ([0-9a-f]*)$", said, re.MULTILINE)
+        if len(answers) != len(expected) or f"all {len(expected)} clips done" not in said.splitlines():
+            raise self._cut_short()
+        got = np.stack([np.frombuffer(bytes.fromhex(answer), np.int8) for answer in answers])
+        check_exact(self.job.device, self.path, expected, got)
+
+    def _cut_short(self) -> CheckFailedError:
+        return CheckFailedError(
+            f"device {self.job.device}: {self.path.name} ended before it had given all outputs; nothing was measured."
+        )
+
+
+def mark_steps(source: str, steps: int) -> str:
+    """bakenn's network function with a call of `board_mark` twice before its first step and once after each.
+
+    Raises:
+        EdgepruneError: the function is not of the form that bakenn 1.0 writes.
+    """
+    head, begin, rest = source.partition("    (void)arena;\n")
+    body, end, tail = rest.rpartition("\n}\n")
+    parts = body.split("\n\n")
+    if not begin or not end or tail or len(parts) != steps:
+        raise EdgepruneError("bakenn: writes its code in another form than 1.0 does; install the version that fits.")
+    mark = "    board_mark();"
+    marked = "\n".join([mark, mark, *(f"{part}\n{mark}" for part in parts)])
+    include, line, function = head.rpartition("\nvoid ")
+    return f"{include}\nvoid board_mark(void);\n{line}{function}{begin}{marked}\n}}\n"

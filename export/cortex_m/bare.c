@@ -1,0 +1,24 @@
+/* The smallest program around a network: what it takes of flash and RAM, and how deep the stack gets. */
+#include "board.h"
+#include "bknn_net.h"
+
+#if BKNN_NET_ARENA_SIZE
+static _Alignas(BKNN_NET_ARENA_ALIGNMENT) uint8_t arena[BKNN_NET_ARENA_SIZE];
+#else
+static uint8_t *const arena = NULL;
+#endif
+static int8_t input[BKNN_NET_INPUT_BYTES], output[BKNN_NET_OUTPUT_BYTES];
+
+static void report(size_t stack) BOARD_TEST;
+static void report(size_t stack)
+{
+    static char text[] BOARD_VECTORS = "stack %u\n";
+    board_print(text, (unsigned)stack);
+}
+
+int main(void)
+{
+    bknn_net_infer(arena, input, output);
+    report(board_stack_bytes());
+    return 0;
+}

@@ -1,0 +1,261 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import conv_tflite
+import int8_networks
+import numpy as np
+import pytest
+import tiny_tflite
+
+from edgeprune.deploy import c11
+from edgeprune.deploy.sidecar import unpack_model
+from edgeprune.deploy.tflite_cost import cost_of_tflite
+from edgeprune.devices import cortex_m, qemu
+from edgeprune.devices.checks import reference_micro
+from edgeprune.devices.cortex_m import mark_steps, measure
+from edgeprune.devices.inputs import inputs_for
+from edgeprune.devices.job import Inputs, Job
+from edgeprune.devices.record import Measurement
+from edgeprune.errors import CheckFailedError, EdgepruneError
+
+needs_board = pytest.mark.skipif(
+    not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
+    reason="needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm",
+)
+INPUTS = Inputs(conv_tflite.clips(), "10 draws")
+
+
+def _job(*paths: Path, device: str = "cortex-m4", **fields) -> Job:
+    return Job(device, tuple(paths), lambda _: INPUTS, **fields)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    return int8_networks.small_network(tmp_path_factory.mktemp("network") / "network.tflite")
+
+
+@pytest.fixture(scope="module")
+def record(network) -> Measurement:
+    """On the M4, its programs kept nowhere; tests of a broken device make their own."""
+    (found,) = measure(_job(network, clock_hz=80e6))
+    return found
+
+
+@pytest.fixture
+def cached_reference(monkeypatch, network, tmp_path_factory) -> None:
+    """TFLite Micro is asked once for all tests of code that is damaged."""
+    if not _CACHE:
+        code = c11.compile_c11(network, tmp_path_factory.mktemp("reference"), "host")
+        _CACHE.append(reference_micro(code.tflite, INPUTS, "cortex-m4"))
+    monkeypatch.setattr(cortex_m, "reference_micro", lambda *_: _CACHE[0])
+
+
+_CACHE: list[tuple[np.ndarray, np.ndarray]] = []
+
+
+@needs_board
+def test_the_published_baseline_of_dcase_2022(tmp_path, shared_data) -> None:
+    path = int8_networks.published_baseline(shared_data, tmp_path / "baseline.tflite")
+    (record,) = measure(Job("cortex-m4", (path,), inputs_for))
+    detail = record.detail
+    assert (record.kind, record.unit, record.runs) == ("emulated", "instructions", 10)
+    assert detail["macs"] == 29_203_560
+    # CMSIS-NN's inner loop takes 27 instructions for 16 MACs; what it is fed with comes on top
+    assert 27 / 16 < detail["instructions_per_mac"] < 2.5
+    # weights of 46,512 bytes with the biases, and the activations of 65,280 bytes
+    assert 46_512 < detail["flash_bytes"] < 46_512 + 16_384
+    assert 65_280 < detail["arena_bytes"] < record.peak_ram_bytes < 65_280 + 8_192
+    layers = detail["by_layer"]
+    assert [layer["macs"] for layer in layers] == [1599360, 25589760, 0, 2007040, 0, 0, 6400, 1000]
+    assert sum(layer["instructions"] for layer in layers) == pytest.approx(record.median, rel=1e-5)
+    assert layers[1]["instructions"] > 27 / 16 * 25_589_760
+
+
+@needs_board
+def test_a_record(network, record) -> None:
+    assert (record.device, record.threads, record.model) == ("cortex-m4", 1, "network.tflite")
+    assert (record.kind, record.unit, record.runs) == ("emulated", "instructions", 10)
+    assert 0 < record.p5 <= record.median <= record.p95 < 1.05 * record.p5
+    detail = json.loads(json.dumps(record.detail))
+    assert detail["inputs"] == "10 draws"
+    assert detail["macs"] == cost_of_tflite(network).macs
+    assert detail["instructions_per_mac"] == pytest.approx(record.median / detail["macs"], abs=1e-3)
+    assert detail["estimated_ms"]["value"] == pytest.approx(record.median / 80e3, abs=1e-3)
+    assert "one instruction a cycle at 80 MHz" in detail["estimated_ms"]["assumes"]
+    assert detail["optimise"] == "-O2"
+    assert re.search(r"\d+\.\d+", detail["compiler"])
+    assert detail["emulator"].startswith("QEMU")
+    assert "not cycles" in detail["note"]
+    assert "softmax is left" in detail["computed"]
+    operators = [layer["operator"] for layer in detail["by_layer"]]
+    assert operators == ["CONV_2D", "MAX_POOL_2D", "CONV_2D", "RESHAPE", "FULLY_CONNECTED"]
+    assert [layer["macs"] for layer in detail["by_layer"]] == [17280, 0, 69120, 0, 4800]
+
+
+@needs_board
+def test_a_second_run_gives_the_same_instructions_whatever_the_names(tmp_path, network, record) -> None:
+    model = unpack_model(network)
+    for number, tensor in enumerate(model.subgraphs[0].tensors):
+        tensor.name = f'*/ int evil; /* \\"\n#error {number}'
+    folder = tmp_path / 'it\'s a "b", $(c)'
+    folder.mkdir()
+    (again,) = measure(_job(tiny_tflite.write(model, folder / "* ; network's.tflite")))
+    assert (again.p5, again.median, again.p95) == (record.p5, record.median, record.p95)
+    assert again.peak_ram_bytes == record.peak_ram_bytes
+    counts = [[layer["instructions"] for layer in found.detail["by_layer"]] for found in (again, record)]
+    assert counts[0] == counts[1]
+    assert "estimated_ms" not in again.detail
+
+
+@needs_board
+@pytest.mark.parametrize("device", ["cortex-m7", "cortex-m33"])
+def test_other_processors(tmp_path, record, device) -> None:
+    narrow = int8_networks.small_network(tmp_path / "narrow.tflite", (3, 5))
+    (found,) = measure(_job(narrow, device=device))
+    assert found.runs == 10  # each equal to the reference
+    assert found.median < record.median
+    assert qemu.BOARDS[device].description == found.detail["board"]
+
+
+@needs_board
+def test_memory_is_that_of_the_bare_program(tmp_path, network, record) -> None:
+    code = c11.compile_c11(network, tmp_path, "cortex-m4")
+    program = cortex_m._Program(_job(network), network, code, tmp_path)
+    program.bare()
+    listed = subprocess.run(["arm-none-eabi-size", "-A", tmp_path / "bare.elf"], capture_output=True, text=True).stdout
+    sections = {name: int(size) for name, size in re.findall(r"^(\.\w+)\s+(\d+)", listed, re.MULTILINE)}
+    assert record.detail["flash_bytes"] == sections[".text"] + sections[".rodata"] + sections[".data"]
+    variables = sections[".data"] + sections[".bss"]
+    assert record.peak_ram_bytes == variables + record.detail["stack_bytes"]
+    # nothing but input, output and working memory, each aligned
+    exact = code.arena_bytes + 240 + 5
+    assert exact <= variables < exact + 32
+    # in flash nothing of the test around the network, and no library but copying
+    names = subprocess.run(["arm-none-eabi-nm", tmp_path / "bare.elf"], capture_output=True, text=True).stdout
+    in_flash = re.findall(r"^0000\w{4} [Tt] (\w+)$", names, re.MULTILINE)
+    assert "bknn_net_infer" in in_flash
+    assert not {name for name in in_flash if re.search("board_|printf|malloc|sbrk|semihost", name)}
+
+
+@needs_board
+def test_the_stack_is_as_deep_as_the_compiler_says(tmp_path, network, record) -> None:
+    """gcc tells the frame of each function; the deepest chain is main, network, convolution, its kernel."""
+    code = c11.compile_c11(network, tmp_path, "cortex-m4")
+    templates = cortex_m.share_folder("export") / "cortex_m"
+    sources, includes = [templates / "bare.c", *code.sources], [tmp_path, *code.includes]
+    qemu.build("cortex-m4", sources, includes, tmp_path / "x.elf", code.defines, f"{cortex_m.OPTIMISE} -fstack-usage")
+    lines = [line.split("\t") for usage in tmp_path.glob("*.su") for line in usage.read_text("utf-8").splitlines()]
+    frames = {place.rpartition(":")[2]: int(size) for place, size, _ in lines}
+    chain = ["reset_handler", "main", "bknn_net_infer", "bknn_net_conv2d_cmsis_nn_s8", "arm_convolve_wrapper_s8"]
+    deep = sum(frames[name] for name in [*chain, "arm_convolve_s8", "arm_nn_mat_mult_kernel_s8_s16"])
+    assert record.detail["stack_bytes"] == pytest.approx(deep, abs=64)
+
+
+def _damage(change: Callable[[str], str], file: str) -> Callable[..., c11.C11]:
+    """A compiler whose code is changed afterwards."""
+
+    def compile_damaged(*args, **kwargs) -> c11.C11:
+        code = c11.compile_c11(*args, **kwargs)
+        source = code.header.with_name(file)
+        text = source.read_text("utf-8")
+        assert change(text) != text
+        source.write_text(change(text), encoding="utf-8")
+        return code
+
+    return compile_damaged
+
+
+def _one_weight(text: str) -> str:
+    """The first weight of the first convolution, changed by as much as a bit."""
+    found = re.search(r"const int8_t bknn_net_constant_\d+\[72\] = \{\s*(-?\d+)", text)
+    return text[: found.start(1)] + str(int(found[1]) ^ 0x40) + text[found.end(1) :]
+
+
+# The semihosting call that ends a program with code 0.
+_EXIT = '__asm__("mov r0, #24\\n movw r1, #0x26\\n movt r1, #2\\n bkpt 0xab");'
+
+
+@needs_board
+@pytest.mark.parametrize(
+    ("change", "file", "said"),
+    [
+        (_one_weight, "bknn_net_weights.c", r"cortex-m4: network.tflite computes something else on \d+ of 10 clips"),
+        (lambda text: text.replace("    (void)arena;", "    *(volatile int *)0x90909090 = 1;"), "bknn_net.c", "fault"),
+        (lambda text: text.replace("    (void)arena;", f"    {_EXIT}"), "bknn_net.c", "ended before it had given all"),
+    ],
+    ids=["weight", "fault", "exits in silence"],
+)
+@pytest.mark.usefixtures("cached_reference")
+def test_code_that_computes_something_else_is_not_measured(monkeypatch, network, change, file, said) -> None:
+    monkeypatch.setattr(cortex_m, "compile_c11", _damage(change, file))
+    with pytest.raises(CheckFailedError, match=said):
+        measure(_job(network))
+
+
+@needs_board
+@pytest.mark.usefixtures("cached_reference")
+def test_code_that_hangs_is_cut_off(monkeypatch, network) -> None:
+    def hang(text: str) -> str:
+        return text.replace("    (void)arena;", "    for (volatile int i = 0; i == 0;) { }")
+
+    run = qemu.run
+    monkeypatch.setattr(cortex_m, "compile_c11", _damage(hang, "bknn_net.c"))
+    monkeypatch.setattr(qemu, "run", lambda board, path, timeout_s, cwd: run(board, path, 1, cwd))
+    with pytest.raises(EdgepruneError, match=r"qemu-system-arm gave no answer in 1 s"):
+        measure(_job(network))
+
+
+def test_wrong_requests_are_refused(tmp_path, network) -> None:
+    cases = [
+        (_job(network, device="cortex-m55"), r"cortex-m55: bakenn's code gives wrong outputs on its vector unit"),
+        (_job(network, device="cortex-m0"), r"device 'cortex-m0' is unknown; perhaps you meant 'cortex-m"),
+        (_job(network, threads=(1, 2)), r"cortex-m4: has one core"),
+        (_job(), r"cortex-m4: no file to measure"),
+    ]
+    for job, said in cases:
+        with pytest.raises(EdgepruneError, match=said):
+            measure(job)
+
+
+@needs_board
+def test_files_it_does_not_take_are_refused(tmp_path) -> None:
+    floats = tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "floats.tflite")
+    with pytest.raises(EdgepruneError, match=r"floats.tflite: has float32 ends, and only int8 is compiled to C"):
+        measure(_job(floats))
+
+
+def test_missing_programs_are_named(monkeypatch, tmp_path, network) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EdgepruneError, match=r"cortex-m4: needs arm-none-eabi-gcc, .*; install gcc-arm-none-eabi"):
+        measure(_job(network))
+
+
+@pytest.mark.usefixtures("cached_reference")
+def test_nothing_is_left_behind(monkeypatch, tmp_path, network) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(cortex_m, "compile_c11", _damage(lambda text: f"#error\n{text}", "bknn_net.c"))
+    monkeypatch.setattr(qemu, "versions", lambda device: {})
+    with pytest.raises(EdgepruneError):
+        measure(_job(network))
+    assert os.listdir(tmp_path) == []
+
+
+def test_only_the_known_form_of_code_is_marked() -> None:
+    source = (
+        '#include "a.h"\n\nvoid net_infer(\n    int x) {\n    (void)arena;\n    one(\n        1);\n\n    two();\n}\n'
+    )
+    marked = mark_steps(source, 2)
+    assert marked.count("board_mark();") == 4
+    assert re.search(
+        r"board_mark\(\);\s+board_mark\(\);\s+one\(\s+1\);\s+board_mark\(\);\s+two\(\);\s+board_mark", marked
+    )
+    assert "void board_mark(void);" in marked.partition("net_infer")[0]
+    for wrong, steps in ((source, 3), (source + "int more;\n", 2), (source.replace("(void)arena;\n", ""), 2)):
+        with pytest.raises(EdgepruneError, match=r"in another form than 1.0 does"):
+            mark_steps(wrong, steps)
