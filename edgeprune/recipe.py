@@ -326,6 +326,9 @@ class Prune:
     """What the allocation maximises: log_mass, mass, log_width, or sensitivity, which is measured on clips."""
     allocation: Literal["solver", "uniform"] = "solver"
     """solver: the best allocation under all limits; uniform: the same share of every layer, for comparison."""
+    restart: bool = False
+    """Control: keep the widths, but train them from random weights with the settings and epochs of `train`, and as many
+    epochs more as `finetune` has."""
     steps: int = 1
     """Prune, fine-tune and score again so many times on the way to the budget; the epochs are shared out."""
     profile: Path | None = None
@@ -343,6 +346,10 @@ class Prune:
             raise EdgepruneError(f"prune.multiple_of must be at least 1, not {self.multiple_of}.")
         if self.steps < 1:
             raise EdgepruneError(f"prune.steps must be at least 1, not {self.steps}.")
+        if self.restart and self.steps > 1:
+            raise EdgepruneError(
+                "prune.restart: a network trained from random weights is not pruned in steps; leave out prune.steps."
+            )
         if self.clips < 1:
             raise EdgepruneError(f"prune.clips must be at least 1, not {self.clips}.")
         return self

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgeprune import __version__, console
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_file, write_json
-from edgeprune.recipe import Budget, Data, LogMel, Recipe, differences, from_dict
+from edgeprune.recipe import Budget, Data, LogMel, Recipe, Train, differences, from_dict
 from edgeprune.recipe_files import RECIPE
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ class Journey:
         whole_ms = None if table is None else float(table.latency_ms([list(filters.values())], list(filters))[0])
         network = dense
         for step in schedule.steps(
-            cost(dense.spec), filters, _network_budget(recipe), recipe.prune, recipe.finetune.epochs, whole_ms
+            cost(dense.spec), filters, _network_budget(recipe), recipe.prune, self._finetuning().epochs, whole_ms
         ):
             path = self.folder / ("pruned.ckpt" if step.last else f"pruned_{step.number}.ckpt")
             if not path.is_file():
@@ -293,6 +293,7 @@ class Journey:
 
         from edgeprune.evaluation.predict import torch_probabilities
         from edgeprune.models import checkpoint
+        from edgeprune.models.registry import build
         from edgeprune.pruning import surgery
         from edgeprune.pruning.groups import choose_filters
 
@@ -309,6 +310,9 @@ class Journey:
             torch_probabilities(model, data.patches(data.test), time_first(spec.name)), data.test, data.classes
         )
         torch.manual_seed(recipe.seed + step.number)
+        if recipe.prune.restart:
+            console.say("its weights are drawn anew: the control that is trained from scratch")
+            model = build(spec)
         part = "finetune" if step.last else f"finetune_{step.number}"
         before = [] if step.number == 1 else network.extra["history"]
         history = [*before, *self._fit(model, data, part, dense, step.epochs)]
@@ -549,7 +553,7 @@ class Journey:
     ) -> list[dict[str, float]]:
         from edgeprune.training.fit import fit
 
-        train = self.recipe.train if part == "dense" else self.recipe.finetune
+        train = self.recipe.train if part == "dense" else self._finetuning()
         train = train if epochs is None else replace(train, epochs=epochs)
         if train.epochs == 0:
             model.eval()
@@ -566,6 +570,13 @@ class Journey:
             title="training" if part == "dense" else "fine-tuning",
             teacher=teacher.model if teacher is not None and train.distillation else None,
         )
+
+    def _finetuning(self) -> Train:
+        """How the network is trained after pruning."""
+        recipe = self.recipe
+        if not recipe.prune.restart:
+            return recipe.finetune
+        return replace(recipe.train, epochs=recipe.train.epochs + recipe.finetune.epochs)
 
     def _forget_training(self, part: str) -> None:
         """The states a killed training resumes from are large and no longer needed; its history stays."""

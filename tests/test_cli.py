@@ -14,6 +14,7 @@ from calls import call, call_json
 
 import edgeprune
 import edgeprune.finished
+import edgeprune.run
 from edgeprune.audio.fetch import FetchReport
 from edgeprune.cli import DATA, VERBS, run_recipe
 from edgeprune.console import say
@@ -22,6 +23,7 @@ from edgeprune.files import write_json
 from edgeprune.models import checkpoint
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.recipe import Budget, Data, Recipe, from_dict
+from edgeprune.recipe_files import load_recipe
 from edgeprune.share import share_folder
 from edgeprune.units import format_size, parse_size
 
@@ -543,8 +545,8 @@ def test_errors_become_a_sentence_and_an_exit_code(capsys, monkeypatch, error, c
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_loads_and_survives_the_round_trip(path: Path):
-    recipe = edgeprune.run.load_recipe(str(path))
-    assert edgeprune.run.load_recipe(path.stem) == recipe
+    recipe = load_recipe(str(path))
+    assert load_recipe(path.stem) == recipe
     assert from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert recipe.parse([]) == recipe
     assert recipe.frontend.check() is recipe.frontend

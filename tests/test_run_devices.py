@@ -152,6 +152,27 @@ def test_budget_verb_includes_the_frontend(capsys):
     assert "has no log-mel front-end to include" in err
 
 
+# The waveform
+
+
+def test_a_waveform_file_says_of_the_audio_what_the_chain_says_of_the_features(capsys, done, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(done, folder)
+    files = call_json(capsys, "export", folder, "--formats", "int8", "--waveform")
+    path = Path(files["int8_waveform"]["path"])
+    assert path == folder / "model_int8_waveform.tflite"
+    parity = read_json(f"{path}.json")["extra"]["parity"]
+    assert (parity["clips"], parity["label_flips"]) == (20, 0)
+    audio, chain = (call_json(capsys, "evaluate", file) for file in (path, folder / "model_int8.tflite"))
+    assert audio["clips"] == chain["clips"] == 145
+    assert audio["accuracy"] == pytest.approx(chain["accuracy"], abs=1.5 / 145)
+    assert audio["log_loss"] == pytest.approx(chain["log_loss"], abs=5e-3)
+    (record,) = call_json(capsys, "bench", path, "--runs", "2")["latency"]
+    assert record["detail"]["inputs"] == "10 test clips of tut2017, fold 1"
+    code, out, _ = call(capsys, "listen", path, "--file", next((folder / "recipe.json").parent.glob("*.json")))
+    assert (code, out) == (2, "")  # no audio
+
+
 # The bundle
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_run import kill_when, same_but_times, start, tiny
 
 import edgeprune.devices.profile as profiling
@@ -20,6 +21,7 @@ from edgeprune.cli import main
 from edgeprune.deploy import tflite, tflite_cost
 from edgeprune.deploy.sidecar import sidecar_path, unpack_model
 from edgeprune.devices.profile import Profile
+from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.models import checkpoint
 from edgeprune.models.checkpoint import Checkpoint
@@ -125,7 +127,7 @@ def test_the_budget_of_a_run_in_steps_is_the_one_that_was_asked(stepped):
     result = read_json(stepped / "result.json")
     found = result["budget"]
     asked = {"params": None, "macs": ASKED_MACS, "peak_ram": None, "flash": None, "latency_ms": None}
-    assert found["asked"] == asked
+    assert found["asked"] == asked | {"include_frontend": False}
     assert found["binding"] == "macs"
     assert found["read_from"] == "model_int8.tflite"
     shipped = tflite_cost.cost_of_tflite(stepped / "model_int8.tflite")
@@ -169,6 +171,33 @@ def test_one_step_leaves_no_numbered_checkpoint(stepped, cache, tmp_path):
     found = pruned_by(light(tmp_path / "one", cache), checkpoint.load(stepped / "dense.ckpt"))
     assert found.extra["budget"]["reached"]["macs"] <= ASKED_MACS
     assert [path.name for path in (tmp_path / "one").glob("*.ckpt")] == ["pruned.ckpt"]
+
+
+# The control from scratch
+
+
+def test_the_control_from_scratch_has_the_widths_and_nothing_else_of_the_pruned_network(tmp_path, cache, stepped):
+    dense = checkpoint.load(stepped / "dense.ckpt")
+    networks = {}
+    for name, flags in (("scratch", ["--prune.restart"]), ("pruned", [])):
+        recipe = light(tmp_path / name, cache).parse([*flags, "--train.epochs", "2"])
+        networks[name] = pruned_by(recipe, dense)
+    scratch, pruned = networks["scratch"], networks["pruned"]
+    assert scratch.spec == pruned.spec != dense.spec
+    assert scratch.extra["kept"] == pruned.extra["kept"]
+    assert (len(scratch.extra["history"]), len(pruned.extra["history"])) == (2, 0)  # `finetune` has none here
+    first = {
+        name: next(value for value in found.model.state_dict().values() if value.ndim == 4)
+        for name, found in (networks | {"dense": dense}).items()
+    }
+    inherited = first["dense"][pruned.extra["kept"]["conv1"]]
+    assert torch.equal(first["pruned"], inherited)
+    assert not torch.allclose(first["scratch"], inherited, atol=1e-2)
+
+
+def test_the_control_from_scratch_is_not_pruned_in_steps(tmp_path, cache):
+    with pytest.raises(EdgepruneError, match=r"leave out prune\.steps"):
+        run(light(tmp_path / "never", cache).parse(["--prune.restart", "--prune.steps", "2"]))
 
 
 # Latency

@@ -328,6 +328,13 @@ def test_validation_keeps_groups_and_classes_whole(clips: list[tuple[str, int]],
     assert validation.equals(again[1])
 
 
+def test_a_group_that_can_go_is_found_where_the_folds_hold_none() -> None:
+    clips = [("a", 0), ("a", 0), ("a", 0), ("a", 1), ("b", 2), ("c", 0)]
+    frame = pd.DataFrame({"label": [label for label, _ in clips], "group": [f"g{group}" for _, group in clips]})
+    for seed in range(4):
+        assert list(split_validation(frame, 0.5, seed)[1]["group"]) == ["g1"]
+
+
 def test_another_seed_cuts_elsewhere() -> None:
     frame = pd.DataFrame({"label": ["x"] * 40, "group": [f"g{i}" for i in range(40)]})
     cuts = {tuple(split_validation(frame, 0.25, seed)[1]["group"]) for seed in range(4)}
