@@ -382,6 +382,8 @@ class Shell:
             stdout=subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(folder)},
             start_new_session=True,  # as sshd does
+            # under nohup the signal is ignored, which a shell passes on and cannot undo
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         self.process.stdin.write(archive.getvalue())
         self.process.stdin.flush()
