@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 BOARD := .board
 
-.PHONY: setup board demo test lint types bench clean
+.PHONY: setup board demo test lint types bench docs clean
 
 setup: $(VENV)/.installed
 
@@ -38,5 +38,8 @@ test: lint types board
 bench: setup
 	$(BIN)/python benchmarks/features.py
 
+docs: setup
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) $(BOARD) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BOARD) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -38,6 +38,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("Export", "TFLite files of a finished run"),
     "evaluate": ("Evaluate", "accuracy of an exported file or a run on a data set"),
     "bench": ("Bench", "latency, instructions and memory of TFLite files on a device"),
+    "sweep": ("", "a grid of budgets, criteria and seeds as runs, with controls; goes on where it stopped"),
+    "compare": ("Compare", "runs side by side, and held to a baseline"),
+    "submit": ("Submit", "the package a DCASE challenge asks for, checked against its rules"),
     "deploy": ("Deploy", "a bundle that builds into firmware or an app"),
     "listen": ("Listen", "name the scene a microphone or a file hears, live"),
     "doctor": ("Doctor", "what is installed here"),
@@ -48,6 +51,8 @@ MODULES = {
     "Score": "network_verbs",
     "Budget": "budget_verb",
     "Profile": "budget_verb",
+    "Compare": "compare_verb",
+    "Submit": "submit_verb",
     "Deploy": "deploy_verb",
     "Listen": "listen_verb",
 }
@@ -83,7 +88,7 @@ def _choose(args: list[str]) -> int:
         print(f"edgeprune {__version__}")
         return 0
     verb, rest = _known(args[0], [*VERBS, "--help", "--version"], "edgeprune"), args[1:]
-    special = {"run": _run_target, "data": _choose_data, "evaluate": _evaluate}
+    special = {"run": _run_target, "data": _choose_data, "evaluate": _evaluate, "sweep": _sweep}
     return special[verb](rest) if verb in special else _parse(VERBS[verb][0], rest, f"edgeprune {verb}")()
 
 
@@ -163,6 +168,13 @@ def _run(recipe: "Recipe", args: list[str]) -> int:
     report = recipe.folder() / "report.html"
     print(f"report: {report}" if report.is_file() else f"run folder: {recipe.folder()}")
     return 0
+
+
+def _sweep(args: list[str]) -> int:
+    """`sweep RECIPE [flags of the sweep and of the recipe]`."""
+    from edgeprune.sweep_verb import run_sweep
+
+    return run_sweep(args)
 
 
 def _evaluate(args: list[str]) -> int:

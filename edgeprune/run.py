@@ -181,7 +181,7 @@ def run_folder(folder: Path) -> Iterator[None]:
         raise cannot_write(error.filename or folder, error) from error
 
 
-def _identity(recipe: dict[str, Any]) -> dict[str, Any]:
+def identity(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe's fields that decide the result: not where the data lie, nor how many threads are used."""
     kept = {name: value for name, value in recipe.items() if name != "out"}
     for part, fields in _MACHINE_FIELDS.items():
@@ -193,7 +193,7 @@ def _keep_recipe(folder: Path, recipe: Recipe) -> None:
     """Write `recipe.json`, or refuse a folder that holds the run of another recipe."""
     path, new = folder / RECIPE, recipe.to_dict()
     if path.is_file():
-        changed = differences(_identity(to_known_fields(read_json(path))), _identity(new))
+        changed = differences(identity(to_known_fields(read_json(path))), identity(new))
         if changed:
             raise EdgepruneError(
                 f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out."

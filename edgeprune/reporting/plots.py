@@ -253,11 +253,11 @@ def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
 
 def _clean(name: str) -> str:
     """Short as well as printable: long names leave no room for the data."""
-    text = _printable(name)
+    text = printable(name)
     return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without control characters, which XML does not allow."""
     return "".join(character for character in text if character.isprintable())
 
@@ -303,5 +303,5 @@ def _inline(svg: bytes, description: str) -> str:
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     root.set("role", "img")
-    root.set("aria-label", _printable(description))
+    root.set("aria-label", printable(description))
     return ElementTree.tostring(root, encoding="unicode")

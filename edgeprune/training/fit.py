@@ -21,6 +21,7 @@ from edgeprune.files import write_text
 from edgeprune.recipe import Train
 from edgeprune.training.checkpoint_io import AtomicCheckpointIO, BestCheckpoint, Patience, remove_leftovers
 from edgeprune.training.module import SceneModule
+from edgeprune.training.trackers import loggers
 
 
 class EpochSampler(Sampler[int]):
@@ -79,7 +80,7 @@ def fit(
     """Train `model` in place and leave it with the chosen epoch's weights, in evaluation mode.
 
     Args:
-        folder: keeps the state that a killed run resumes from, `history.csv`, and TensorBoard's files if asked.
+        folder: keeps the state that a killed run resumes from, `history.csv`, and what `trackers` add.
         teacher: the dense network, for distillation.
 
     Returns:
@@ -105,7 +106,7 @@ def fit(
         max_epochs=recipe.epochs,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
-        logger=_logger(recipe, folder),
+        logger=loggers(recipe, folder),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -176,14 +177,6 @@ def _loader(patches: Patches, batch_size: int, sampler: Sampler[int] | None) -> 
 
 def _as_is(batch: Any) -> Any:
     return batch
-
-
-def _logger(recipe: Train, folder: Path) -> Any:
-    if not recipe.tensorboard:
-        return False
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return TensorBoardLogger(folder, name="tensorboard", version="")
 
 
 def _quieten() -> None:

@@ -1,0 +1,128 @@
+"""What only the authors know of a submission: who they are, its label and names, where its code is."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.submitting.label import check_name, is_of, parse_label
+from edgeprune.submitting.template import PLACEHOLDER, Template, one_sentence, unknown_fields
+
+_THEIRS = {
+    "": ("submission", "system"),
+    "system": ("description", "external_datasets", "source_code"),
+}
+"""What an info file may hold; the rest is read from the run."""
+AUTHOR = "Surname, First name, mail@example.org, Institute"
+
+
+def read_info(path: Path | None, template: Template) -> dict[str, Any]:
+    """Read an info file: TOML with the fields of the meta file that the authors know.
+
+        [submission]
+        label = "Surname_INST_task1_1"
+        name = "Pruned by operator norm"
+        abbreviation = "Pruned"
+        [[submission.authors]]
+        lastname = "Surname"
+        firstname = "First name"
+        email = "mail@example.org"
+        corresponding = true
+        affiliation = { abbreviation = "INST", institute = "Institute", location = "City, Country" }
+        [system]
+        source_code = "https://example.org/code"
+
+    Fields of `system.description` and tables of `system.external_datasets` may follow; what is given there replaces
+    what the run says.
+
+    Raises:
+        EdgepruneError: the file cannot be read, or holds what the template or the authors do not.
+    """
+    if path is None:
+        return {}
+    try:
+        info = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EdgepruneError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise EdgepruneError(f"{path}: is not valid TOML ({error}).") from error
+    _check_shape(path, info)
+    unknown = unknown_fields(info, template)
+    if unknown:
+        raise one_sentence(unknown, f"{path}: has fields that {template.name} does not", "correct or remove them")
+    for holder, known in _THEIRS.items():
+        given = info.get(holder, {}) if holder else info
+        theirs = [f"{holder}.{name}".strip(".") for name in given if name not in known]
+        if theirs:
+            raise one_sentence(theirs, f"{path}: holds what is read from the run", "remove it")
+    return info
+
+
+def _check_shape(path: Path, info: Mapping[str, Any]) -> None:
+    """Tables where the template has tables."""
+    for name in ("submission", "system"):
+        if not isinstance(info.get(name, {}), dict):
+            raise EdgepruneError(f"{path}: '{name}' is no table; write [{name}].")
+    lists = {"submission.authors": info.get("submission", {}), "system.external_datasets": info.get("system", {})}
+    for where, holder in lists.items():
+        value = holder.get(where.split(".")[1], [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise EdgepruneError(f"{path}: '{where}' is no list of tables; write [[{where}]].")
+    if not isinstance(info.get("system", {}).get("description", {}), dict):
+        raise EdgepruneError(f"{path}: 'system.description' is no table; write [system.description].")
+
+
+def author_of(text: str) -> dict[str, Any]:
+    """An author of one line: surname, first name, mail and affiliation, parted by commas.
+
+    Raises:
+        EdgepruneError: a part is not there.
+    """
+    parts = [part.strip() for part in text.split(",", 3)]
+    if len(parts) != 4 or not all(parts) or "@" not in parts[2]:
+        raise EdgepruneError(f"author '{text}': write it as '{AUTHOR}', the affiliation last.")
+    lastname, firstname, email, institute = parts
+    return {"lastname": lastname, "firstname": firstname, "email": email, "affiliation": {"institute": institute}}
+
+
+def merged(info: Mapping[str, Any], authors: Sequence[str], given: Mapping[str, str | None]) -> dict[str, Any]:
+    """The block `submission`: an info file's fields, replaced by what the command line gives.
+
+    Without a mark the first author is the corresponding one.
+
+    Raises:
+        EdgepruneError: an author cannot be read, or several are marked as corresponding.
+    """
+    block: dict[str, Any] = dict.fromkeys(("label", "name", "abbreviation"), "")
+    block |= info.get("submission", {})
+    block |= {name: value for name, value in given.items() if value is not None}
+    found = [author_of(text) for text in authors] or [dict(author) for author in block.get("authors", [])]
+    marked = [author for author in found if author.get("corresponding")]
+    if len(marked) > 1:
+        names = " and ".join(str(author.get("lastname")) for author in marked)
+        raise EdgepruneError(f"submission.authors: {names} are both corresponding; mark one.")
+    if found and not marked:
+        found[0]["corresponding"] = True
+    return {**block, "authors": found}
+
+
+def check_submission(block: Mapping[str, Any], template: Template) -> list[str]:
+    """Check label and names, as far as they are given; returns notes on the label.
+
+    Raises:
+        EdgepruneError: a label or a name is not as the challenge wants it.
+    """
+    check_name(block.get("name", ""), block.get("abbreviation", ""))
+    text = block.get("label", "")
+    if text in ("", PLACEHOLDER):
+        return []
+    label = parse_label(text, template.task)
+    author: Mapping[str, Any] = next((each for each in block["authors"] if each.get("corresponding")), {})
+    affiliation = author.get("affiliation")
+    institute = affiliation.get("abbreviation") if isinstance(affiliation, dict) else None
+    notes = []
+    for part, name in ((label.surname, author.get("lastname")), (label.institute, institute)):
+        if isinstance(name, str) and name and not is_of(part, name):
+            notes.append(f"the label says {part} where the corresponding author has {name}")
+    return notes

@@ -1,0 +1,227 @@
+"""The system output: what the shipped file says about each clip, as a challenge wants it written."""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune import console
+from edgeprune.errors import EdgepruneError
+from edgeprune.submitting.shipped import Shipped
+from edgeprune.submitting.template import Template
+
+AUDIO = (".wav", ".flac", ".ogg")
+"""Endings of what is taken from a folder of audio."""
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What is said of each clip.
+
+    Attributes:
+        names: of the clips' files, without a folder, `[clips]`.
+        probabilities: `[clips, classes]`, in the order of the template's classes.
+    """
+
+    names: list[str]
+    probabilities: NDArray[np.float64]
+
+
+def output_of_run(shipped: Shipped, template: Template) -> Output:
+    """The run's own predictions of its evaluation part.
+
+    Raises:
+        EdgepruneError: the run's classes are not the challenge's, or its predictions are missing or malformed.
+    """
+    from edgeprune.evaluation.predictions import read_predictions
+
+    order = class_order(shipped, template)
+    labels = shipped.described["labels"]
+    found = read_predictions(shipped.folder / f"predictions_{shipped.format}.csv", labels)
+    return _checked([_bare(name) for name in found.filenames], found.probabilities[:, order])
+
+
+def output_of_audio(shipped: Shipped, template: Template, source: Path) -> Output:
+    """What the file says about recordings without labels: clips of a folder, or those a list names.
+
+    Raises:
+        EdgepruneError: the run's classes are not the challenge's, there is no audio, two clips have the same name, or
+            one cannot be used.
+    """
+    order = class_order(shipped, template)
+    files = audio_files(source)
+    names = [file.name for file in files]
+    _check_names(names)
+    return _checked(names, audio_probabilities(shipped.path, files)[:, order])
+
+
+def class_order(shipped: Shipped, template: Template) -> list[int]:
+    """Which output of the file each class of the template is.
+
+    Raises:
+        EdgepruneError: the classes are not the same.
+    """
+    labels = list(shipped.described["labels"])
+    if set(labels) != set(template.classes) or len(labels) != len(template.classes):
+        raise EdgepruneError(
+            f"{shipped.path}: tells {', '.join(labels)} apart, and {template.name} {', '.join(template.classes)}; "
+            "submit a run on the challenge's data."
+        )
+    return [labels.index(name) for name in template.classes]
+
+
+def audio_files(source: Path) -> list[Path]:
+    """Audio of a folder and the folders in it, or what a list names: a path a line, or tab-separated with a column
+    `filename`; paths start at the list. 2.wav comes before 10.wav.
+
+    Raises:
+        EdgepruneError: there is neither, no audio in it, or a listed file is missing.
+    """
+    if source.is_dir():
+        files = [path for path in source.rglob("*") if path.suffix.lower() in AUDIO and path.is_file()]
+        files.sort(key=lambda path: _natural(str(path.relative_to(source))))
+    elif source.is_file():
+        files = [source.parent / name for name in _listed(source)]
+        missing = next((path for path in files if not path.is_file()), None)
+        if missing is not None:
+            raise EdgepruneError(f"{source}: names {missing}, which is not there; correct the list.")
+    else:
+        raise EdgepruneError(f"{source}: is neither a folder of audio nor a list of files; check the path.")
+    if not files:
+        raise EdgepruneError(f"{source}: holds no audio ({', '.join(AUDIO)}); check the path.")
+    return files
+
+
+def audio_probabilities(path: Path, files: Sequence[Path], threads: int = 0) -> NDArray[np.float64]:
+    """Class probabilities an exported file gives audio files: front-end in Python, means over each clip's patches.
+
+    Args:
+        path: the .tflite, of features.
+        files: clips, decoded and resampled one at a time.
+        threads: of the interpreter; 0: one a core.
+
+    Returns:
+        `[clips, classes]`, in the order of the file's labels.
+
+    Raises:
+        EdgepruneError: a clip cannot be used (see `audio.decode.load_clip`).
+    """
+    from edgeprune.audio.decode import load_clip
+    from edgeprune.deploy.interpreter import TFLiteModel
+    from edgeprune.deploy.sidecar import read_metadata
+
+    described = read_metadata(path)
+    model = TFLiteModel(path, threads=threads or os.cpu_count() or 1)
+    patches_of = _patches_of(described)
+    rows = np.empty((len(files), model.output_shape[-1]))
+    with _one_thread():
+        for row, file in enumerate(console.track(files, f"running {path.name}", len(files))):
+            clip = load_clip(file, described["frontend"]["sample_rate"])
+            rows[row] = model.predict(patches_of(clip)).mean(axis=0, dtype=np.float64)
+    return rows
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of PyTorch's: waking more for every clip's FFT takes longer than the FFT."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _patches_of(described: dict[str, Any]) -> Any:
+    """From samples to what the network takes, `[patches, height, width, 1]`."""
+    import torch
+
+    from edgeprune.audio.logmel import Frontend, patch_starts
+    from edgeprune.audio.patches import Normalisation
+    from edgeprune.devices.inputs import takes_time_first
+    from edgeprune.recipe import LogMel
+
+    spec, time_first = LogMel(**described["frontend"]), takes_time_first(described)
+    frontend, normalisation = Frontend(spec), Normalisation.from_dict(described["normalisation"])
+
+    def patches(clip: NDArray[np.float32]) -> NDArray[np.float32]:
+        frames = (frontend(torch.from_numpy(clip)).numpy() - normalisation.mean) / normalisation.std
+        starts = patch_starts(len(frames), spec.patch_frames, spec.patch_hop_frames)
+        cut = np.stack([frames[start : start + spec.patch_frames] for start in starts])
+        return np.ascontiguousarray((cut if time_first else cut.transpose(0, 2, 1))[..., np.newaxis])
+
+    return patches
+
+
+def output_text(output: Output, template: Template) -> str:
+    """The CSV: a header, tabs, and a row a clip; probabilities read back as the same numbers."""
+    from edgeprune.evaluation.predictions import decide
+
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
+    writer.writerow(template.columns)
+    scenes = decide(output.probabilities, template.classes)
+    for name, scene, row in zip(output.names, scenes, output.probabilities.tolist(), strict=True):
+        writer.writerow([name, scene, *map(repr, row)])
+    return text.getvalue()
+
+
+def evaluation_gaps(output: Output, template: Template) -> list[str]:
+    """In what the clips differ from the challenge's evaluation set; empty where they do not."""
+    wanted = {f"{number}.wav" for number in range(template.clips)}
+    found = set(output.names)
+    if found == wanted:
+        return []
+    foreign = sorted(found - wanted, key=_natural)
+    gaps = (
+        [f"{len(found):,} clips where the evaluation set has {template.clips:,}"] if len(found) != len(wanted) else []
+    )
+    if foreign:
+        gaps.append(f"{len(foreign):,} names that are not of it ({foreign[0]} first)")
+    return gaps
+
+
+def _listed(source: Path) -> list[str]:
+    try:
+        lines = [line for line in source.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise EdgepruneError(f"{source}: is no list of files (not UTF-8); give text, a path a line.") from error
+    header = lines[0].split("\t") if lines else []
+    if "filename" not in header:
+        return [line.strip() for line in lines]
+    place = header.index("filename")
+    return [line.split("\t")[place].strip() for line in lines[1:] if line.count("\t") >= place]
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _bare(name: str) -> str:
+    return PurePosixPath(name).name
+
+
+def _checked(names: list[str], probabilities: NDArray[np.float64]) -> Output:
+    _check_names(names)
+    return Output(names, np.asarray(probabilities, np.float64))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """A submission names clips without their folders, one a row."""
+    seen: set[str] = set()
+    for name in names:
+        if any(letter in name for letter in '\t\n\r"'):
+            raise EdgepruneError(f"clip {name!r}: cannot be written in a tab-separated table; rename it.")
+        if name in seen:
+            raise EdgepruneError(f"clip '{name}': is there twice, in two folders; the challenge names clips once.")
+        seen.add(name)

@@ -1,0 +1,325 @@
+"""A submission package of DCASE Task 1: system output, meta file and zip, checked before anything is written."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import write_bytes, write_text
+from edgeprune.submitting.card import write_card
+from edgeprune.submitting.info import check_submission, merged, read_info
+from edgeprune.submitting.label import EXAMPLE, Label, parse_label
+from edgeprune.submitting.meta import by_split, complexity, description, results
+from edgeprune.submitting.output import (
+    Output,
+    class_order,
+    evaluation_gaps,
+    output_of_audio,
+    output_of_run,
+    output_text,
+)
+from edgeprune.submitting.shipped import Shipped, open_run
+from edgeprune.submitting.template import (
+    PLACEHOLDER,
+    Template,
+    fill_placeholders,
+    load_template,
+    missing_fields,
+    one_sentence,
+    unknown_fields,
+    wrong_numbers,
+)
+
+_NEAR = 0.05
+"""Share of a limit within which the notes say how a figure was counted."""
+_TIME = (1980, 1, 1, 0, 0, 0)  # of every file in the zip: equal content, equal bytes
+
+
+@dataclass(frozen=True)
+class Authors:
+    """What the authors say of their submission; None and empty: what the info file says, if there is one.
+
+    Attributes:
+        info: file with the fields of the template that the authors know (see `info.read_info`).
+        authors: each as `Surname, First name, mail, Institute`; the first is the corresponding one.
+    """
+
+    info: Path | None = None
+    authors: tuple[str, ...] = ()
+    label: str | None = None
+    name: str | None = None
+    abbreviation: str | None = None
+    source_code: str | None = None
+
+
+@dataclass
+class Package:
+    """A submission as it will be written.
+
+    Attributes:
+        open: required fields that a draft leaves open, by dotted name, and what else hinders a submission.
+        notes: what the authors should know.
+        verdicts: of the year's rules, by run folder.
+        files: content by path, from the package's root on.
+    """
+
+    template: Template
+    label: Label
+    runs: dict[str, Shipped]
+    meta: dict[str, Any]
+    open: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    verdicts: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        return f"{self.template.task}/{self.label}"
+
+
+def submit(
+    runs: Sequence[Path],
+    rules: str,
+    out: Path,
+    authors: Authors | None = None,
+    audio: Path | None = None,
+    format: str | None = None,
+    report: Path | None = None,
+    draft: bool = False,
+) -> dict[str, Any]:
+    """Write a challenge's submission package, and a model card beside it.
+
+    `out` then holds `task1/LABEL/LABEL.output.csv` (in 2024 `LABEL.output.split_5.csv` and so on),
+    `task1/LABEL/LABEL.meta.yaml`, `Surname_INST_task1.zip` with all systems under `task1`, and `model_card.md`.
+
+    Args:
+        runs: finished runs: one; in 2024 one a training subset.
+        rules: `dcase2022` or `dcase2024`.
+        authors: what only they know.
+        audio: recordings without labels: a folder, or a list of files; None: the run's evaluation part.
+        format: number format of the file that is submitted; None: int8, else the run's first.
+        report: the technical report, a PDF, that goes into the zip.
+        draft: leave a placeholder where a required field is missing, and write all the same.
+
+    Returns:
+        `label`, `files`, `zip`, `draft`, `ready` (nothing is open and the clips are the evaluation set's), `open`,
+        `notes`, `complexity` and `rules` (verdicts).
+
+    Raises:
+        EdgepruneError: wrong input: a run, the audio, unknown or missing fields, a label; all missing ones are named.
+        CheckFailedError: the file exceeds a limit of the year, or is not the one that was evaluated.
+    """
+    template, authors = load_template(rules), authors or Authors()
+    if report is not None and (report.suffix.lower() != ".pdf" or not report.is_file()):
+        raise EdgepruneError(f"{report}: is no PDF; the technical report is one.")
+    info = read_info(authors.info, template)
+    found = by_split([open_run(Path(run), format) for run in runs], template)
+    for run in found.values():
+        class_order(run, template)
+    package = _described(template, found, info, authors)
+    _check(package, draft)
+    gaps = _add_outputs(package, audio)
+    package.files[f"{package.folder}/{package.label}.meta.yaml"] = yaml_text(package.meta)
+    if report is None:
+        package.notes.append("the technical report (PDF) is not in the zip; give it with --report")
+    return _written(package, out, report, ready=not package.open and not gaps, draft=draft)
+
+
+def _described(template: Template, runs: dict[str, Shipped], info: Mapping[str, Any], authors: Authors) -> Package:
+    """Meta data, verdicts and notes; nothing is run."""
+    given = {"label": authors.label, "name": authors.name, "abbreviation": authors.abbreviation}
+    submission = merged(info, authors.authors, given)
+    notes = check_submission(submission, template)
+    has_label = submission["label"] not in ("", PLACEHOLDER)
+    text = submission["label"] if has_label else EXAMPLE.replace("task1", template.task)
+    label = parse_label(text, template.task)
+    author = next((each for each in submission["authors"] if each.get("corresponding")), None)
+    if has_label and author and isinstance(author.get("affiliation"), dict):
+        author["affiliation"] = {"abbreviation": label.institute, **author["affiliation"]}
+    shipped, costs, verdicts = _costs(template, runs)
+    said = info.get("system", {})
+    system = {
+        "description": description(shipped, template, list(runs.values())) | said.get("description", {}),
+        "complexity": costs,
+        "external_datasets": said.get("external_datasets"),
+        "source_code": authors.source_code or said.get("source_code"),
+    }
+    told = {split: results(run, template) for split, run in runs.items()}
+    meta = {
+        "submission": submission,
+        "system": system,
+        "results": {"development_dataset": told if template.splits else told[""]},
+    }
+    notes += [f"{field}: {note}" for field, note in template.notes.items()]
+    package = Package(template, label, runs, meta, notes=notes, verdicts=verdicts)
+    package.notes += _of_rules(verdicts)
+    package.open += _hindrances(package)
+    return package
+
+
+def _costs(template: Template, runs: Mapping[str, Shipped]) -> tuple[Shipped, dict[str, int], dict[str, Any]]:
+    """The run that costs most, its figures, and all verdicts; one figure stands for all training subsets."""
+    costs, verdicts = {}, {}
+    for split, run in runs.items():
+        costs[split], verdicts[str(run.folder)] = complexity(run, template)
+    largest = max(costs, key=lambda split: (costs[split].get("macs", 0), costs[split].get("total_parameters", 0)))
+    figures = {name: max(cost.get(name, 0) for cost in costs.values()) for name in costs[largest]}
+    return runs[largest], figures, verdicts
+
+
+def _of_rules(verdicts: Mapping[str, Any]) -> list[str]:
+    """How a figure was counted, where another counter may come to a figure above the limit."""
+    return [
+        f"{run}: {each['rule']} {each['counted']:,} of {each['limit']:,}: {each['how']}"
+        for run, found in verdicts.items()
+        for each in found
+        if each["rule"] != "type" and each["counted"] > (1 - _NEAR) * each["limit"]
+    ]
+
+
+def _hindrances(package: Package) -> list[str]:
+    """What no field of the template tells, and yet hinders a submission."""
+    template, found = package.template, []
+    for run in package.runs.values():
+        if run.recipe.data.name != template.dataset:
+            found.append(f"{run.folder} was trained on {run.card.name}, not on {template.dataset}")
+        if run.recipe.model.audioset_weights is not None and not package.meta["system"]["external_datasets"]:
+            found.append("system.external_datasets does not name AudioSet, from whose weights the network started")
+    return list(dict.fromkeys(found))
+
+
+def _check(package: Package, draft: bool) -> None:
+    """Unknown fields and numbers that are none are refused; missing ones too, but in a draft.
+
+    Raises:
+        EdgepruneError: as said.
+    """
+    name, template = package.template.name, package.template
+    unknown = unknown_fields(package.meta, template)
+    if unknown:
+        raise one_sentence(unknown, f"{name} has no such fields", "correct or remove them")
+    missing = missing_fields(package.meta, template)
+    if not draft and (missing or package.open):
+        problems = [*(f"{field} is missing" for field in _short(missing)), *package.open]
+        raise one_sentence(
+            problems, f"{name}", "give them with --info FILE.toml, or write a draft with marked placeholders: --draft"
+        )
+    package.open += _short(missing)
+    fill_placeholders(package.meta, template)
+    wrong = wrong_numbers(package.meta, template)
+    if wrong:
+        raise one_sentence(wrong, f"{name} wants numbers", "run the recipe again")
+
+
+def _short(missing: Sequence[str]) -> list[str]:
+    """The missing fields, those of several devices or subsets in one."""
+    found: list[str] = []
+    for holder in dict.fromkeys(path.rpartition(".")[0] for path in missing):
+        names = [path.rpartition(".")[2] for path in missing if path.rpartition(".")[0] == holder]
+        many = len(names) > 1 and holder.startswith("results")
+        found += [f"{holder}.({', '.join(names)})"] if many else [f"{holder}.{name}".strip(".") for name in names]
+    return found
+
+
+def _add_outputs(package: Package, audio: Path | None) -> list[str]:
+    """The system output of every run; returns in what the clips differ from the evaluation set."""
+    gaps: list[str] = []
+    for split, run in package.runs.items():
+        output = _output(run, package.template, audio)
+        name = f"{package.label}.output.{split}.csv" if split else f"{package.label}.output.csv"
+        package.files[f"{package.folder}/{name}"] = output_text(output, package.template)
+        gaps += [gap for gap in evaluation_gaps(output, package.template) if gap not in gaps]
+    if gaps:
+        package.notes.append(f"the system output is not of the evaluation set: {'; '.join(gaps)}")
+    return gaps
+
+
+def _output(run: Shipped, template: Template, audio: Path | None) -> Output:
+    return output_of_run(run, template) if audio is None else output_of_audio(run, template, audio)
+
+
+def yaml_text(meta: Mapping[str, Any]) -> str:
+    """The meta file; it reads back as the same values.
+
+    Raises:
+        EdgepruneError: a value is none that YAML keeps as it is.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        text: str = yaml.safe_dump(dict(meta), sort_keys=False, allow_unicode=True, width=1000)
+        same = yaml.safe_load(text) == meta
+    except yaml.YAMLError as error:
+        raise EdgepruneError(
+            f"meta file: cannot be written as YAML ({error}); write plain text and numbers."
+        ) from error
+    if not same:
+        raise EdgepruneError(
+            "meta file: does not read back as it was written; use plain text without control characters."
+        )
+    return text
+
+
+def _written(package: Package, out: Path, report: Path | None, ready: bool, draft: bool) -> dict[str, Any]:
+    for name, text in package.files.items():
+        write_text(out / name, text)
+    if report is not None:
+        write_bytes(out / package.template.task / report.name, report.read_bytes())
+    cards = {split: f"model_card_{split}.md" if split else "model_card.md" for split in package.runs}
+    for split, name in cards.items():
+        write_card(package.runs[split].folder, out / name, package.runs[split].format)
+    archive = out / f"{package.label.team}.zip"
+    write_bytes(archive, _zipped(out, package.label))
+    drafts = _drafts(out, package)
+    if drafts:
+        package.notes.append(f"the zip also holds drafts: {', '.join(drafts)}")
+    return {
+        "label": package.meta["submission"]["label"],
+        "rules": package.template.name,
+        "files": [*package.files, *cards.values()],
+        "zip": str(archive),
+        "draft": draft,
+        "ready": ready and not drafts,
+        "open": package.open,
+        "notes": package.notes,
+        "complexity": package.meta["system"]["complexity"],
+        "verdicts": package.verdicts,
+    }
+
+
+def _drafts(out: Path, package: Package) -> list[str]:
+    """Systems of the same authors, written before, in which something is open."""
+    systems = (out / package.label.task).glob(f"{package.label.team}_?/*.meta.yaml")
+    others = (path for path in systems if path.parent.name != str(package.label))
+    return sorted(path.parent.name for path in others if PLACEHOLDER in path.read_text(encoding="utf-8").split())
+
+
+def _zipped(out: Path, label: Label) -> bytes:
+    """A zip of the task's folder: the systems the authors wrote so far, and the reports beside them."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in (out / label.task).rglob("*") if _belongs(path, out / label.task, label)):
+            entry = zipfile.ZipInfo(path.relative_to(out).as_posix(), _TIME)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+    return content.getvalue()
+
+
+def _belongs(path: Path, task: Path, label: Label) -> bool:
+    """Whether a file is part of a submission: one of a system's, named by its label, or a report."""
+    if not path.is_file() or path.name.startswith("."):
+        return False
+    if path.parent == task:
+        return path.suffix.lower() == ".pdf"
+    system = path.parent
+    return (
+        system.parent == task
+        and system.name.rpartition("_")[0] == label.team
+        and path.name.split(".")[0] == system.name
+    )
+
+
+__all__ = ["PLACEHOLDER", "Authors", "Package", "submit", "yaml_text"]

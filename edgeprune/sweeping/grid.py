@@ -1,0 +1,177 @@
+"""The grid of a sweep: budgets, criteria, seeds and folds crossed, the controls beside them, and each cell's recipe."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.recipe import Budget, Prune, Recipe
+from edgeprune.units import format_size
+
+Role = Literal["dense", "scratch", "random", "variant"]
+CONTROLS: tuple[str, ...] = ("dense", "scratch", "random")
+LIMITS = {"params": "params", "macs": "macs", "peak_ram": "ram", "flash": "flash"}
+"""Limits that are axes of a grid, and how a cell's name says them."""
+RANDOM: Literal["random"] = "random"
+"""The criterion of the control that prunes by chance."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is crossed with what; an empty axis stands for the recipe's own value.
+
+    Attributes:
+        params, macs, peak_ram, flash: limits, as in `recipe.Budget`; every list is an axis of its own.
+        keep: values of `prune.keep`; with any of these five axes the recipe's own limits and keep are set aside.
+        controls: some of `dense`, `scratch`, `random`. The dense runs are made in any case: others start from them.
+    """
+
+    params: tuple[int, ...] = ()
+    macs: tuple[int, ...] = ()
+    peak_ram: tuple[int, ...] = ()
+    flash: tuple[int, ...] = ()
+    keep: tuple[float, ...] = ()
+    criteria: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    folds: tuple[int, ...] = ()
+    controls: tuple[str, ...] = CONTROLS
+
+    def check(self) -> "Grid":
+        """Raise EdgepruneError if a value cannot be; return self."""
+        from edgeprune.pruning.scores import criterion
+
+        for name in self.criteria:
+            criterion(name)
+        for name in self.controls:
+            if name not in CONTROLS:
+                raise unknown_name("control", name, [*CONTROLS, "none"])
+        for share in self.keep:
+            replace(Prune(), keep=share).check()
+        for axis in ("seeds", "folds"):
+            if any(number < (axis == "folds") for number in getattr(self, axis)):
+                raise EdgepruneError(f"--{axis}: give whole numbers from {int(axis == 'folds')}.")
+        for axis, values in asdict(self).items():
+            if len(set(values)) < len(values):
+                flag = f"--{axis.replace('_', '-')}"
+                raise EdgepruneError(f"{flag}: a value stands there twice; name each once.")
+        return self
+
+    def budgets(self, recipe: Recipe) -> list[tuple[Budget, float]]:
+        """Every budget with its keep; the recipe's own where no axis is given."""
+        axes = {name: getattr(self, name) for name in LIMITS}
+        if not any(axes.values()) and not self.keep:
+            return [(recipe.budget, recipe.prune.keep)]
+        crossed = product(*(values or (None,) for values in axes.values()), self.keep or (1.0,))
+        return [(replace(recipe.budget, **dict(zip(axes, limits, strict=True))), keep) for *limits, keep in crossed]
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> "Grid":
+        """The grid that `asdict` gave, read back from JSON."""
+        return Grid(**{name: tuple(values) for name, values in value.items()})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep."""
+
+    role: Role
+    criterion: str
+    budget: Budget
+    keep: float
+    seed: int
+    fold: int
+
+    @property
+    def folder(self) -> str:
+        """Run folder under the sweep's, such as `runs/l1-params20k-seed0-fold1`."""
+        if self.role == "dense":
+            return f"dense/{self._ends()}"
+        said = "scratch" if self.role == "scratch" else self.criterion
+        return f"runs/{'-'.join([said, *self.limits(), self._ends()])}"
+
+    @property
+    def dense_folder(self) -> str:
+        """Folder of the dense run that it starts from."""
+        return replace(self, role="dense").folder
+
+    def limits(self) -> list[str]:
+        """The budget in words that may stand in a file name, such as `params20k`; `whole` where nothing is limited."""
+        found = [f"{LIMITS[name]}{format_size(value)}" for name, value in self.budget.sizes().items()]
+        found += [f"keep{self.keep!r}"] if self.keep < 1 else []
+        return found or ["whole"]
+
+    def _ends(self) -> str:
+        return f"seed{self.seed}-fold{self.fold}"
+
+
+def cells(grid: Grid, recipe: Recipe) -> list[Cell]:
+    """All runs; a dense one before those that start from it, all of a seed and fold before the next."""
+    criteria = grid.criteria or (recipe.prune.criterion,)
+    kinds: list[tuple[Role, str]] = [(RANDOM if name == RANDOM else "variant", name) for name in criteria]
+    if RANDOM in grid.controls and RANDOM not in criteria:
+        kinds.append((RANDOM, RANDOM))
+    if "scratch" in grid.controls:
+        kinds.append(("scratch", criteria[0]))
+    found = []
+    for seed, fold in product(grid.seeds or (recipe.seed,), grid.folds or (recipe.data.fold,)):
+        found.append(Cell("dense", _cheap(recipe.prune.criterion), Budget(), 1.0, seed, fold))
+        for (budget, keep), (role, name) in product(grid.budgets(recipe), kinds):
+            found.append(Cell(role, name, budget, keep, seed, fold))
+    return found
+
+
+def _cheap(name: str) -> str:
+    """A criterion that looks at no clips: the dense run scores its filters, but loses none."""
+    from edgeprune.pruning.scores import criterion
+
+    return "l1" if criterion(name).active else name
+
+
+def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threads: int) -> Recipe:
+    """What a cell runs.
+
+    Args:
+        base: recipe of the sweep, its paths absolute.
+        out: folder of the sweep, absolute.
+        devices: where latency is measured.
+        threads: of the CPU, in training.
+    """
+    dense = cell.role == "dense"
+    prune = replace(base.prune, criterion=cell.criterion, keep=cell.keep, restart=cell.role == "scratch")
+    if dense or cell.role == "scratch":
+        prune = replace(prune, steps=1)
+    if dense:
+        prune = replace(prune, objective=Prune.objective, profile=None)
+    return replace(
+        base,
+        data=replace(base.data, fold=cell.fold),
+        train=replace(base.train, threads=threads),
+        finetune=replace(base.finetune, threads=threads, epochs=0 if dense else base.finetune.epochs),
+        prune=prune,
+        budget=cell.budget,
+        # the unpruned network's files are the dense run's own
+        export=replace(base.export, dense_formats=()),
+        bench=replace(base.bench, devices=tuple(devices)),
+        seed=cell.seed,
+        dense_from=base.dense_from if dense else out / cell.dense_folder / "dense.ckpt",
+        out=out / cell.folder,
+    )
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe as it reads in any working directory."""
+
+    def whole(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    data, name = recipe.data, recipe.data.name
+    name = str(Path(name).absolute()) if name.endswith(".toml") else name
+    return replace(
+        recipe,
+        data=replace(data, name=name, root=whole(data.root), cache=whole(data.cache)),
+        model=replace(recipe.model, audioset_weights=whole(recipe.model.audioset_weights)),
+        prune=replace(recipe.prune, profile=whole(recipe.prune.profile)),
+        dense_from=whole(recipe.dense_from),
+    )
