@@ -57,7 +57,7 @@ def run(recipe: Recipe) -> dict[str, Any]:
         InfeasibleBudgetError: no allocation meets the budget.
         CheckFailedError: an exported file does not compute what its network does.
     """
-    _check(recipe)
+    check(recipe)
     folder = recipe.folder()
     with run_folder(folder):
         _keep_recipe(folder, recipe)
@@ -68,8 +68,8 @@ def run(recipe: Recipe) -> dict[str, Any]:
         return Journey(recipe, folder).go()
 
 
-def _check(recipe: Recipe) -> None:
-    """What can be known to be wrong before hours of work."""
+def check(recipe: Recipe) -> None:
+    """Raise EdgepruneError for what can be known to be wrong before hours of work."""
     from edgeprune.deploy.tflite import check_formats
     from edgeprune.models.registry import entry
     from edgeprune.pruning.scores import criterion

@@ -35,7 +35,8 @@ class RayEngine:
         address: of a cluster: `auto` or `host:port`; None: Ray is started here and stopped at the end.
 
     Raises:
-        EdgepruneError: Ray is not installed, or no cluster answers at the address.
+        EdgepruneError: Ray is not installed, no cluster answers at the address, or none of its machines is large
+            enough.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class RayEngine:
         self._started = not self._ray.is_initialized()
         if self._started:
             self._connect(address, max(cores(), slots * threads) if address is None else None)
+        if self._started and address is not None:
+            self._check_size(threads, gpus)
         options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": 0}
         self._work = self._ray.remote(**options)(do_job)
         self._at_work: dict[Any, tuple[Job, int]] = {}
@@ -67,6 +70,19 @@ class RayEngine:
             raise EdgepruneError(
                 f"Ray: {where} ({_first_line(error)}); check --address, or leave it out to use this machine."
             ) from error
+
+    def _check_size(self, threads: int, gpus: int) -> None:
+        """A task that fits no machine would wait for ever."""
+        for kind, what, asked, hint in (
+            ("CPU", "cores", threads, "give more --jobs"),
+            ("GPU", "GPUs", gpus, "give fewer --train.devices"),
+        ):
+            most = max((node["Resources"].get(kind, 0) for node in self._ray.nodes() if node["Alive"]), default=0)
+            if asked > most:
+                self._ray.shutdown()
+                raise EdgepruneError(
+                    f"Ray: a run asks for {asked} {what}, and no machine of the cluster has more than {most:g}; {hint}."
+                )
 
     def start(self, job: Job) -> None:
         self._start(job, 1)

@@ -169,7 +169,7 @@ def _changes(old: dict[str, Any], new: Recipe) -> list[str]:
 def _check(plan: Plan) -> None:
     """What can be known to be wrong before hours of work."""
     from edgeprune.audio.cards import load_card
-    from edgeprune.run import _check as check_recipe
+    from edgeprune.run import check
 
     base = plan.base
     if base.prune.restart:
@@ -187,7 +187,7 @@ def _check(plan: Plan) -> None:
     first = next(iter(plan.recipes))
     for cell, recipe in plan.recipes.items():
         if (cell.seed, cell.fold) == (first.seed, first.fold):
-            check_recipe(recipe)
+            check(recipe)
 
 
 def _described(cell: Cell) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def test_a_run_that_fails_on_a_worker_says_why(address, recipe, tmp_path):
     assert (found[HALF].reason, found[HALF].exit_code) == ("NAME: was wrong; do better.", 3)
 
 
-def test_through_the_command_line_at_an_address(address, script, tmp_path):
+def test_through_the_command_line_it_starts_ray_itself(script, tmp_path):
     out = tmp_path / "s"
-    flags = ("--keep", "0.5", "--controls", "none", "--engine", "ray", "--address", address, "--out", out, "--json")
+    flags = ("--keep", "0.5", "--controls", "none", "--engine", "ray", "--out", out, "--json")
     done = subprocess.run(verb_command(script, *flags), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert [cell["state"] for cell in json.loads(done.stdout)["cells"]] == ["done"] * 2
@@ -85,6 +85,16 @@ def test_a_worker_that_does_not_see_the_folder(tmp_path):
     found = do_job(str(tmp_path), "0" * 64, 1, STAND_IN, engine_ray.__version__)
     assert "does not see it" in found["reason"]
     assert "install the same one" in do_job(str(tmp_path), "0" * 64, 1, STAND_IN, "0.0.0")["reason"]
+
+
+def test_a_run_that_fits_no_machine(address, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with pytest.raises(EdgepruneError, match=r"no machine of the cluster has more than 2; give more --jobs"):
+        RayEngine(1, 64, address="auto")
+    with pytest.raises(EdgepruneError, match=r"asks for 1 GPUs"):
+        RayEngine(1, 1, address="auto", gpus=1)
 
 
 def test_no_cluster_at_the_address(script, tmp_path):

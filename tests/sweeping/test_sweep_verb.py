@@ -136,11 +136,11 @@ def test_a_real_sweep(script, tmp_path, capsys):
     weights = [checkpoint.load(out / name / "dense.ckpt").model.state_dict() for name in ("dense/seed0-fold1", HALF)]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
     assert {row["device"] for row in half["latency"]} == {"host"}  # one at a time: timed alone
-    before = {
-        path: (sha256_file(path), path.stat().st_mtime_ns)
-        for path in out.rglob("*")
-        if path.name != "log.txt" and path.is_file()
-    }
+    before = {path: stamp(path) for path in out.rglob("*") if path.is_file()}
     assert call(capsys, *flags)[0] == 0
-    changed = [path.name for path, was in before.items() if (sha256_file(path), path.stat().st_mtime_ns) != was]
-    assert set(changed) <= {"sweep.json", ".lock"}
+    changed = {path.relative_to(out).as_posix() for path, was in before.items() if stamp(path) != was}
+    assert changed <= {"sweep.json", "log.txt", ".lock"}
+
+
+def stamp(path: Path) -> tuple[str, int]:
+    return sha256_file(path), path.stat().st_mtime_ns
