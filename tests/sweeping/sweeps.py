@@ -1,6 +1,7 @@
 """Sweeps done by the stand-in, and what it noted."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -59,7 +60,14 @@ def hanging(out: Path, script: Path, *flags: str) -> tuple[subprocess.Popen, lis
     """A sweep whose third cell hangs, and the processes that it started."""
     order(out, **{QUARTER.replace("/", "__"): "hang"})
     command = verb_command(script, "--keep", "0.5,0.25", "--controls", "none", "--out", out, "--jobs", "2", *flags)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # what a shell puts into the background ignores Ctrl-C, and so would the sweep
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for(lambda: "pids" in [words[0] for words in calls(out)] and HALF in (out / "seconds.json").read_text())
     pids = next(words[1:] for words in calls(out) if words[0] == "pids")
     return process, [int(pid) for pid in pids]
