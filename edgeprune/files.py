@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -73,6 +74,20 @@ def read_json(path: Path | str) -> Any:
         raise EdgepruneError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
         raise EdgepruneError(f"{path}: is not valid JSON ({error}).") from error
+
+
+def read_toml(path: Path, name: str = "") -> dict[str, Any]:
+    """Read a TOML file; `name` is what a sentence calls it (default: its path).
+
+    Raises:
+        EdgepruneError: the file is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EdgepruneError(f"{name or path}: cannot be read ({error.strerror}); check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise EdgepruneError(f"{name or path}: is not valid TOML ({error}).") from error
 
 
 def to_jsonable(value: Any) -> Any:

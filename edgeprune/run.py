@@ -755,12 +755,13 @@ def file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndarr
     """Class probabilities `[clips, classes]` that a .tflite gives the clips."""
     import os
 
+    from edgeprune.deploy.audio_in import takes_time_first
     from edgeprune.deploy.interpreter import TFLiteModel
     from edgeprune.deploy.sidecar import read_metadata
     from edgeprune.evaluation.predict import file_probabilities
 
     model = TFLiteModel(path, threads=os.cpu_count() or 1)
-    first = time_first(read_metadata(path)["model"]["name"])
+    first = takes_time_first(read_metadata(path))
     return file_probabilities(model, data.patches(clips), first, title=f"evaluating {path.name}")
 
 

@@ -3,12 +3,12 @@
 import difflib
 import re
 import string
-import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.files import read_toml
 from edgeprune.share import share_folder
 
 
@@ -146,13 +146,8 @@ def card_names() -> list[str]:
 
 
 def _read(path: Path) -> Card:
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EdgepruneError(f"card {path}: cannot be read ({error.strerror}); check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise EdgepruneError(f"card {path}: is not valid TOML ({error}).") from error
     where = f"card {path}"
+    raw = read_toml(path, where)
     if "images" in raw:
         raw["images"] = _build(ImageFiles, raw["images"], where)
     for key, kind in (("layouts", list), ("archives", list), ("subsets", dict)):

@@ -1,6 +1,5 @@
 """Files that take the waveform, for phones and Linux: the front-end inside, in front of the network as it was."""
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune import console
 from edgeprune.deploy.interpreter import TFLiteModel, load_interpreter, operators
 from edgeprune.deploy.sidecar import describe_tensors, pack_model, read_metadata, set_metadata, unpack_model
 from edgeprune.deploy.waveform_graph import Builder, add_frontend, check_spec
@@ -141,15 +139,10 @@ def waveform_probabilities(
     Raises:
         EdgepruneError: the file takes features, or a clip cannot be used (see `audio.decode.load_clip`).
     """
-    from edgeprune.audio.decode import load_clip
+    from edgeprune.deploy.audio_in import audio_probabilities
 
-    spec = waveform_spec(path)
-    model = TFLiteModel(path, threads=threads or os.cpu_count() or 1)
-    rows = np.empty((len(files), model.output_shape[-1]))
-    for row, file in enumerate(console.track(files, title, len(files))):
-        patches = clip_patches(load_clip(file, spec.sample_rate), spec)
-        rows[row] = model.predict(patches).mean(axis=0, dtype=np.float64)
-    return rows
+    waveform_spec(path)
+    return audio_probabilities(path, files, title, threads)
 
 
 def waveform_spec(path: Path | str) -> LogMel:
@@ -347,9 +340,9 @@ def _normalisation(described: Mapping[str, Any]) -> "Normalisation":
 
 def _time_first(path: Path | str, described: Mapping[str, Any], shape: Sequence[int]) -> bool:
     """Whether the network takes `[1, frames, mels, 1]`; refuses one whose input is no patch of its front-end."""
-    from edgeprune.models.registry import entry
+    from edgeprune.deploy.audio_in import takes_time_first
 
-    first = entry(described["model"]["name"]).time_first
+    first = takes_time_first(described)
     patch = _patch_shape(LogMel(**described["frontend"]), first)
     if tuple(shape) != patch:
         raise EdgepruneError(f"{path}: takes {list(shape)} where its front-end gives {list(patch)}; export it again.")

@@ -25,8 +25,6 @@ from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file, write_text
 from edgeprune.share import share_folder
 
-OPTIMISE = "-O2"
-"""Optimisation of the compiler that every figure is for."""
 LAYER_CLIPS = 3
 """Clips that the layers' instructions are counted on; they hardly depend on the clip."""
 
@@ -98,7 +96,7 @@ def _describe(
     described = {
         "board": qemu.BOARDS[job.device].description,
         "note": "instructions are not cycles: a time needs the board itself",
-        "optimise": OPTIMISE,
+        "optimise": qemu.OPTIMISE,
         "macs": macs,
         "instructions_per_mac": round(instructions / macs, 3) if macs else None,
         "flash_bytes": memory.flash_bytes,
@@ -206,7 +204,7 @@ class _Program:
             [self.folder, *self.network.includes],
             self.folder / f"{image or main}.elf",
             (*self.network.defines, *defines),
-            OPTIMISE,
+            qemu.OPTIMISE,
             timeout_s=self.job.timeout_s,
         )
 

@@ -23,7 +23,6 @@ class Device:
         programs: needed on the search path.
         modules: Python packages needed, by the names they are imported by.
         install: what to install for it.
-        formats: number formats of the files it takes; empty: all.
     """
 
     names: tuple[str, ...]
@@ -33,7 +32,6 @@ class Device:
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     install: str = ""
-    formats: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
         """Programs and packages that are not here."""
@@ -51,7 +49,6 @@ DEVICES = (
         "TFLite Micro: right bytes, smallest arena",
         modules=("tflite_micro",),
         install=f"{_MCU} (Linux)",
-        formats=("int8", "float32"),
     ),
     Device(
         ("cortex-m4", "cortex-m7", "cortex-m33"),
@@ -61,7 +58,6 @@ DEVICES = (
         programs=("arm-none-eabi-gcc", "qemu-system-arm"),
         modules=("bakenn", "tflite", "tflite_micro"),
         install=f"apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm; {_MCU}",
-        formats=("int8",),
     ),
     Device(
         ("ethos-u55-128", "ethos-u55-256", "ethos-u85-256"),
@@ -70,7 +66,6 @@ DEVICES = (
         "cycles, SRAM and flash by Arm's Vela",
         modules=("ethosu",),
         install=_MCU,
-        formats=("int8", "int16x8"),
     ),
     Device(
         ("ssh://",),

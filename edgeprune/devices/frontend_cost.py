@@ -18,8 +18,6 @@ from edgeprune.files import write_text
 from edgeprune.recipe import LogMel
 from edgeprune.share import share_folder
 
-OPTIMISE = "-O2"
-"""Optimisation of the compiler that every figure is for."""
 HOPS = 20
 """Hops of noise that instructions are counted on, where no signal is given; they hardly depend on it."""
 
@@ -126,7 +124,7 @@ def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, ti
         folder = Path(name)
         write_text(folder / "signal.h", _signal_header(signal))
         sources = [*files.sources, _program("frontend_run.c")]
-        image = qemu.build(board, sources, [folder, files.folder], folder / "run.elf", optimise=OPTIMISE)
+        image = qemu.build(board, sources, [folder, files.folder], folder / "run.elf")
         lines = [line.split() for line in qemu.run(board, image.path, timeout_s, cwd=folder).splitlines()]
     if not lines or lines[-1] != ["end"]:
         raise CheckFailedError(f"device {board}: the front-end's program ended before its end; nothing was measured.")
@@ -143,8 +141,8 @@ def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, ti
 def _sizes(files: FrontendFiles, board: str, folder: Path, timeout_s: float) -> tuple[int, int, int]:
     """Flash, RAM and stack of a bare program, less what it takes without the front-end (the stack as it is)."""
     sources = [*files.sources, _program("frontend_bare.c")]
-    bare = qemu.build(board, sources, [files.folder], folder / "bare.elf", optimise=OPTIMISE)
-    empty = qemu.build(board, sources, [files.folder], folder / "empty.elf", defines=("EMPTY",), optimise=OPTIMISE)
+    bare = qemu.build(board, sources, [files.folder], folder / "bare.elf")
+    empty = qemu.build(board, sources, [files.folder], folder / "empty.elf", defines=("EMPTY",))
     stack = int(qemu.run(board, bare.path, timeout_s, cwd=folder).split()[1])
     variables = (bare.data_bytes + bare.bss_bytes) - (empty.data_bytes + empty.bss_bytes)
     return bare.flash_bytes - empty.flash_bytes, variables, stack

@@ -19,6 +19,7 @@ from edgeprune.deploy.interpreter import TFLiteModel, load_interpreter, runtime_
 from edgeprune.devices.checks import check_close, check_exact, reference
 from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.tools import child_environment
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file
 
@@ -194,12 +195,10 @@ def _memory_in_fresh_process(path: Path, threads: int, xnnpack: bool) -> dict[st
     if not Path("/proc/self/status").is_file():
         return {"peak_ram": "not known: this system has no /proc/self/status"}
     code = "import sys; from edgeprune.devices import host; host._print_memory(*sys.argv[1:])"
-    # The child must find the packages this process found, wherever it was started from.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path)}
     command = [sys.executable, "-c", code, str(path), str(threads), str(int(xnnpack))]
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, timeout=_MEMORY_TIMEOUT_S, check=True, text=True
+            command, env=child_environment(), capture_output=True, timeout=_MEMORY_TIMEOUT_S, check=True, text=True
         )
         result: dict[str, Any] = json.loads(done.stdout)
     except (subprocess.SubprocessError, OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeprune.deploy.audio_in import patches_of
 from edgeprune.deploy.interpreter import TFLiteModel
 from edgeprune.deploy.sidecar import read_metadata
 from edgeprune.devices.job import CLIPS, Inputs
@@ -42,45 +43,14 @@ def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> In
 
 
 def _of_audio(described: dict[str, Any], files: Sequence[Path], source: str) -> Inputs:
-    """The first patch of each file, as `[n, height, width, 1]`."""
+    """The first patch of each file, as the network takes it."""
     from edgeprune.audio.decode import load_clip
-
-    rate = described["frontend"]["sample_rate"]
-    values = np.stack([network_input(described, load_clip(file, rate)) for file in files])
-    return Inputs(np.ascontiguousarray(values, dtype=np.float32), source)
-
-
-def network_input(described: dict[str, Any], waveform: np.ndarray) -> np.ndarray:
-    """The first patch of a clip as a file's network takes it.
-
-    Args:
-        described: what is embedded in the file.
-        waveform: float32 `[samples]` at the front-end's rate, full scale 1.
-
-    Returns:
-        float32 `[height, width, 1]`, normalised, not quantised; `[samples]` for a file that takes the waveform.
-    """
-    import torch
-
-    from edgeprune.audio.logmel import Frontend
-    from edgeprune.audio.patches import Normalisation
-    from edgeprune.deploy.waveform import clip_patches, takes_waveform
     from edgeprune.recipe import LogMel
 
-    spec = LogMel(**described["frontend"])
-    if takes_waveform(described):
-        return clip_patches(waveform, spec)[0]
-    normalisation = Normalisation.from_dict(described["normalisation"])
-    frames = Frontend(spec)(torch.from_numpy(waveform)).numpy()[: spec.patch_frames]
-    patch = ((frames - normalisation.mean) / normalisation.std)[..., np.newaxis]  # [frames, mels, 1]
-    return patch if takes_time_first(described) else patch.transpose(1, 0, 2)
-
-
-def takes_time_first(described: dict[str, Any]) -> bool:
-    """Whether a file's network takes `[frames, mels]` rather than `[mels, frames]`."""
-    from edgeprune.models.registry import entry
-
-    return entry(described["model"]["name"]).time_first
+    cut, spec = patches_of(described), LogMel(**described["frontend"])
+    # a patch sees no sample beyond the first `patch_samples`
+    clips = (load_clip(file, spec.sample_rate)[: spec.patch_samples] for file in files)
+    return Inputs(np.stack([cut(clip)[0] for clip in clips]), source)
 
 
 def _of_run(path: Path, described: dict[str, Any], count: int) -> Inputs:

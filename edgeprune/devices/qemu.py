@@ -12,6 +12,8 @@ from edgeprune.share import share_folder
 
 BUILD_TIMEOUT_S = 300.0
 COMPILER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
+OPTIMISE = "-O2"
+"""Optimisation of the compiler that every figure is for."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def build(
     includes: Sequence[Path],
     out: Path,
     defines: Sequence[str] = (),
-    optimise: str = "-O2",
+    optimise: str = OPTIMISE,
     timeout_s: float = BUILD_TIMEOUT_S,
 ) -> Image:
     """Compile and link a program with the board's start-up code; what nothing calls is left out.

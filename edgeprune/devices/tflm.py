@@ -23,6 +23,7 @@ from edgeprune.deploy.interpreter import TFLiteModel, operators
 from edgeprune.devices import checks
 from edgeprune.devices.job import TIMEOUT_S, Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.tools import child_environment
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file
 
@@ -244,10 +245,8 @@ class _Micro:
 
     def _start(self) -> subprocess.Popen[bytes]:
         code = "import sys; from edgeprune.devices import tflm; tflm._serve(sys.argv[1])"
-        # The child must find the packages this process found, wherever it was started from.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path)}
         command = [sys.executable, "-c", code, str(self._folder)]
-        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return subprocess.Popen(command, env=child_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _answer(self) -> bytes:
         """One line of the process, without its end; empty when the process died."""

@@ -1,7 +1,9 @@
 """Programs that devices need: found or named with the package to install, and never run without a time limit."""
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +61,11 @@ def run_tool(
         ) from error
     except OSError as error:
         raise EdgepruneError(f"device {device}: {words[0]} cannot be run ({error.strerror}).") from error
+
+
+def child_environment() -> dict[str, str]:
+    """Environment of a Python process of our own: it finds the packages this one found, wherever it is started from."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path)}
 
 
 def last_line(output: bytes) -> str:

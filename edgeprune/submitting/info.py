@@ -1,11 +1,11 @@
 """What only the authors know of a submission: who they are, its label and names, where its code is."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.files import read_toml
 from edgeprune.submitting.label import check_name, is_of, parse_label
 from edgeprune.submitting.template import PLACEHOLDER, Template, one_sentence, unknown_fields
 
@@ -41,12 +41,7 @@ def read_info(path: Path | None, template: Template) -> dict[str, Any]:
     """
     if path is None:
         return {}
-    try:
-        info = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EdgepruneError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise EdgepruneError(f"{path}: is not valid TOML ({error}).") from error
+    info = read_toml(path)
     _check_shape(path, info)
     unknown = unknown_fields(info, template)
     if unknown:

@@ -2,18 +2,15 @@
 
 import csv
 import io
-import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune import console
+from edgeprune.deploy.audio_in import audio_probabilities
 from edgeprune.errors import EdgepruneError
 from edgeprune.submitting.shipped import Shipped
 from edgeprune.submitting.template import Template
@@ -60,7 +57,8 @@ def output_of_audio(shipped: Shipped, template: Template, source: Path) -> Outpu
     files = audio_files(source)
     names = [file.name for file in files]
     _check_names(names)
-    return _checked(names, audio_probabilities(shipped.path, files)[:, order])
+    said = audio_probabilities(shipped.path, files, f"running {shipped.path.name}")
+    return _checked(names, said[:, order])
 
 
 def class_order(shipped: Shipped, template: Template) -> list[int]:
@@ -98,69 +96,6 @@ def audio_files(source: Path) -> list[Path]:
     if not files:
         raise EdgepruneError(f"{source}: holds no audio ({', '.join(AUDIO)}); check the path.")
     return files
-
-
-def audio_probabilities(path: Path, files: Sequence[Path], threads: int = 0) -> NDArray[np.float64]:
-    """Class probabilities an exported file gives audio files: front-end in Python, means over each clip's patches.
-
-    Args:
-        path: the .tflite, of features.
-        files: clips, decoded and resampled one at a time.
-        threads: of the interpreter; 0: one a core.
-
-    Returns:
-        `[clips, classes]`, in the order of the file's labels.
-
-    Raises:
-        EdgepruneError: a clip cannot be used (see `audio.decode.load_clip`).
-    """
-    from edgeprune.audio.decode import load_clip
-    from edgeprune.deploy.interpreter import TFLiteModel
-    from edgeprune.deploy.sidecar import read_metadata
-
-    described = read_metadata(path)
-    model = TFLiteModel(path, threads=threads or os.cpu_count() or 1)
-    patches_of = _patches_of(described)
-    rows = np.empty((len(files), model.output_shape[-1]))
-    with _one_thread():
-        for row, file in enumerate(console.track(files, f"running {path.name}", len(files))):
-            clip = load_clip(file, described["frontend"]["sample_rate"])
-            rows[row] = model.predict(patches_of(clip)).mean(axis=0, dtype=np.float64)
-    return rows
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread of PyTorch's: waking more for every clip's FFT takes longer than the FFT."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _patches_of(described: dict[str, Any]) -> Any:
-    """From samples to what the network takes, `[patches, height, width, 1]`."""
-    import torch
-
-    from edgeprune.audio.logmel import Frontend, patch_starts
-    from edgeprune.audio.patches import Normalisation
-    from edgeprune.devices.inputs import takes_time_first
-    from edgeprune.recipe import LogMel
-
-    spec, time_first = LogMel(**described["frontend"]), takes_time_first(described)
-    frontend, normalisation = Frontend(spec), Normalisation.from_dict(described["normalisation"])
-
-    def patches(clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        frames = (frontend(torch.from_numpy(clip)).numpy() - normalisation.mean) / normalisation.std
-        starts = patch_starts(len(frames), spec.patch_frames, spec.patch_hop_frames)
-        cut = np.stack([frames[start : start + spec.patch_frames] for start in starts])
-        return np.ascontiguousarray((cut if time_first else cut.transpose(0, 2, 1))[..., np.newaxis])
-
-    return patches
 
 
 def output_text(output: Output, template: Template) -> str:

@@ -148,7 +148,7 @@ def test_the_stack_is_as_deep_as_the_compiler_says(tmp_path, network, record) ->
     code = c11.compile_c11(network, tmp_path, "cortex-m4")
     templates = cortex_m.share_folder("export") / "cortex_m"
     sources, includes = [templates / "bare.c", *code.sources], [tmp_path, *code.includes]
-    qemu.build("cortex-m4", sources, includes, tmp_path / "x.elf", code.defines, f"{cortex_m.OPTIMISE} -fstack-usage")
+    qemu.build("cortex-m4", sources, includes, tmp_path / "x.elf", code.defines, f"{qemu.OPTIMISE} -fstack-usage")
     lines = [line.split("\t") for usage in tmp_path.glob("*.su") for line in usage.read_text("utf-8").splitlines()]
     frames = {place.rpartition(":")[2]: int(size) for place, size, _ in lines}
     chain = ["reset_handler", "main", "bknn_net_infer", "bknn_net_conv2d_cmsis_nn_s8", "arm_convolve_wrapper_s8"]

@@ -14,7 +14,6 @@ from edgeprune.deploy.c11 import C11, compile_c11
 from edgeprune.files import write_text
 from edgeprune.share import share_folder
 
-OPTIMISE = "-O2"
 NETWORKS = {"portable": "host", "cortex-m": "cortex-m4"}
 """Folders of the network's code, and the target each is compiled for. The code for Cortex-M is the same for all;
 the processor's flags decide which paths of CMSIS-NN are taken."""
@@ -26,6 +25,8 @@ def write(source: Source, out: Path) -> None:
     Raises:
         EdgepruneError: bakenn is missing or does not take the network, or the front-end cannot be written in C.
     """
+    from edgeprune.devices.qemu import OPTIMISE
+
     facts = common_files(source, out, out / "frontend")
     with tempfile.TemporaryDirectory() as scratch:
         networks = {name: _network(source, Path(scratch) / name, out, name) for name in NETWORKS}

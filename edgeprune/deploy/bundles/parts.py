@@ -49,9 +49,9 @@ def common_files(source: Source, out: Path, frontend: Path) -> dict[str, Any]:
     from edgeprune import __version__
     from edgeprune.deploy.frontend import spec_of, write_frontend
 
-    described = (source.frontend, source.normalisation)
-    write_frontend(*described, frontend, source.time_first, source.quantisation())
-    write_json(out / "frontend.json", spec_of(*described, source.time_first, source.quantisation()))
+    described, quantisation = (source.frontend, source.normalisation), source.quantisation()
+    write_frontend(*described, frontend, source.time_first, quantisation)
+    write_json(out / "frontend.json", spec_of(*described, source.time_first, quantisation))
     write_bytes(out / source.model.name, source.model.read_bytes())
     write_json(out / "labels.json", list(source.labels))
     return {

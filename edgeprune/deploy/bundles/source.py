@@ -84,7 +84,7 @@ class Source:
     @property
     def time_first(self) -> bool:
         """Whether the network takes `[frames, mels]` rather than `[mels, frames]`."""
-        from edgeprune.devices.inputs import takes_time_first
+        from edgeprune.deploy.audio_in import takes_time_first
 
         return takes_time_first(self.metadata)
 
@@ -157,14 +157,14 @@ def _clip(model: Path, metadata: dict[str, Any], spec: LogMel, path: Path, scene
     import numpy as np
 
     from edgeprune.audio.decode import load_clip
+    from edgeprune.deploy.audio_in import patches_of
     from edgeprune.deploy.interpreter import TFLiteModel
-    from edgeprune.devices.inputs import network_input
 
     waveform = load_clip(path, spec.sample_rate)[: clip_samples(spec)]
     samples = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
-    x = network_input(metadata, samples.astype(np.float32) / 32768)
+    patches = patches_of(metadata)((samples / 32768).astype(np.float32))
     interpreter = TFLiteModel(model, xnnpack=False)
-    return Clip(path.name, samples, scene, interpreter.predict(x[np.newaxis])[0])
+    return Clip(path.name, samples, scene, interpreter.predict(patches[:1])[0])
 
 
 def clip_samples(spec: LogMel) -> int:
