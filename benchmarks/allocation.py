@@ -29,7 +29,7 @@ UNIFORM = "uniform"
 
 def budget_of(text: str, dense: Any) -> Budget:
     """`macs=0.25+params=0.3` as limits, in shares of a network's cost."""
-    from edgeprune.pruning.budget import COSTS
+    from edgeprune.pruning.allocation.plan import COSTS
 
     limits = {}
     for part in text.split("+"):
@@ -40,7 +40,7 @@ def budget_of(text: str, dense: Any) -> Budget:
 
 def run(recipe: Recipe, folder: Path, budgets: list[str], objectives: list[str]) -> None:
     """All budgets and objectives of one seed."""
-    from edgeprune.run import Journey, load_data, normalisation_of
+    from edgeprune.run.run import Journey, load_data, normalisation_of
     from edgeprune.training.fit import use_threads
 
     data = load_data(recipe.data, recipe.frontend, recipe.seed)
@@ -62,12 +62,12 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
     """One budget by one objective: planned, cut, fine-tuned, judged."""
     import torch
 
-    from edgeprune.pruning.budget import plan
-    from edgeprune.pruning.cost import cost, graph_of
-    from edgeprune.pruning.groups import choose_filters, score_groups
-    from edgeprune.pruning.sensitivity import measure_losses
-    from edgeprune.pruning.surgery import remove_filters
-    from edgeprune.run import sensitivity_batches, time_first
+    from edgeprune.graph.cost import cost, graph_of
+    from edgeprune.graph.surgery import remove_filters
+    from edgeprune.pruning.allocation.plan import plan
+    from edgeprune.pruning.allocation.sensitivity import measure_losses
+    from edgeprune.pruning.group_scores import choose_filters, score_groups
+    from edgeprune.run.run import sensitivity_batches, time_first
     from edgeprune.training.fit import fit
 
     torch.manual_seed(recipe.seed)
@@ -111,7 +111,7 @@ def judge(path: Path, model: Any, data: Any, recipe: Recipe, described: dict[str
     """Accuracy and log loss on the validation clips."""
     from edgeprune.evaluation.predict import torch_probabilities
     from edgeprune.evaluation.scene import evaluate
-    from edgeprune.run import time_first
+    from edgeprune.run.run import time_first
 
     if path.is_file():
         return

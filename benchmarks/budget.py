@@ -10,9 +10,9 @@ import argparse
 import time
 from typing import Any
 
+from edgeprune.cli.verbs import print_json
 from edgeprune.console import print_table
 from edgeprune.recipe import Budget, Prune
-from edgeprune.verbs import print_json
 
 SHARES = (
     {"macs": 0.25},
@@ -28,10 +28,10 @@ def plans(model: str, objective: str, dense_layers: bool) -> list[dict[str, Any]
     """All budgets of one network, in shares of what it takes."""
     import torch
 
+    from edgeprune.graph.cost import count, graph_of
     from edgeprune.models.registry import build, make_spec
-    from edgeprune.pruning.budget import COSTS, plan
-    from edgeprune.pruning.cost import count, graph_of
-    from edgeprune.pruning.groups import score_groups
+    from edgeprune.pruning.allocation.plan import COSTS, plan
+    from edgeprune.pruning.group_scores import score_groups
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edgeprune.cli.verbs import print_json
 from edgeprune.console import print_table
 from edgeprune.files import read_json, write_json
-from edgeprune.verbs import print_json
 
 CRITERIA = ("operator_norm", "l1", "l2", "random")
 
@@ -56,7 +56,7 @@ def measure(root: Path, html: bool) -> None:
     shown = time.perf_counter()
     found = {"variants": len(comparison.variants), "compare_s": compared - start, "tables_s": shown - compared}
     if html:
-        from edgeprune.reporting.comparison import write_comparison
+        from edgeprune.comparing.report.report import write_comparison
 
         write_comparison(comparison, root / "comparison.html")
         found["html_s"] = time.perf_counter() - shown

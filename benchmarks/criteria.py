@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.audio.scene_data import SceneData, load_data
 from edgeprune.console import print_table, say
+from edgeprune.data.scene_data import SceneData, load_data
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predictions import read_predictions, write_predictions
 from edgeprune.evaluation.statistics import paired_bootstrap
@@ -57,7 +57,7 @@ class Experiment:
                 self.scratch(dense, share)
 
     def dense(self) -> Checkpoint:
-        from edgeprune.run import Journey, normalisation_of
+        from edgeprune.run.run import Journey, normalisation_of
 
         folder = self.folder / "dense"
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class Experiment:
     def predict(self, key: str, model: Any) -> None:
         """Evaluate a network and keep its predictions."""
         from edgeprune.evaluation.predict import torch_probabilities
-        from edgeprune.run import time_first
+        from edgeprune.run.run import time_first
 
         if self.path(key).is_file():
             return
@@ -97,9 +97,9 @@ class Experiment:
     def pruned(self, dense: Checkpoint, name: str, share: float) -> Any:
         import torch
 
-        from edgeprune.pruning.cost import graph_of
-        from edgeprune.pruning.groups import choose_filters, score_groups
-        from edgeprune.pruning.surgery import remove_filters
+        from edgeprune.graph.cost import graph_of
+        from edgeprune.graph.surgery import remove_filters
+        from edgeprune.pruning.group_scores import choose_filters, score_groups
 
         torch.manual_seed(self.recipe.seed)  # for the criterion `random`
         graph = graph_of(dense.spec)
@@ -109,7 +109,7 @@ class Experiment:
 
     def batches(self, name: str) -> Any:
         """Training clips for active criteria and for batch-norm statistics: network inputs and labels."""
-        from edgeprune.run import score_batches
+        from edgeprune.run.run import score_batches
 
         return score_batches(self.data, self.recipe, name)
 
@@ -142,8 +142,8 @@ class Experiment:
 
     def widths(self, dense: Checkpoint, share: float) -> dict[str, int]:
         """Filters each layer keeps, whoever judges them: without a budget the scores play no part."""
-        from edgeprune.pruning.budget import plan
-        from edgeprune.pruning.cost import graph_of
+        from edgeprune.graph.cost import graph_of
+        from edgeprune.pruning.allocation.plan import plan
         from edgeprune.recipe import Budget, Prune
 
         graph = graph_of(dense.spec)
@@ -153,7 +153,7 @@ class Experiment:
     def fit(self, model: Any, train: Any, key: str, teacher: Any) -> None:
         import torch
 
-        from edgeprune.run import time_first
+        from edgeprune.run.run import time_first
         from edgeprune.training.fit import fit
 
         torch.manual_seed(self.recipe.seed + 1)

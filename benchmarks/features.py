@@ -21,9 +21,9 @@ import librosa
 import numpy as np
 
 from edgeprune import console
-from edgeprune.audio import synthetic
-from edgeprune.audio.clips import is_audio
-from edgeprune.audio.features import Features, extract
+from edgeprune.data import synthetic
+from edgeprune.data.feature_cache import Features, extract
+from edgeprune.data.splits import is_audio
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel, dcase21_frontend, vggish_frontend
 

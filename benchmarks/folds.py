@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.audio.cards import load_card
-from edgeprune.audio.clips import load_split
 from edgeprune.console import print_table
+from edgeprune.data.cards import load_card
+from edgeprune.data.splits import load_split
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predictions import Predictions, read_predictions
 from edgeprune.evaluation.scene import accuracy, log_loss, macro_accuracy

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from edgeprune import console
-from edgeprune.audio.scene_data import evenly, load_data
+from edgeprune.data.scene_data import evenly, load_data
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predict import to_network
 from edgeprune.models.registry import ENTRIES, build, entry, make_spec

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from edgeprune.pruning.budget import Plan
+    from edgeprune.pruning.allocation.plan import Plan
     from edgeprune.recipe import Budget, Prune
 
 __version__ = "0.1.0"
@@ -71,7 +71,7 @@ def prune(
     if limit is not None:
         from edgeprune.devices.profile import Profile
         from edgeprune.errors import EdgepruneError
-        from edgeprune.pruning.latency import LatencyLimit
+        from edgeprune.pruning.allocation.latency import LatencyLimit
 
         if rules is None or rules.profile is None:
             raise EdgepruneError("prune: a limit on latency needs a latency table; give rules=Prune(profile=FILE).")

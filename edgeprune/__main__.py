@@ -2,6 +2,6 @@
 
 import sys
 
-from edgeprune.cli import main
+from edgeprune.cli.main import main
 
 sys.exit(main())

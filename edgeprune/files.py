@@ -110,3 +110,10 @@ def sha256_json(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: equal content, equal key."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=to_jsonable)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def share_folder(name: str) -> Path:
+    """The folder `datasets`, `recipes` or `export`: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_share" / name
+    return installed if installed.is_dir() else package.parent / name

@@ -444,7 +444,7 @@ class Recipe:
 
     def main(self, args: Sequence[str] | None = None) -> None:
         """Run the recipe with the flags of the command line; ends the program with the contract's exit code."""
-        from edgeprune.cli import run_recipe
+        from edgeprune.cli.main import run_recipe
 
         sys.exit(run_recipe(self, sys.argv[1:] if args is None else args))
 

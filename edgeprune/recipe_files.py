@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import read_json
+from edgeprune.files import read_json, share_folder
 from edgeprune.recipe import Recipe, from_dict
-from edgeprune.share import share_folder
 
 RECIPE = "recipe.json"
 """The file of a run folder that holds its recipe."""

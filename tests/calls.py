@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgeprune.cli import main
+from edgeprune.cli.main import main
 
 
 def call(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> tuple[int, str, str]:

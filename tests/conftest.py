@@ -7,6 +7,8 @@ import pytest
 
 from edgeprune.console import set_quiet
 
+pytest_plugins = ("exported_networks", "image_cards")
+
 
 def _shared() -> Path:
     return Path(os.environ.get("EDGEPRUNE_SHARED") or Path(__file__).resolve().parents[2] / "shared")

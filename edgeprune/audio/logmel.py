@@ -95,7 +95,7 @@ class Frontend:
 
     def _mels_of_clip(self, waveform: np.ndarray) -> np.ndarray:
         """`[frames, mels]` of one clip on the CPU, block by block in memory that a thread uses again."""
-        from edgeprune.audio.kernels import mel_bands, window_frames
+        from edgeprune.audio.logmel_loops import mel_bands, window_frames
 
         spec = self.spec
         before, _ = self._padding(len(waveform))

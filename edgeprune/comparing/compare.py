@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeprune.comparing import measures, notes, pareto
+from edgeprune.comparing.comparison import Comparison, Difference, RunRecord, Variant
 from edgeprune.comparing.dense import dense_groups
 from edgeprune.comparing.load import FoundRun, load_runs, split_of
-from edgeprune.comparing.model import Comparison, Difference, RunRecord, Variant
 from edgeprune.comparing.paired import TEST, Pairs, difference, pair
 from edgeprune.comparing.variants import Group, differing, group_runs, name_groups
 from edgeprune.errors import EdgepruneError, unknown_name

@@ -10,8 +10,8 @@ import numpy as np
 
 from edgeprune.comparing import measures
 from edgeprune.comparing.compare import choose_format
+from edgeprune.comparing.comparison import RunRecord
 from edgeprune.comparing.load import FoundRun, load_runs, predictions_of, split_of
-from edgeprune.comparing.model import RunRecord
 from edgeprune.comparing.notes import some
 from edgeprune.comparing.table import signed
 from edgeprune.comparing.variants import Group, differing, group_runs, name_groups

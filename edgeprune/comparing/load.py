@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgeprune.comparing.model import RunRecord
+from edgeprune.comparing.comparison import RunRecord
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predictions import Predictions, read_predictions
 from edgeprune.files import read_json
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import RECIPE
 from edgeprune.reporting.tables import check_schema, part, records
-from edgeprune.run import RESULT
+from edgeprune.run.run import RESULT
 
 FAILED = "failed.json"
 """What a sweep leaves of a run that failed: `{"reason": ...}`."""

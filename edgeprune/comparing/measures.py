@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from edgeprune.comparing.comparison import Estimate, Latency
 from edgeprune.comparing.load import FoundRun
-from edgeprune.comparing.model import Estimate, Latency
 from edgeprune.comparing.statistics import estimate, median_estimate
 from edgeprune.recipe import FORMATS
 from edgeprune.reporting.tables import number, part, records

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from edgeprune.comparing.model import Difference, Variant
+from edgeprune.comparing.comparison import Difference, Variant
 from edgeprune.comparing.statistics import smallest_p
 
 if TYPE_CHECKING:

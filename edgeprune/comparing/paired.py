@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgeprune.comparing.comparison import Difference
 from edgeprune.comparing.load import FoundRun, split_of
 from edgeprune.comparing.measures import clip_ratio, score
-from edgeprune.comparing.model import Difference
 from edgeprune.comparing.statistics import estimate, sign_flip_test
 
 TEST = (

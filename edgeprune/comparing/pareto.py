@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from edgeprune.comparing.model import Variant
+from edgeprune.comparing.comparison import Variant
 
 QUANTITIES = ("macs", "params", "flash_bytes", "peak_ram_bytes")
 """Costs of a variant that a front is drawn over, each against accuracy."""

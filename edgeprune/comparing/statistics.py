@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeprune.comparing.model import Estimate
+from edgeprune.comparing.comparison import Estimate
 from edgeprune.errors import EdgepruneError
 
 EXACT_PAIRS = 16

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from edgeprune.comparing.model import Comparison, Difference, Estimate, Latency, Variant
+from edgeprune.comparing.comparison import Comparison, Difference, Estimate, Latency, Variant
 from edgeprune.comparing.pareto import QUANTITIES
 from edgeprune.recipe import FORMATS
 from edgeprune.reporting.tables import (

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
-from edgeprune.deploy.interpreter import TFLiteModel
 from edgeprune.devices import checks
 from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
@@ -23,6 +22,7 @@ from edgeprune.devices.settings import setting, settings_path
 from edgeprune.devices.tools import last_line, require, run_tool
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file
+from edgeprune.tflite.interpreter import TFLiteModel
 
 BENCHMARK_MODEL = "EDGEPRUNE_BENCHMARK_MODEL"
 """Environment: the benchmark_model for the phone's processor."""

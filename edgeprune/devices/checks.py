@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.deploy.interpreter import TFLiteModel
 from edgeprune.devices.job import Inputs
 from edgeprune.errors import CheckFailedError
+from edgeprune.tflite.interpreter import TFLiteModel
 
 TOLERANCE = 0.06
 """Largest difference of a probability between kernels that round differently: XNNPACK's integers may be a step apart a

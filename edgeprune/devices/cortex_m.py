@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
-from edgeprune.deploy.c11 import C11, compile_c11
-from edgeprune.deploy.interpreter import operators
-from edgeprune.deploy.tflite_cost import cost_of_tflite
 from edgeprune.devices import qemu
 from edgeprune.devices.checks import check_exact, reference_micro
 from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
 from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.files import sha256_file, write_text
-from edgeprune.share import share_folder
+from edgeprune.files import sha256_file, share_folder, write_text
+from edgeprune.firmware.c11 import C11, compile_c11
+from edgeprune.tflite.cost import cost_of_tflite
+from edgeprune.tflite.interpreter import operators
 
 LAYER_CLIPS = 3
 """Clips that the layers' instructions are counted on; they hardly depend on the clip."""

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.console import say
-from edgeprune.deploy.interpreter import operators
-from edgeprune.deploy.sidecar import describe_tensors, unpack_model
 from edgeprune.devices import checks
 from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import last_line, run_tool
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import sha256_file
+from edgeprune.tflite.interpreter import operators
+from edgeprune.tflite.sidecar import describe_tensors, unpack_model
 
 ACCELERATORS = (
     *(f"ethos-u55-{macs}" for macs in (32, 64, 128, 256)),

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.deploy.frontend import FrontendFiles, write_frontend
 from edgeprune.devices import qemu
 from edgeprune.devices.job import TIMEOUT_S
 from edgeprune.devices.record import Kind
 from edgeprune.errors import CheckFailedError
-from edgeprune.files import write_text
+from edgeprune.files import share_folder, write_text
+from edgeprune.firmware.frontend import FrontendFiles, write_frontend
 from edgeprune.recipe import LogMel
-from edgeprune.share import share_folder
 
 HOPS = 20
 """Hops of noise that instructions are counted on, where no signal is given; they hardly depend on it."""
@@ -151,7 +150,7 @@ def _sizes(files: FrontendFiles, board: str, folder: Path, timeout_s: float) -> 
 def _files_of(frontend: LogMel | FrontendFiles, folder: Path) -> FrontendFiles:
     if isinstance(frontend, FrontendFiles):
         return frontend
-    from edgeprune.audio.patches import Normalisation
+    from edgeprune.data.patches import Normalisation
 
     plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
     return write_frontend(frontend, plain, folder, time_first=False, quantisation=(0.1, 0))

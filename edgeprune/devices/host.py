@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
-from edgeprune.deploy.interpreter import TFLiteModel, load_interpreter, runtime_version
 from edgeprune.devices.checks import check_close, check_exact, reference
 from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import child_environment
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file
+from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter, runtime_version
 
 _MEMORY_TIMEOUT_S = 300
 

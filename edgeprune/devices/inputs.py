@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprune.deploy.audio_in import patches_of
-from edgeprune.deploy.interpreter import TFLiteModel
-from edgeprune.deploy.sidecar import read_metadata
+from edgeprune.convert.audio_in import patches_of
 from edgeprune.devices.job import CLIPS, Inputs
 from edgeprune.errors import EdgepruneError
+from edgeprune.tflite.interpreter import TFLiteModel
+from edgeprune.tflite.sidecar import read_metadata
 
 if TYPE_CHECKING:
     from edgeprune.recipe import Data
@@ -67,9 +67,9 @@ def clips_of(path: Path, described: dict[str, Any], count: int) -> list[tuple[Pa
     Raises:
         EdgepruneError: the run's data are no longer there.
     """
-    from edgeprune.audio.cards import load_card
-    from edgeprune.audio.clips import load_split
-    from edgeprune.audio.scene_data import data_root, evenly
+    from edgeprune.data.cards import load_card
+    from edgeprune.data.scene_data import data_root, evenly
+    from edgeprune.data.splits import load_split
     from edgeprune.recipe import LogMel
 
     data = _data_of(path)
@@ -89,7 +89,7 @@ def _data_of(path: Path) -> Data:
 
 
 def _of_images(path: Path, count: int) -> Inputs:
-    from edgeprune.images.image_data import load_images
+    from edgeprune.data.image_data import load_images
     from edgeprune.recipe_files import load_recipe
 
     recipe = load_recipe(str(path.parent))

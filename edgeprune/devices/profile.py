@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeprune.console import track
-from edgeprune.deploy.rewidth import Stage, Template, empty_file
-from edgeprune.deploy.sidecar import describe_tensors, read_metadata, unpack_model
 from edgeprune.devices import host
 from edgeprune.devices.record import Kind
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import read_json, sha256_file, write_json
-from edgeprune.pruning.graph import Graph
+from edgeprune.graph.graph import Graph
+from edgeprune.tflite.rewidth import Stage, Template, empty_file
+from edgeprune.tflite.sidecar import describe_tensors, read_metadata, unpack_model
 
 SCHEMA = 1
 TILE = 8
@@ -250,7 +250,7 @@ def profile(
 
     Raises:
         EdgepruneError: a number out of range, a group unknown, no way to measure on the device, or as
-            `edgeprune.deploy.rewidth.rewidth`.
+            `edgeprune.tflite.rewidth.rewidth`.
     """
     if points < 2 or runs < 1 or threads < 1:
         raise EdgepruneError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeprune.devices.tools import last_line, require, run_tool
 from edgeprune.errors import CheckFailedError, EdgepruneError, unknown_name
-from edgeprune.share import share_folder
+from edgeprune.files import share_folder
 
 BUILD_TIMEOUT_S = 300.0
 COMPILER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"

@@ -25,8 +25,7 @@ from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import last_line, require
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import sha256_file
-from edgeprune.share import share_folder
+from edgeprune.files import sha256_file, share_folder
 
 SSH_CONFIG = "EDGEPRUNE_SSH_CONFIG"
 """Environment: a file to use in place of the user's ssh configuration."""

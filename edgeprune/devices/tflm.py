@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
-from edgeprune.deploy.interpreter import TFLiteModel, operators
 from edgeprune.devices import checks
 from edgeprune.devices.job import TIMEOUT_S, Job
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import child_environment
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file
+from edgeprune.tflite.interpreter import TFLiteModel, operators
 
 UNIT = "arena_bytes"
 STEP = 16

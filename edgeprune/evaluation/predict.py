@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgeprune import console
-from edgeprune.audio.patches import Patches
+from edgeprune.data.patches import Patches
 from edgeprune.evaluation.scene import mean_patch_probabilities
 
 

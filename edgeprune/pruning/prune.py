@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.pruning.budget import Plan, plan
-from edgeprune.pruning.groups import choose_filters, score_groups
-from edgeprune.pruning.latency import LatencyLimit
-from edgeprune.pruning.sensitivity import measure_losses
-from edgeprune.pruning.surgery import remove
-from edgeprune.pruning.trace import trace
+from edgeprune.graph.surgery import remove
+from edgeprune.graph.trace import trace
+from edgeprune.pruning.allocation.latency import LatencyLimit
+from edgeprune.pruning.allocation.plan import Plan, plan
+from edgeprune.pruning.allocation.sensitivity import measure_losses
+from edgeprune.pruning.group_scores import choose_filters, score_groups
 from edgeprune.recipe import Budget, Prune
 
 

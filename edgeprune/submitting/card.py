@@ -125,7 +125,7 @@ def _network(shipped: Shipped) -> str:
 
 
 def _cost(shipped: Shipped) -> str:
-    from edgeprune.deploy.tflite_cost import cost_of_tflite
+    from edgeprune.tflite.cost import cost_of_tflite
 
     cost, dense = cost_of_tflite(shipped.path), part(shipped.result, "dense", "cost")
     rows = [

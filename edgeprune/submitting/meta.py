@@ -19,9 +19,9 @@ def complexity(shipped: Shipped, template: Template) -> tuple[dict[str, int], li
     """
     from dataclasses import asdict
 
-    from edgeprune.deploy.tflite_cost import cost_of_tflite
-    from edgeprune.network import seconds_of
-    from edgeprune.rules import check_rules
+    from edgeprune.cli.model_argument import seconds_of
+    from edgeprune.submitting.rules import check_rules
+    from edgeprune.tflite.cost import cost_of_tflite
 
     cost, nonzero = cost_of_tflite(shipped.path), nonzero_params(shipped.path)
     nonzero = nonzero if nonzero is not None and nonzero <= cost.params else None

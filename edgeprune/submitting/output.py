@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.deploy.audio_in import audio_probabilities
+from edgeprune.convert.audio_in import audio_probabilities
 from edgeprune.errors import EdgepruneError
 from edgeprune.submitting.shipped import Shipped
 from edgeprune.submitting.template import Template

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.audio.cards import Card, load_card
+from edgeprune.data.cards import Card, load_card
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
 from edgeprune.recipe import FORMATS, Recipe
@@ -49,7 +49,7 @@ class Shipped:
     @cached_property
     def described(self) -> dict[str, Any]:
         """What is embedded in the file: labels, front-end, normalisation, network."""
-        from edgeprune.deploy.sidecar import read_metadata
+        from edgeprune.tflite.sidecar import read_metadata
 
         return read_metadata(self.path)
 
@@ -60,7 +60,7 @@ class Shipped:
         Raises:
             EdgepruneError: the rules of the challenges do not say how to count the format.
         """
-        from edgeprune.deploy.tflite_cost import file_facts
+        from edgeprune.tflite.cost import file_facts
 
         kind = file_facts(self.path).weight_type
         if self.format == "int16x8" or kind not in _BITS:  # its biases have 64 bits
@@ -106,8 +106,8 @@ _TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32"
 
 def nonzero_params(path: Path) -> int | None:
     """How many weights and biases of a .tflite stand for another value than zero; None of types it does not know."""
-    from edgeprune.deploy.interpreter import operators
-    from edgeprune.deploy.sidecar import unpack_model
+    from edgeprune.tflite.interpreter import operators
+    from edgeprune.tflite.sidecar import unpack_model
 
     model = unpack_model(path)
     graph, counted = model.subgraphs[0], set()

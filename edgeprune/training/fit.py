@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from edgeprune import console
-from edgeprune.audio.patches import Patches
+from edgeprune.data.patches import Patches
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_text
 from edgeprune.recipe import Train

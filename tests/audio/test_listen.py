@@ -18,17 +18,17 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeprune.audio import listen
+from edgeprune.audio import streaming as listen
 from edgeprune.audio.decode import load_clip
-from edgeprune.audio.listen import FrameStream, Listener, Microphone, Sliding, file_blocks, resampled
 from edgeprune.audio.logmel import Frontend, patch_starts
-from edgeprune.deploy.interpreter import TFLiteModel
-from edgeprune.deploy.sidecar import embed_metadata, pack_model, set_metadata
-from edgeprune.deploy.waveform import clip_patches, write_waveform_model
-from edgeprune.deploy.waveform_graph import Builder
+from edgeprune.audio.streaming import FrameStream, Listener, Microphone, Sliding, file_blocks, resampled
+from edgeprune.cli.listen_verb import Listen, open_listener
+from edgeprune.convert.waveform import clip_patches, write_waveform_model
+from edgeprune.convert.waveform_graph import Builder
 from edgeprune.errors import EdgepruneError
-from edgeprune.listen_verb import Listen, open_listener
 from edgeprune.recipe import LogMel, vggish_frontend
+from edgeprune.tflite.interpreter import TFLiteModel
+from edgeprune.tflite.sidecar import embed_metadata, pack_model, set_metadata
 
 RATE = 8000
 SPEC = LogMel(sample_rate=RATE, mels=12, patch_frames=20, patch_hop_frames=5)

@@ -4,7 +4,7 @@ import pytest
 from run_folders import change, pruned, timing, write_run
 
 from edgeprune.comparing.compare import compare
-from edgeprune.comparing.model import Comparison, Difference, Estimate, Variant
+from edgeprune.comparing.comparison import Comparison, Difference, Estimate, Variant
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json, write_text
 from edgeprune.recipe import Data

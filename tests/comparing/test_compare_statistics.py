@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgeprune.comparing.model import Estimate
+from edgeprune.comparing.comparison import Estimate
 from edgeprune.comparing.statistics import estimate, median_estimate, sign_flip_test, smallest_p
 from edgeprune.errors import EdgepruneError
 

@@ -6,7 +6,7 @@ import pytest
 from calls import call, call_json
 from run_folders import change, pruned, write_run
 
-from edgeprune import cli
+from edgeprune.cli import main as cli
 
 
 @pytest.fixture(autouse=True)

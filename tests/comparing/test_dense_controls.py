@@ -5,7 +5,7 @@ import pytest
 from run_folders import RECIPE, change, dense, pruned, write_run
 
 from edgeprune.comparing.compare import compare
-from edgeprune.comparing.model import Comparison, Variant
+from edgeprune.comparing.comparison import Comparison, Variant
 from edgeprune.recipe import Model
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 from run_folders import change, pruned, write_decisions, write_run
 
+from edgeprune.comparing.comparison import RunRecord
 from edgeprune.comparing.load import load_runs, predictions_of
-from edgeprune.comparing.model import RunRecord
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json, write_text
 

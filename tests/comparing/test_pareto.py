@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.comparing.model import Estimate, Variant
+from edgeprune.comparing.comparison import Estimate, Variant
 from edgeprune.comparing.pareto import front, fronts
 
 

@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 import tiny_tflite
 
-from edgeprune.deploy import c11
-from edgeprune.deploy.sidecar import unpack_model
-from edgeprune.deploy.tflite_cost import cost_of_tflite
 from edgeprune.devices import cortex_m, qemu
 from edgeprune.devices.checks import reference_micro
 from edgeprune.devices.cortex_m import mark_steps, measure
@@ -22,6 +19,9 @@ from edgeprune.devices.inputs import inputs_for
 from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.record import Measurement
 from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.firmware import c11
+from edgeprune.tflite.cost import cost_of_tflite
+from edgeprune.tflite.sidecar import unpack_model
 
 needs_board = pytest.mark.skipif(
     not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),

@@ -12,13 +12,13 @@ import conv_tflite
 import pytest
 import tiny_tflite
 
-from edgeprune.deploy.interpreter import operators
 from edgeprune.devices import ethos_u
 from edgeprune.devices.ethos_u import ACCELERATORS, measure
 from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import run_tool
 from edgeprune.errors import EdgepruneError
+from edgeprune.tflite.interpreter import operators
 
 INPUTS = Inputs(conv_tflite.clips(3), "3 draws")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tiny_tflite
 
-from edgeprune.deploy.interpreter import runtime_version
 from edgeprune.devices import host
 from edgeprune.devices.host import time_files
 from edgeprune.errors import EdgepruneError
+from edgeprune.tflite.interpreter import runtime_version
 
 
 @pytest.fixture

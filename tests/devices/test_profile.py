@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from edgeprune.deploy.onnx_export import export_onnx
-from edgeprune.deploy.rewidth import Template
-from edgeprune.deploy.sidecar import unpack_model
-from edgeprune.deploy.tflite import convert
+from edgeprune.convert.onnx_export import export_onnx
+from edgeprune.convert.tflite_export import convert
 from edgeprune.devices import host
 from edgeprune.devices import profile as profiling
 from edgeprune.devices.profile import Profile, grid, made_monotone, profile, tile_of, verify
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, sha256_file, write_json
+from edgeprune.graph.cost import graph_of
+from edgeprune.graph.graph import Graph
 from edgeprune.models.registry import build, make_spec
-from edgeprune.pruning.cost import graph_of
-from edgeprune.pruning.graph import Graph
+from edgeprune.tflite.rewidth import Template
+from edgeprune.tflite.sidecar import unpack_model
 
 CALL_MS = 0.25
 

@@ -11,8 +11,8 @@ import pytest
 import tiny_tflite
 from board import board_python
 
-from edgeprune.deploy.interpreter import TFLiteModel, runtime_version
-from edgeprune.share import share_folder
+from edgeprune.files import share_folder
+from edgeprune.tflite.interpreter import TFLiteModel, runtime_version
 
 RUNNER = share_folder("export") / "linux" / "runner.py"
 

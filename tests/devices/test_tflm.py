@@ -13,13 +13,13 @@ import tiny_tflite
 from ai_edge_litert import schema_py_generated as schema
 from tflite_micro import runtime
 
-from edgeprune.deploy.interpreter import operators
-from edgeprune.deploy.tflite_cost import cost_of_tflite
 from edgeprune.devices import checks, tflm
 from edgeprune.devices.inputs import inputs_for
 from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.tflm import measure
 from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.tflite.cost import cost_of_tflite
+from edgeprune.tflite.interpreter import operators
 
 INPUTS = Inputs(conv_tflite.clips(), "10 draws")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgeprune.audio.features import Features
-from edgeprune.audio.patches import Normalisation, Patches
+from edgeprune.data.feature_cache import Features
+from edgeprune.data.patches import Normalisation, Patches
 from edgeprune.evaluation.predict import clip_means, file_probabilities, torch_probabilities
 from edgeprune.recipe import LogMel
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from edgeprune.graph.cost import cost, count, graph_of
 from edgeprune.models.registry import make_spec
-from edgeprune.pruning.cost import cost, count, graph_of
 
 HALF = {"vggish": (26_821_130, 26_821_130, 225_641_728), "dcase21": (14_142, 14_270, 75_581_800)}
 

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 import edgeprune
 from edgeprune import Budget, Prune
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
+from edgeprune.graph.cost import Cost, count
+from edgeprune.graph.surgery import remove
+from edgeprune.graph.trace import trace
 from edgeprune.models.registry import build, make_spec
-from edgeprune.pruning.cost import Cost, count
-from edgeprune.pruning.groups import combine, score_groups
-from edgeprune.pruning.surgery import remove
-from edgeprune.pruning.trace import trace
+from edgeprune.pruning.group_scores import combine, score_groups
 
 NETWORKS = {
     "residual": (Residual, (1, 3, 8, 8)),

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 import edgeprune
 from edgeprune.errors import EdgepruneError
+from edgeprune.graph.cost import graph_of
 from edgeprune.models.registry import build, make_spec
-from edgeprune.pruning.cost import graph_of
-from edgeprune.pruning.groups import choose_filters, score_groups
+from edgeprune.pruning.group_scores import choose_filters, score_groups
 from edgeprune.pruning.scores import CRITERIA, score
 
 LAYERS = ["conv1", "conv2", "conv3"]

@@ -23,7 +23,7 @@ def info(tmp_path) -> Path:
 @pytest.fixture
 def submit(capsys, monkeypatch):
     """Call `edgeprune submit`: exit code, standard output, standard error."""
-    from edgeprune import cli
+    from edgeprune.cli import main as cli
 
     monkeypatch.setitem(cli.VERBS, "submit", ("Submit", "a challenge's submission package, and a model card"))
     monkeypatch.setitem(cli.MODULES, "Submit", "submit_verb")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tiny_tflite
 
-from edgeprune.deploy.sidecar import embed_metadata
 from edgeprune.evaluation.predictions import write_predictions
 from edgeprune.evaluation.scene import evaluate
 from edgeprune.recipe import Data, LogMel, Recipe
+from edgeprune.tflite.sidecar import embed_metadata
 
 # in another order than the challenge's columns
 LABELS = [

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from edgeprune import console
-from edgeprune.audio.features import Features
-from edgeprune.audio.patches import Normalisation, Patches
+from edgeprune.data.feature_cache import Features
+from edgeprune.data.patches import Normalisation, Patches
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import build, make_spec
 from edgeprune.recipe import LogMel, Train

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.pruning.modes import evaluating
+from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.pruning.scores import Criterion, check_weight, criterion
 from edgeprune.pruning.scores.capture import Capture
 from edgeprune.pruning.scores.norms_after import traced_scales

@@ -1,0 +1,124 @@
+"""The bundle `c11`: the network as C11 without an interpreter, its front-end, an example that tests itself."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune.bundles.parts import c_numbers, c_string, common_files, fill_template, write_manifest
+from edgeprune.bundles.source import Clip, Source
+from edgeprune.files import share_folder, write_text
+from edgeprune.firmware.c11 import C11, compile_c11
+
+NETWORKS = {"portable": "host", "cortex-m": "cortex-m4"}
+"""Folders of the network's code, and the target each is compiled for. The code for Cortex-M is the same for all;
+the processor's flags decide which paths of CMSIS-NN are taken."""
+
+
+def write(source: Source, out: Path) -> None:
+    """Write the bundle to the folder `out`.
+
+    Raises:
+        EdgepruneError: bakenn is missing or does not take the network, or the front-end cannot be written in C.
+    """
+    from edgeprune.devices.qemu import OPTIMISE
+
+    facts = common_files(source, out, out / "frontend")
+    with tempfile.TemporaryDirectory() as scratch:
+        networks = {name: _network(source, Path(scratch) / name, out, name) for name in NETWORKS}
+        logits = _logits(source, networks["portable"][0])
+        for title, licence in networks["cortex-m"][0].licences.items():
+            write_text(out / "licences" / f"{title}.txt", licence.read_text(encoding="utf-8"))
+    _write_code(source, out)
+    _write_vectors(source, out / "example", logits)
+    _write_clips(source.clips, source, out / "example")
+    _copy_board(out / "board")
+    portable, cortex_m = networks["portable"][1], networks["cortex-m"][1]
+    fill_template(
+        "c11/Makefile",
+        out,
+        HOST_SOURCES=portable["sources"],
+        HOST_INCLUDES=portable["options"],
+        ARM_SOURCES=cortex_m["sources"],
+        ARM_INCLUDES=cortex_m["options"],
+        ARM_OPTIMISE=OPTIMISE,
+        BOARDS=_boards(),
+    )
+    arena = {name: network.arena_bytes for name, (network, _) in networks.items()}
+    fill_template(
+        "c11/README.md", out, MODEL=source.model.name, CLASSES=len(source.labels), VECTORS=len(logits), **_sizes(arena)
+    )
+    write_manifest(out, {**facts, "target": "c11", "arena_bytes": arena})
+
+
+def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, dict[str, str]]:
+    """The network's code, copied to `network/<name>`, and what the Makefile says of it."""
+    network = compile_c11(source.model, scratch, NETWORKS[name])
+    root = network.header.parent
+    shutil.copytree(root, out / "network" / name)
+
+    def here(path: Path) -> str:
+        return (Path("network") / name / path.relative_to(root)).as_posix()
+
+    options = [f"-I{here(folder)}" for folder in network.includes] + [f"-D{macro}" for macro in network.defines]
+    return network, {"sources": " ".join(map(here, network.sources)), "options": " ".join(options)}
+
+
+def _logits(source: Source, network: C11) -> np.ndarray:
+    """What the compiled network must give, int8 `[n, classes]`: the bytes of TFLite Micro's interpreter."""
+    from edgeprune.devices.checks import reference_micro
+
+    return reference_micro(network.tflite, source.vectors, "c11")[1]
+
+
+def _write_code(source: Source, out: Path) -> None:
+    labels = ",\n    ".join(map(c_string, source.labels))
+    fill_template("c11/edgeprune_classify.h", out / "src", CLASSES=len(source.labels))
+    fill_template("c11/edgeprune_classify.c", out / "src", LABELS=labels)
+    for name in ("console.h", "main.c"):
+        fill_template(f"c11/{name}", out / "example")
+
+
+def _write_vectors(source: Source, folder: Path, logits: np.ndarray) -> None:
+    fill_template("c11/test_vectors.h", folder, VECTORS=len(logits))
+    arrays = {"test_inputs": (source.stored, "EP_INPUT_SIZE"), "test_logits": (logits, "EP_CLASSES")}
+    text = '#include "test_vectors.h"\n'
+    for name, (values, size) in arrays.items():
+        rows = ",\n".join(f"    {{{c_numbers(row)}}}" for row in values)
+        text += f"\nTABLE int8_t {name}[TEST_VECTORS][{size}] = {{\n{rows},\n}};\n"
+    write_text(folder / "test_vectors.c", text)
+
+
+def _write_clips(clips: tuple[Clip, ...], source: Source, folder: Path) -> None:
+    fill_template("c11/test_audio.h", folder, CLIPS=len(clips))
+    text, rows = '#include "test_audio.h"\n', []
+    for number, clip in enumerate(clips):
+        text += f"\nstatic TABLE int16_t samples_{number}[] = {{\n    {c_numbers(clip.samples)},\n}};\n"
+        best = int(clip.probabilities.argmax())
+        percent = round(100 * float(clip.probabilities[best]))
+        rows.append(f"    {{{c_string(clip.name)}, samples_{number}, {len(clip.samples)}, {best}, {percent}}},\n")
+    write_text(folder / "test_audio.c", text + f"\nTABLE test_clip test_clips[TEST_CLIPS] = {{\n{''.join(rows)}}};\n")
+
+
+def _copy_board(folder: Path) -> None:
+    """Start-up code, console and memory map of the emulated boards."""
+    folder.mkdir()
+    for path in sorted((share_folder("export") / "cortex_m").iterdir()):
+        if path.suffix == ".ld" or path.name in ("startup.c", "board.c", "board.h"):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _boards() -> str:
+    from edgeprune.devices.qemu import BOARDS
+
+    lines = [f"BOARDS := {' '.join(BOARDS)}"]
+    for name, board in BOARDS.items():
+        lines += [f"MACHINE_{name} := {board.machine}", f"FLAGS_{name} := {' '.join(board.options)}"]
+    return "\n".join(lines)
+
+
+def _sizes(arena: Mapping[str, int]) -> dict[str, Any]:
+    return {"ARENA_HOST": f"{arena['portable']:,}", "ARENA_CORTEX_M": f"{arena['cortex-m']:,}"}

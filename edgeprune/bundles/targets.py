@@ -1,0 +1,58 @@
+"""Bundles: a run's network, its front-end and test vectors, in the layout a firmware or app project builds from."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.files import cannot_write
+
+TARGETS = {
+    "c11": "C11 with CMSIS-NN, no interpreter: host and Cortex-M",
+    "tflm": "TFLite Micro, any C++ project",
+    "esp-idf": "TFLite Micro as a component of ESP-IDF",
+    "zephyr": "TFLite Micro as an application of Zephyr",
+    "arduino": "TFLite Micro as an Arduino library",
+    "android": "LiteRT in a Kotlin app",
+}
+"""Targets of `edgeprune deploy`, and what each is for."""
+_NEED_ARENA = ("tflm", "esp-idf", "zephyr", "arduino")
+
+
+def write_bundle(run: Path, target: str, out: Path, clips: Sequence[Path] = ()) -> Path:
+    """Write the bundle of a finished run; the folder is whole or absent.
+
+    Args:
+        run: run folder with `model_int8.tflite`.
+        target: one of `TARGETS`.
+        out: folder to write; it must not be there yet, or be empty.
+        clips: audio files for the test vectors (default: evaluation clips of the run).
+
+    Returns:
+        `out`.
+
+    Raises:
+        EdgepruneError: the target is unknown, the run has no int8 file, a tool or package is missing, or `out` holds
+            something already.
+    """
+    from edgeprune.bundles.source import source_of
+
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise EdgepruneError(f"{out}: is there already; choose another --out.")
+    source = source_of(run, clips, arena=target in _NEED_ARENA)
+    module = import_module(f"edgeprune.bundles.{target.replace('-', '_')}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+            folder = Path(scratch) / "bundle"
+            folder.mkdir()
+            module.write(source, folder)
+            folder.rename(out)
+    except OSError as error:
+        raise cannot_write(error.filename or out, error) from error
+    return out

@@ -1,0 +1,412 @@
+"""Verbs that plan: the widths within a budget, and how long a network takes by width."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from edgeprune.cli.model_argument import Network, find_network
+from edgeprune.cli.network_verbs import Bits, PruneDense, counted, data_of, judged, print_verdicts, scores_of
+from edgeprune.cli.verbs import Shape, print_json
+from edgeprune.console import print_table, say
+from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
+from edgeprune.recipe import Budget as Limits
+from edgeprune.recipe import Latency, Limit
+from edgeprune.recipe import Prune as Rules
+
+if TYPE_CHECKING:
+    from edgeprune.pruning.allocation.plan import Plan
+
+_FRONTIER_POINTS = 12
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Find the best allocation of filters within a budget; nothing is trained. Exit code 3 if there is none."""
+
+    model: Positional[str]
+    """A registry name (random weights), a run folder (its dense.ckpt, else pruned.ckpt) or a .ckpt file."""
+    params: Limit = None
+    """Parameters, batch norm folded, zeros included."""
+    macs: Limit = None
+    """Multiply-accumulates a network input."""
+    peak_ram: Limit = None
+    """Peak int8 activation memory, bytes."""
+    flash: Limit = None
+    """int8 weights and int32 biases, bytes."""
+    latency_ms: Latency = None
+    """Milliseconds an inference, by the profile of a device: 0.8@host."""
+    include_frontend: bool = False
+    """The limits on RAM and flash hold for the network and its log-mel front-end in C together."""
+    rules: str | None = None
+    """The limits of a challenge as well: dcase2021, dcase2022, dcase2023, dcase2024."""
+    bits: Bits = 8
+    """Bits a weight will be stored in, for the rules."""
+    keep: float = Rules.keep
+    """No layer keeps more than this share of its filters."""
+    min_filters: int = Rules.min_filters
+    """No layer goes below."""
+    multiple_of: int = Rules.multiple_of
+    """Layers keep multiples of so many filters, or all of theirs."""
+    dense_layers: PruneDense = False
+    """Prune hidden units of dense layers too."""
+    criterion: str = Rules.criterion
+    """How filters are judged: operator_norm, l1, l2, random ..."""
+    objective: str = Rules.objective
+    """What is maximised: log_mass, mass, log_width, or sensitivity, measured on clips of the run."""
+    allocation: Literal["solver", "uniform"] = Rules.allocation
+    """uniform: the same share of every layer, to compare with."""
+    profile: Path | None = None
+    """Latency table of `edgeprune profile` (default: the run folder's)."""
+    frontier: Path | None = None
+    """Draw what is kept over a range of budgets around this one into a .svg or .png file."""
+    input: Shape = None
+    """Input of a registry's network, channels x height x width."""
+    classes: int | None = None
+    """Classes of a registry's network (default: 10)."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> int:
+        if self.frontier is not None and self.frontier.suffix not in (".svg", ".png"):
+            raise EdgepruneError(f"{self.frontier}: a plot is written as .svg or .png; give it one of these endings.")
+        limits = self._limits()
+        nothing = not limits.sizes() and limits.latency_ms is None
+        if self.frontier is not None and nothing:
+            raise EdgepruneError("budget: a frontier is drawn over a range of limits; give at least one.")
+        rules = Rules(
+            criterion=self.criterion,
+            keep=self.keep,
+            dense_layers=self.dense_layers,
+            min_filters=self.min_filters,
+            multiple_of=self.multiple_of,
+            objective=self.objective,
+            allocation=self.allocation,
+            profile=self.profile,
+        ).check()
+        if nothing and self.keep == 1:
+            raise EdgepruneError(
+                "budget: no limit is given; give --params, --macs, --peak-ram, --flash, --latency-ms, --rules or "
+                "--keep."
+            )
+        network = find_network(self.model, ("dense", "pruned"), self.input, self.classes)
+        limits = self._limits(network.input_s())
+        limits, shared = _without_frontend(network, limits)
+        planner = _Planner.of(network, rules, limits)
+        found = planner.plan(limits)
+        found = replace(found, asked=_sum(found.asked, shared), reached=_sum(found.reached, shared))
+        answer = {**network.describe(), "random_weights": network.path is None, **planner.describe(found)}
+        answer["frontend"] = shared or None
+        if self.rules is not None:
+            from edgeprune.submitting.rules import check_rules
+
+            verdicts = check_rules(self.rules, found.cost, self.bits, input_s=network.input_s())
+            answer["rules"] = judged(self.rules, verdicts)
+        points = planner.frontier(limits) if self.frontier is not None else []
+        if points:
+            self._draw(points, found)
+            answer["frontier"] = points
+        if self.json:
+            print_json(answer)
+            return 0
+        _print_plan(network, found, answer)
+        if self.rules is not None:
+            print_verdicts(self.rules, verdicts)
+        return 0
+
+    def _limits(self, input_s: float | None = None) -> Limits:
+        limits = Limits(
+            self.params, self.macs, self.peak_ram, self.flash, self.latency_ms, include_frontend=self.include_frontend
+        )
+        if self.rules is None:
+            return limits
+        from edgeprune.submitting.rules import limits as limits_of
+
+        own = limits_of(self.rules, self.bits, input_s)
+        tighter: dict[str, Any] = {
+            name: value if getattr(limits, name) is None else min(value, getattr(limits, name))
+            for name, value in own.items()
+        }
+        return replace(limits, **tighter)
+
+    def _draw(self, points: Sequence[Mapping[str, Any]], found: "Plan") -> None:
+        from edgeprune.files import write_bytes
+        from edgeprune.reporting.plots import frontier_plot
+
+        assert self.frontier is not None
+        write_bytes(self.frontier, frontier_plot(points, found.binding, self.frontier.suffix[1:]))
+        say(f"{self.frontier}: {len(points)} budgets")
+
+
+def _without_frontend(network: Network, limits: Limits) -> tuple[Limits, dict[str, int]]:
+    """What the limits leave the network, and what the front-end takes of them."""
+    if not limits.include_frontend:
+        return limits, {}
+    from edgeprune.firmware.frontend_budget import frontend_bytes, left_for_network
+
+    frontend = network.frontend()
+    if frontend is None:
+        raise EdgepruneError(f"{network.title()}: has no log-mel front-end to include; leave out --include-frontend.")
+    return left_for_network(limits, frontend), frontend_bytes(frontend)
+
+
+def _sum(values: Mapping[str, float], more: Mapping[str, int]) -> dict[str, float]:
+    return {name: value + more.get(name, 0) for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """A network with its scores, ready for any number of budgets."""
+
+    graph: Any
+    dense: dict[str, int]
+    rules: Rules
+    scores: dict[str, list[float]]
+    losses: dict[str, dict[int, float]] | None
+    table: Any
+
+    @staticmethod
+    def of(network: Network, rules: Rules, limits: Limits) -> "_Planner":
+        from edgeprune.graph.cost import graph_of
+        from edgeprune.pruning.allocation.objective import check_objective
+
+        check_objective(rules.objective)
+        table = _latency_table(network, rules, limits)
+        scores = scores_of(network, [rules.criterion], rules.dense_layers)[rules.criterion]
+        losses = _losses(network, scores) if rules.objective == "sensitivity" else None
+        return _Planner(graph_of(network.spec), dict(network.spec.widths), rules, scores, losses, table)
+
+    def plan(self, limits: Limits, **rules: Any) -> "Plan":
+        from edgeprune.pruning.allocation.latency import LatencyLimit
+        from edgeprune.pruning.allocation.plan import plan
+
+        asked = limits.latency()
+        latency = None if asked is None else LatencyLimit(asked[0], self.table)
+        return plan(self.graph, limits, replace(self.rules, **rules), self.scores, self.losses, latency)
+
+    def describe(self, found: "Plan") -> dict[str, Any]:
+        from edgeprune.graph.cost import count
+
+        return {
+            "criterion": self.rules.criterion,
+            "objective": self.rules.objective if self.rules.allocation == "solver" else None,
+            "allocation": self.rules.allocation,
+            **found.to_dict(),
+            "widths": {"dense": self.dense, "pruned": {**self.dense, **found.widths}},
+            "cost": {"dense": count(self.graph).to_dict(), "pruned": found.cost.to_dict()},
+        }
+
+    def frontier(self, limits: Limits) -> list[dict[str, Any]]:
+        """Plans of budgets from far below to far above `limits`, all limits scaled alike; those that can be met."""
+        import numpy as np
+
+        points = []
+        for factor in np.geomspace(0.25, 4.0, _FRONTIER_POINTS + 1):
+            scaled = _scaled(limits, float(factor))
+            try:
+                pair = {name: self.plan(scaled, allocation=name) for name in ("solver", "uniform")}
+            except InfeasibleBudgetError:
+                continue
+            points.append(
+                {
+                    "factor": float(factor),
+                    **{
+                        name: {
+                            "reached": found.reached,
+                            "widths": found.widths,
+                            "kept": float(np.exp(np.mean(np.log(np.maximum(1e-12, list(found.kept.values())))))),
+                        }
+                        for name, found in pair.items()
+                    },
+                }
+            )
+        return points
+
+
+def _scaled(limits: Limits, factor: float) -> Limits:
+    scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
+    asked = limits.latency()
+    if asked is not None:
+        scaled["latency_ms"] = f"{asked[0] * factor!r}@{asked[1]}"
+    return replace(limits, **scaled)
+
+
+def _latency_table(network: Network, rules: Rules, limits: Limits) -> Any:
+    asked = limits.latency()
+    if asked is None:
+        return None
+    from edgeprune.devices.profile import Profile
+    from edgeprune.graph.cost import graph_of
+
+    path = rules.profile
+    if path is None and network.path is not None:
+        path = network.path.parent / f"profile_{asked[1]}.json"
+    if path is None or not path.is_file():
+        raise EdgepruneError(
+            f"budget: a limit on latency needs a profile of {asked[1]}; make one with `edgeprune profile RUN --device "
+            f"{asked[1]}`, or give --profile FILE."
+        )
+    return Profile.load(path).of(asked[1], graph_of(network.spec), path)
+
+
+def _losses(network: Network, scores: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
+    import torch
+
+    from edgeprune.graph.cost import graph_of
+    from edgeprune.pruning.allocation.sensitivity import measure_losses
+    from edgeprune.run.run import sensitivity_batches
+
+    recipe, data = data_of(network, "sensitivity: is measured on clips of the run")
+    tensors = {name: torch.tensor(values) for name, values in scores.items()}
+    example = torch.zeros(1, *network.spec.input_shape)
+    batches = sensitivity_batches(data, recipe)
+    return measure_losses(network.model(), example, graph_of(network.spec), tensors, batches)
+
+
+def _print_plan(network: Network, found: "Plan", answer: Mapping[str, Any]) -> None:
+    print(network.title())
+    if found.asked:
+        rows = [
+            (
+                name.replace("_", " "),
+                *counted(asked, found.reached[name], found.slack()[name]),
+                f"{100 * found.reached[name] / asked:.1f} %",
+                "binding" if name == found.binding else "",
+            )
+            for name, asked in found.asked.items()
+        ]
+        print_table("", ("limit", "asked, at most", "reached", "slack", "used", ""), rows)
+    before, after = answer["widths"]["dense"], answer["widths"]["pruned"]
+    widths = [
+        (
+            name,
+            before[name],
+            after[name],
+            f"{100 * after[name] / before[name]:.1f} %",
+            f"{100 * found.kept[name]:.1f} %" if name in found.kept else "not pruned",
+        )
+        for name in before
+    ]
+    print_table("filters", ("layer", "before", "after", "filters kept", "scores kept"), widths)
+    dense = answer["cost"]["dense"]
+    costs = [
+        (title, *counted(dense[key], getattr(found.cost, key)), f"{100 * getattr(found.cost, key) / dense[key]:.1f} %")
+        for title, key in (
+            ("parameters", "params"),
+            ("MACs", "macs"),
+            ("activations at once, B", "peak_ram_bytes"),
+            ("peak RAM (arena), B", "arena_bytes"),
+            ("flash, B", "flash_bytes"),
+        )
+    ]
+    print_table("cost", ("", "before", "after", "left"), costs)
+    if answer["frontend"]:
+        taken = answer["frontend"]
+        print(f"Limits on RAM and flash include {taken['peak_ram']:,} and {taken['flash']:,} B of the front-end.")
+    print(_how_good(found, answer))
+
+
+def _how_good(found: "Plan", answer: Mapping[str, Any]) -> str:
+    if answer["allocation"] == "uniform":
+        return "The same share of every layer, the largest that fits."
+    objective = answer["objective"]
+    if found.proven:
+        return f"No allocation within the limits has a higher {objective} ({found.value:.4f}): proven."
+    return (
+        f"{objective} {found.value:.4f}; no allocation within the limits can have more than {found.bound:.4f}, "
+        f"{found.gap:.4f} above."
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Measure how long each layer of a run's network takes, by its widths: the table a limit on latency is held to."""
+
+    run: Positional[Path]
+    """Run folder."""
+    device: str = "host"
+    """Where to measure: host is this machine."""
+    format: Literal["int8", "float32"] = "int8"
+    """Which file of the dense network is measured."""
+    threads: int = 1
+    """Threads of an inference."""
+    points: int = 6
+    """Widths a layer is measured at."""
+    runs: int = 15
+    """Timed runs of each."""
+    check: int = 6
+    """Whole networks of random widths to compare the prediction with."""
+    out: Path | None = None
+    """Table to write (default: profile_DEVICE.json in the run folder)."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> int:
+        if self.device != "host":
+            raise EdgepruneError(f"device '{self.device}': this version profiles on host only; use --device host.")
+        if not self.run.is_dir():
+            raise EdgepruneError(f"{self.run}: is no run folder; the files of a finished run are profiled.")
+        network = find_network(str(self.run), ("dense",))
+        path = self.run / f"dense_{self.format}.tflite"
+        if not path.is_file():
+            raise EdgepruneError(
+                f"{path}: is not there; finish the run with --export.dense-formats {self.format} among its formats."
+            )
+        from edgeprune.devices.profile import profile, verify
+        from edgeprune.graph.cost import graph_of
+
+        graph = graph_of(network.spec)
+        found = profile(path, graph, self.device, self.threads, self.points, self.runs)
+        out = self.out or self.run / f"profile_{self.device}.json"
+        found.save(out)
+        say(f"{out}: {len(found.stages)} stages of {path.name}")
+        checks = verify(found, path, graph, _some_widths(graph, self.check)) if self.check > 0 else []
+        stages = [
+            {"name": stage.name, "groups": stage.groups, "full_ms": float(stage.times_ms.flat[-1])}
+            for stage in found.stages
+        ]
+        answer = {
+            "path": str(out),
+            "device": found.device,
+            "kind": found.kind,
+            "overhead_ms": found.overhead_ms,
+            "stages": stages,
+            "check": checks,
+        }
+        if self.json:
+            print_json(answer)
+        else:
+            _print_profile(answer)
+        return 0
+
+
+def _some_widths(graph: Any, number: int) -> list[dict[str, int]]:
+    """The network itself, and random widths of it, the same each time."""
+    import random
+
+    chance = random.Random(0)
+    groups = graph.prunable(dense_layers=True)
+    whole = {name: group.filters for name, group in groups.items()}
+    return [
+        whole if turn == 0 else {name: chance.randint(max(1, count // 8), count) for name, count in whole.items()}
+        for turn in range(number)
+    ]
+
+
+def _print_profile(answer: Mapping[str, Any]) -> None:
+    rows = [(stage["name"], " x ".join(stage["groups"]), f"{stage['full_ms']:.4f}") for stage in answer["stages"]]
+    rows.append(("a call", "", f"{answer['overhead_ms']:.4f}"))
+    print_table("at full width", ("stage", "depends on", "ms"), rows)
+    if answer["check"]:
+        checks = [
+            (
+                ", ".join(f"{name} {width}" for name, width in check["widths"].items()),
+                f"{check['predicted_ms']:.3f}",
+                f"{check['measured_ms']:.3f}",
+                f"{100 * check['relative_error']:+.1f} %",
+            )
+            for check in answer["check"]
+        ]
+        print_table("whole networks", ("widths", "predicted, ms", "measured, ms", "error"), checks)

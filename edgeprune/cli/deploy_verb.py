@@ -1,0 +1,41 @@
+"""The verb that writes bundles for firmware and apps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from edgeprune.cli.verbs import only_results, print_json
+from edgeprune.console import print_table
+from edgeprune.files import read_json
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """Write a bundle that builds: the network of a finished run, its front-end in C, test vectors, how to build it."""
+
+    run: Positional[Path]
+    """Run folder with an int8 file."""
+    target: str
+    """c11, tflm, esp-idf, zephyr, arduino or android."""
+    out: Path
+    """Folder to write; must not be there yet."""
+    clips: tuple[Path, ...] = ()
+    """Audio for the test vectors (default: evaluation clips of the run)."""
+    json: bool = False
+    """Print the manifest."""
+
+    def __call__(self) -> int:
+        from edgeprune.bundles.parts import MANIFEST
+        from edgeprune.bundles.targets import write_bundle
+
+        with only_results():
+            folder = write_bundle(self.run, self.target, self.out, self.clips)
+        manifest = read_json(folder / MANIFEST)
+        if self.json:
+            print_json(manifest)
+            return 0
+        rows = [(name, f"{file['bytes']:,}") for name, file in manifest["files"].items()]
+        print_table("", ("file", "bytes"), rows)
+        print(f"{folder}: how to build it stands in README.md")
+        return 0

@@ -1,0 +1,114 @@
+"""What is installed on this computer, for `edgeprune doctor` and for bug reports."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+from typing import Any
+
+from edgeprune import __version__
+from edgeprune.console import print_table
+from edgeprune.devices.find import DEVICES, Device
+from edgeprune.errors import EdgepruneError
+
+MISSING = "not installed"
+TOOLS = {
+    "arm-none-eabi-gcc": "building for Cortex-M",
+    "qemu-system-arm": "emulating Cortex-M",
+    "adb": "measuring on Android",
+    "ssh": "measuring on other computers",
+    "make": "building the c11 bundle",
+    "gcc": "building the c11 bundle for this machine",
+}
+"""Programs that some devices need, and what for."""
+
+
+def examine() -> dict[str, Any]:
+    """Versions and paths of what edgeprune uses; None for what is not there. Nothing heavy is imported.
+
+    Returns:
+        `edgeprune`, `python`, `platform`, `cores`; `interpreter`: the TFLite interpreter that loads; `packages`:
+        `{name: version}`; `extras`: `{extra: {name: version}}`; `tools`: `{program: path}`; `devices`: those of
+        `edgeprune bench`, whether they can be used here, and what to install if not.
+    """
+    required, extras = _requirements()
+    return {
+        "edgeprune": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "interpreter": _interpreter(),
+        "packages": {name: _version(name) for name in required},
+        "extras": {extra: {name: _version(name) for name in names} for extra, names in extras.items()},
+        "tools": {name: shutil.which(name) for name in TOOLS},
+        "devices": [_device(device) for device in DEVICES],
+    }
+
+
+def _device(device: Device) -> dict[str, Any]:
+    missing = device.missing()
+    return {
+        "names": list(device.names),
+        "kind": device.kind,
+        "about": device.about,
+        "usable": not missing,
+        "missing": missing,
+        "install": device.install if missing else "",
+    }
+
+
+def print_findings(found: dict[str, Any]) -> None:
+    """Print what `examine` found as tables."""
+    about = {name: found[name] for name in ("edgeprune", "python", "platform", "cores", "interpreter")}
+    about["interpreter"] = about["interpreter"] or f"{MISSING}; install ai-edge-litert"
+    print_table("", ("", ""), about.items())
+    rows = [(name, version or MISSING, "always") for name, version in found["packages"].items()]
+    for extra, names in found["extras"].items():
+        rows += [(name, version or MISSING, f"edgeprune[{extra}]") for name, version in names.items()]
+    print_table("", ("package", "version", "needed for"), rows)
+    tools = [(name, path or MISSING, TOOLS[name]) for name, path in found["tools"].items()]
+    print_table("", ("program", "path", "needed for"), tools)
+    print_table("", ("device", "numbers", "tells", "here"), map(_device_row, found["devices"]))
+    for device in found["devices"]:
+        if not device["usable"]:
+            print(f"{device['names'][0]}: {device['install']}")
+
+
+def _device_row(device: dict[str, Any]) -> tuple[str, str, str, str]:
+    here = "can be used" if device["usable"] else f"needs {', '.join(device['missing'])}"
+    return ", ".join(device["names"]), device["kind"], device["about"], here
+
+
+def _requirements() -> tuple[list[str], dict[str, list[str]]]:
+    """Names of the packages edgeprune declares: always needed, and by extra (those of its developers left out)."""
+    try:
+        lines = importlib.metadata.requires("edgeprune") or []
+    except importlib.metadata.PackageNotFoundError:  # a checkout that was not installed
+        lines = []
+    required: list[str] = []
+    extras: dict[str, list[str]] = {}
+    for line in lines:
+        name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+        extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", line)
+        if extra is None:
+            required.append(name)
+        elif extra[1] != "dev":
+            extras.setdefault(extra[1], []).append(name)
+    return required, extras
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _interpreter() -> str | None:
+    from edgeprune.tflite.interpreter import runtime_version
+
+    try:
+        return runtime_version()
+    except EdgepruneError:
+        return None

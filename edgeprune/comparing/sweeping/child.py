@@ -1,0 +1,78 @@
+"""The process that does one cell: `python -m edgeprune.comparing.sweeping.child FOLDER`."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgeprune.recipe_files import RECIPE
+
+_WAIT_S = 60.0
+_GUARD = 'while read -r _; do :; done; kill -9 "-$0" 2>/dev/null'
+"""Shell: read until the pipe ends, then kill the process group that is named."""
+
+
+def main(args: list[str]) -> int:
+    """Run the recipe in the folder, as `edgeprune run` does; returns its exit code."""
+    folder = Path(args[0])
+    with ended_with_parent():
+        _wait_until_free(folder)
+        from edgeprune.cli.main import main as edgeprune
+
+        return edgeprune(["run", str(folder / RECIPE), "--quiet"])
+
+
+@contextmanager
+def ended_with_parent() -> Iterator[None]:
+    """Kill this process group as soon as standard input, a pipe, ends: the one who started it is gone.
+
+    A process apart watches the pipe: it works while Python is busy, and still when this process was killed alone (as
+    Ray does with the children of a lost worker) and what it had started goes on.
+    """
+    if not hasattr(os, "killpg") or os.getpgrp() != os.getpid():
+        _end_alone()
+        yield
+        return
+    guard = subprocess.Popen(["sh", "-c", _GUARD, str(os.getpid())], start_new_session=True)
+    _forget_input()
+    try:
+        yield
+    finally:
+        guard.kill()
+
+
+def _end_alone() -> None:
+    """Where there are no process groups: end this process alone."""
+    pipe = os.dup(0)
+    _forget_input()
+
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(pipe, 1):
+                pass
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _forget_input() -> None:
+    """So that nothing that is started from here reads from the pipe."""
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+
+
+def _wait_until_free(folder: Path) -> None:
+    """Let a run of this folder end that was told to a moment ago: its sweep was killed and started again."""
+    import filelock
+
+    # a folder that is still in use after that is the run's to tell
+    with suppress(filelock.Timeout), filelock.FileLock(folder / ".lock", timeout=_WAIT_S):
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

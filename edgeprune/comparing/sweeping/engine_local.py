@@ -1,0 +1,47 @@
+"""Jobs on this machine: so many processes at a time, the cores divided among them."""
+
+import os
+import time
+from collections.abc import Sequence
+
+from edgeprune.comparing.sweeping import work
+from edgeprune.comparing.sweeping.jobs import Job, Outcome
+from edgeprune.comparing.sweeping.work import Work
+
+_POLL_S = 0.05
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalEngine:
+    """Subprocesses; they end with this process, however it ends.
+
+    Args:
+        slots: jobs at a time.
+        threads: of the CPU, for each.
+        command: what does a job (see `work.COMMAND`).
+    """
+
+    def __init__(self, slots: int, threads: int, command: Sequence[str] | None = None) -> None:
+        self.slots, self.threads, self.command = slots, threads, command or work.COMMAND
+        self._at_work: dict[Job, Work] = {}
+
+    def start(self, job: Job) -> None:
+        self._at_work[job] = Work.start(job.folder, self.threads, self.command)
+
+    def wait(self) -> tuple[Job, Outcome]:
+        while True:
+            for job, process in self._at_work.items():
+                outcome = process.poll()
+                if outcome is not None:
+                    del self._at_work[job]
+                    return job, outcome
+            time.sleep(_POLL_S)
+
+    def close(self) -> None:
+        for process in self._at_work.values():
+            process.kill()
+        self._at_work.clear()

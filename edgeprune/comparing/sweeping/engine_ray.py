@@ -1,0 +1,155 @@
+"""Jobs as tasks of Ray, on this machine or on a cluster whose machines share the sweep's folder."""
+
+import os
+import platform
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgeprune import __version__
+from edgeprune.comparing.sweeping import work
+from edgeprune.comparing.sweeping.engine_local import cores
+from edgeprune.comparing.sweeping.jobs import Job, Outcome
+from edgeprune.comparing.sweeping.work import Work
+from edgeprune.console import say
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import sha256_file
+from edgeprune.recipe_files import RECIPE
+
+TRIES = 3
+"""How often a job is begun whose worker dies."""
+_OBJECT_STORE_BYTES = 100_000_000
+_REACH_S = 10.0
+
+
+class RayEngine:
+    """One task a job.
+
+    Args:
+        slots: jobs that Ray is given at a time; it starts as many as its cores allow.
+        threads: cores a job asks for.
+        command: what does a job (see `work.COMMAND`).
+        gpus: GPUs a job asks for.
+        address: of a cluster: `auto` or `host:port`; None: Ray is started here and stopped at the end.
+
+    Raises:
+        EdgepruneError: Ray is not installed, no cluster answers at the address, or none of its machines is large
+            enough.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        threads: int,
+        command: Sequence[str] | None = None,
+        address: str | None = None,
+        gpus: int = 0,
+    ) -> None:
+        self.slots, self.threads, self.command = slots, threads, tuple(command or work.COMMAND)
+        self._ray = _import_ray()
+        self._started = not self._ray.is_initialized()
+        if self._started:
+            self._connect(address, max(cores(), slots * threads) if address is None else None)
+        if self._started and address is not None:
+            self._check_size(threads, gpus)
+        options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": 0}
+        self._work = self._ray.remote(**options)(do_job)
+        self._at_work: dict[Any, tuple[Job, int]] = {}
+
+    def _connect(self, address: str | None, num_cpus: int | None) -> None:
+        here: dict[str, Any] = {} if num_cpus is None else {"num_cpus": num_cpus, "include_dashboard": False}
+        if num_cpus is not None:
+            here["object_store_memory"] = _OBJECT_STORE_BYTES
+        try:
+            _reach(address)
+            self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **here)
+        except (OSError, RuntimeError, ValueError) as error:
+            where = f"no cluster answers at '{address}'" if address else "it cannot be started here"
+            raise EdgepruneError(
+                f"Ray: {where} ({_first_line(error)}); check --address, or leave it out to use this machine."
+            ) from error
+
+    def _check_size(self, threads: int, gpus: int) -> None:
+        """A task that fits no machine would wait for ever."""
+        for kind, what, asked, hint in (
+            ("CPU", "cores", threads, "give more --jobs"),
+            ("GPU", "GPUs", gpus, "give fewer --train.devices"),
+        ):
+            most = max((node["Resources"].get(kind, 0) for node in self._ray.nodes() if node["Alive"]), default=0)
+            if asked > most:
+                self._ray.shutdown()
+                raise EdgepruneError(
+                    f"Ray: a run asks for {asked} {what}, and no machine of the cluster has more than {most:g}; {hint}."
+                )
+
+    def start(self, job: Job) -> None:
+        self._start(job, 1)
+
+    def _start(self, job: Job, attempt: int) -> None:
+        sha256 = sha256_file(job.folder / RECIPE)
+        task = self._work.remote(str(job.folder), sha256, self.threads, self.command, __version__)
+        self._at_work[task] = job, attempt
+
+    def wait(self) -> tuple[Job, Outcome]:
+        while True:
+            (task, *_), _ = self._ray.wait(list(self._at_work), num_returns=1)
+            job, attempt = self._at_work.pop(task)
+            try:
+                return job, Outcome(**self._ray.get(task))
+            except self._ray.exceptions.RayError as error:
+                reason = f"its Ray worker was lost ({type(error).__name__}: {_first_line(error)})"
+                if attempt >= TRIES or not _is_death(self._ray, error):
+                    return job, Outcome(f"{reason}, {attempt} of {TRIES} tries.", 1)
+            say(f"{job.folder.name}: {reason}; it is started again")
+            self._start(job, attempt + 1)
+
+    def close(self) -> None:
+        for task in self._at_work:
+            self._ray.cancel(task, force=True)
+        self._at_work.clear()
+        if self._started:
+            self._ray.shutdown()
+
+
+def do_job(folder: str, sha256: str, threads: int, command: Sequence[str], version: str) -> dict[str, Any]:
+    """A job on a worker: `jobs.Outcome` as a dict."""
+    recipe, node = Path(folder) / RECIPE, platform.node()
+    if version != __version__:
+        return asdict(
+            Outcome(f"worker {node} has edgeprune {__version__}, the sweep {version}; install the same one.", 2)
+        )
+    if not recipe.is_file() or sha256_file(recipe) != sha256:
+        return asdict(
+            Outcome(f"{folder}: worker {node} does not see it; --out must lie on a file system all workers share.", 2)
+        )
+    return asdict(Work.start(Path(folder), threads, command).wait())
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # without it Ray hides the GPUs from tasks that ask for none, and warns that it will not in a later version
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise EdgepruneError("--engine ray: Ray is not installed; pip install 'edgeprune[ray]'.") from error
+    return ray
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError if nothing listens at host:port; Ray itself asks for half a minute."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+
+
+def _is_death(ray: Any, error: Exception) -> bool:
+    """Whether a worker or its machine went away, rather than that the task itself could not be done."""
+    kinds = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError")
+    return isinstance(error, tuple(getattr(ray.exceptions, kind) for kind in kinds))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

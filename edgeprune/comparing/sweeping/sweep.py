@@ -1,0 +1,109 @@
+"""A sweep from its plan to its end: every cell done once, what failed told, a killed one gone on with."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from edgeprune import console
+from edgeprune.comparing.sweeping.grid import Cell
+from edgeprune.comparing.sweeping.jobs import FAILED, RESULT, Engine, Job, Outcome, work_through
+from edgeprune.comparing.sweeping.plan import Plan
+from edgeprune.comparing.sweeping.tracking import Tracking
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import cannot_write, read_json
+
+
+@dataclass(frozen=True)
+class CellEnd:
+    """Where a cell is at the end of a sweep.
+
+    Attributes:
+        state: `done` or `failed`; of one that was not reached, `begun` or `new`.
+        reason: of a failure.
+        exit_code: of the run.
+        seconds: it took; None where it was interrupted.
+        result: content of `result.json`, {} without one.
+    """
+
+    cell: Cell
+    state: str
+    reason: str
+    exit_code: int
+    seconds: float | None
+    result: dict[str, Any]
+
+
+def sweep(plan: Plan, make_engine: Callable[[], Engine], tracking: Tracking | None = None) -> list[CellEnd]:
+    """Do every cell that has no result.
+
+    Args:
+        make_engine: called once there is work.
+        tracking: where results are sent to.
+
+    Raises:
+        EdgepruneError: another sweep works in the folder, or the folder holds something else.
+    """
+    with _alone(plan):
+        plan.write()
+        tracking = tracking or Tracking(plan)
+        tracking.begin()
+        cells = plan.open_cells()
+        if cells:
+            _do(plan, cells, make_engine(), tracking)
+        else:
+            console.say(f"{plan.out}: all {len(plan.recipes)} runs are done; nothing is computed again")
+        return ends(plan)
+
+
+def ends(plan: Plan) -> list[CellEnd]:
+    """Where every cell is."""
+    return [_end(plan, cell) for cell in plan.recipes]
+
+
+def _end(plan: Plan, cell: Cell) -> CellEnd:
+    state, folder = plan.state(cell), plan.folder(cell)
+    failure = read_json(folder / FAILED) if state == "failed" else {}
+    result = read_json(folder / RESULT) if state == "done" else {}
+    seconds = plan.seconds().get(cell.folder)
+    return CellEnd(cell, state, failure.get("reason", ""), failure.get("exit_code", 0), seconds, result)
+
+
+@contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    import filelock
+
+    try:
+        plan.out.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(plan.out / ".lock", timeout=0), console.logging_to(plan.out / "log.txt"):
+            yield
+    except filelock.Timeout as error:
+        raise EdgepruneError(f"{plan.out}: another sweep works in this folder; wait for it or choose --out.") from error
+    except OSError as error:
+        raise cannot_write(error.filename or plan.out, error) from error
+
+
+def _do(plan: Plan, cells: list[Cell], engine: Engine, tracking: Tracking) -> None:
+    total, done = len(plan.recipes), len(plan.recipes) - len(cells)
+    by_job = {plan.job(cell): cell for cell in cells}
+    fresh = {cell for cell in cells if not (plan.folder(cell) / "log.txt").is_file()}
+    again = f", {done} of them done before" if done else ""
+    console.say(f"sweep {plan.base.name}: {total} runs in {plan.out}{again}; {engine.slots} at a time")
+    with console.progress("sweep", total) as bar:
+        bar.update(bar.task_ids[0], completed=done)
+
+        def started(job: Job) -> None:
+            tracking.open(by_job[job])
+            console.say(f"{by_job[job].folder}: started")
+
+        def ended(job: Job, outcome: Outcome) -> None:
+            nonlocal done
+            cell, done = by_job[job], done + 1
+            bar.advance(bar.task_ids[0])
+            if outcome.ok and cell in fresh:
+                plan.keep_seconds(cell, outcome.seconds)
+            how = f"done in {outcome.seconds:.0f} s" if outcome.ok else f"failed: {outcome.reason}"
+            console.say(f"{cell.folder}: {how} ({done} of {total})")
+            tracking.close(cell)
+
+        work_through(list(by_job), engine, started, ended)

@@ -1,0 +1,157 @@
+"""Whether an exported file still computes what the network does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprune.convert.onnx_export import input_shape_of, load_onnx
+from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.tflite.interpreter import TFLiteModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+ONNX_TOLERANCE = 1e-5
+FLOAT32_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """An exported file against its reference, over the same clips.
+
+    Attributes:
+        max_abs_error: largest difference of an output, in the output's unit (probability, or logit).
+        label_flips: clips whose most likely class is another one.
+        transposes: TRANSPOSE operators in the file.
+        clips: clips compared.
+    """
+
+    max_abs_error: float
+    label_flips: int
+    transposes: int
+    clips: int
+
+
+def reference_outputs(model: "nn.Module", inputs: "NDArray[np.float32]", softmax: bool = True) -> "NDArray[np.float32]":
+    """Outputs of the trained network itself, evaluation mode, float32 `[n, classes]`.
+
+    Args:
+        model: network from `[n, channels, height, width]` to logits.
+        inputs: float32 `[n, channels, height, width]`.
+        softmax: probabilities rather than logits.
+    """
+    import numpy as np
+    import torch
+
+    training = model.training
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    model.eval()
+    outputs = []
+    try:
+        with torch.inference_mode():
+            for batch in torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).split(32):
+                logits = model(batch.to(device)).float()
+                outputs.append((torch.softmax(logits, dim=1) if softmax else logits).cpu())
+    finally:
+        model.train(training)
+    return torch.cat(outputs).numpy()
+
+
+def check_onnx(
+    model: "nn.Module", onnx_path: Path | str, inputs: "NDArray[np.float32]", tolerance: float = ONNX_TOLERANCE
+) -> Parity:
+    """Compare an ONNX file, run by onnxruntime, with the trained network.
+
+    Args:
+        model: the trained network, giving logits.
+        onnx_path: its export, ending in probabilities or in logits.
+        inputs: float32 `[n, channels, height, width]`.
+        tolerance: largest difference allowed.
+
+    Raises:
+        EdgepruneError: the file is not whole, or the inputs are empty, of another shape or not finite.
+        CheckFailedError: the difference is above `tolerance`, or not a number.
+    """
+    import numpy as np
+    import onnxruntime
+
+    graph = load_onnx(onnx_path)
+    shape = input_shape_of(graph)
+    inputs = _checked_inputs(inputs, shape[1:], onnx_path)
+    session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    outputs = np.concatenate([session.run(None, {name: clip[np.newaxis]})[0] for clip in inputs])
+    reference = reference_outputs(model, inputs, softmax=graph.graph.node[-1].op_type == "Softmax")
+    return _compare(reference, outputs, onnx_path, 0, tolerance)
+
+
+def check_tflite(
+    reference_probabilities: "NDArray[np.float32]",
+    path: Path | str,
+    inputs: "NDArray[np.float32]",
+    format: str,
+    tolerance: float = FLOAT32_TOLERANCE,
+) -> Parity:
+    """Compare a TFLite file, run by the interpreter, with the outputs its network gave.
+
+    Args:
+        reference_probabilities: float32 `[n, classes]`, as `reference_outputs` gives them (logits for a file that ends
+            in logits).
+        path: the .tflite file.
+        inputs: float32 `[n, channels, height, width]`, in PyTorch's layout; turned to `[n, height, width, channels]`.
+        format: one of `tflite_export.FORMATS`; only float32 is held to `tolerance`, quantised files are
+            measured.
+        tolerance: largest difference allowed of a float32 file.
+
+    Raises:
+        EdgepruneError: the file is not whole, or the inputs are empty, of another shape or not finite.
+        CheckFailedError: the file gives NaN, or a float32 file differs by more than `tolerance`.
+    """
+    import numpy as np
+
+    model = TFLiteModel(path)
+    _, height, width, channels = model.input_shape
+    inputs = _checked_inputs(inputs, (channels, height, width), path)
+    outputs = model.predict(np.ascontiguousarray(inputs.transpose(0, 2, 3, 1)))
+    transposes = model.operators().count("TRANSPOSE")
+    return _compare(reference_probabilities, outputs, path, transposes, tolerance if format == "float32" else None)
+
+
+def _checked_inputs(inputs: "NDArray[np.float32]", shape: tuple[int, ...], path: Path | str) -> "NDArray[np.float32]":
+    import numpy as np
+
+    inputs = np.asarray(inputs, dtype=np.float32)
+    if len(inputs) == 0 or inputs.shape[1:] != shape:
+        raise EdgepruneError(
+            f"{path}: inputs are {list(inputs.shape)}, it takes {['n', *shape]}; give at least one clip."
+        )
+    if not np.isfinite(inputs).all():
+        raise EdgepruneError(f"{path}: the inputs hold NaN or infinity; check the features.")
+    return inputs
+
+
+def _compare(
+    reference: "NDArray[np.float32]",
+    outputs: "NDArray[np.float32]",
+    path: Path | str,
+    transposes: int,
+    tolerance: float | None,
+) -> Parity:
+    import numpy as np
+
+    if reference.shape != outputs.shape:
+        raise EdgepruneError(
+            f"{path}: gives {list(outputs.shape)} where the reference has {list(reference.shape)}; they are of "
+            "different networks or clips."
+        )
+    error = float(np.abs(outputs.astype(np.float64) - reference).max())
+    if not np.isfinite(error):
+        raise CheckFailedError(f"{path}: gives NaN or infinity where the network does not; train or export it again.")
+    if tolerance is not None and error > tolerance:
+        raise CheckFailedError(
+            f"{path}: differs from the trained network by {error:.3g}, more than {tolerance:g}; export it again."
+        )
+    flips = int((outputs.argmax(axis=1) != reference.argmax(axis=1)).sum())
+    return Parity(error, flips, transposes, len(outputs))

@@ -1,0 +1,203 @@
+"""The log-mel front-end as TFLite operators, put in front of a network or made a file of its own.
+
+Only builtin operators, written through TFLite's schema: no converter has a say in them. TFLite's RFFT2D computes in
+double precision, as the Python front-end does; what surrounds it is float32.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.recipe import LogMel
+
+if TYPE_CHECKING:
+    from edgeprune.data.patches import Normalisation
+
+_BEYOND_OLD_FIELD = 127
+"""Operator codes above it do not fit the schema's older field, which then holds this placeholder."""
+
+
+class Builder:
+    """Adds tensors and operators to the first graph of a `ModelT`; what is there keeps its numbers and its bytes."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.graph = model.subgraphs[0]
+        self.steps: list[Any] = []
+        """Operators made so far, in the order they run; not yet part of the graph."""
+
+    def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "FLOAT32", buffer: int = 0) -> int:
+        """Number of a new tensor; buffer 0, which is empty, holds those that are computed."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
+        tensor.type = getattr(schema.TensorType, dtype)
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def constant(self, name: str, values: NDArray[Any]) -> int:
+        """Number of a new tensor that holds float32 or int32 values."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        content = np.frombuffer(np.ascontiguousarray(values).tobytes(), dtype=np.uint8)
+        self.model.buffers.append(schema.BufferT(content))
+        return self.tensor(name, values.shape, values.dtype.name.upper(), len(self.model.buffers) - 1)
+
+    def apply(
+        self, operator: str, inputs: list[int], output: int, options: str = "", version: int = 1, **fields: Any
+    ) -> int:
+        """Add an operator; returns `output`.
+
+        Args:
+            operator: its name in the schema, such as `FULLY_CONNECTED`.
+            inputs: numbers of tensors.
+            options: name of its options in the schema, such as `FullyConnected`; empty: it has none.
+            version: of the operator, as TFLite counts them; an old runtime refuses what it does not know.
+            fields: values of the options; the schema's own otherwise.
+        """
+        from ai_edge_litert import schema_py_generated as schema
+
+        step = schema.OperatorT()
+        step.opcodeIndex = self._code(getattr(schema.BuiltinOperator, operator), version)
+        step.inputs, step.outputs = inputs, [output]
+        if options:
+            step.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
+            step.builtinOptions = getattr(schema, f"{options}OptionsT")()
+            for name, value in fields.items():
+                setattr(step.builtinOptions, name, value)
+        self.steps.append(step)
+        return output
+
+    def _code(self, builtin: int, version: int) -> int:
+        """Index of an operator's entry."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        for place, code in enumerate(self.model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin and code.version == version:
+                return place
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, _BEYOND_OLD_FIELD)
+        code.version = version
+        self.model.operatorCodes.append(code)
+        return len(self.model.operatorCodes) - 1
+
+
+def check_spec(spec: LogMel) -> LogMel:
+    """Refuse a front-end that TFLite's FFT cannot compute; return it.
+
+    Raises:
+        EdgepruneError: the FFT size is no power of two, or the fields contradict each other.
+    """
+    size = spec.check().fft_size
+    if size & (size - 1):
+        near = 1 << (size - 1).bit_length()
+        raise EdgepruneError(
+            f"front-end: n_fft {size} is no power of two, and TFLite's FFT takes no other; train with n_fft {near}, or "
+            "compute the features outside the file."
+        )
+    return spec
+
+
+def add_frontend(builder: Builder, spec: LogMel, normalisation: "Normalisation", time_first: bool, output: int) -> int:
+    """Add the operators from the waveform to normalised log-mel.
+
+    Args:
+        output: the float32 tensor they write, `[1, mels, frames, 1]`, or `[1, frames, mels, 1]` if `time_first`.
+
+    Returns:
+        the number of the input `waveform`: float32 `[1, patch_samples]`, full scale 1.
+    """
+    waveform = builder.tensor("waveform", (1, spec.patch_samples))
+    spectrum = _spectrum(builder, spec, _windowed(builder, spec, waveform))
+    features = _normalised(builder, spec, normalisation, _log_mel(builder, spec, spectrum))
+    if not time_first:
+        turned = builder.tensor("frontend/turned", (spec.mels, spec.patch_frames))
+        order = builder.constant("frontend/order", np.array([1, 0], np.int32))
+        features = builder.apply("TRANSPOSE", [features, order], turned, "Transpose")
+    return _end(builder, features, output, waveform)
+
+
+def _end(builder: Builder, features: int, output: int, waveform: int) -> int:
+    shape = [int(size) for size in builder.graph.tensors[output].shape]
+    wanted = builder.constant("frontend/shape", np.array(shape, np.int32))
+    builder.apply("RESHAPE", [features, wanted], output, "Reshape", newShape=shape)
+    return waveform
+
+
+def _windowed(builder: Builder, spec: LogMel, waveform: int) -> int:
+    """`[frames, 1, columns]`: each frame's samples times the window.
+
+    The waveform is laid out in rows of one hop. A frame is a row and the next few beside it, so that no index has to
+    be stored; what lies in them after the window is multiplied by zero.
+    """
+    frames, hop = spec.patch_frames, spec.hop_samples
+    beside = math.ceil(spec.window_samples / hop)
+    columns, samples = beside * hop, spec.patch_samples
+    rows = frames - 1 + beside
+    if rows * hop > samples:
+        after = builder.constant("frontend/after", np.array([[0, 0], [0, rows * hop - samples]], np.int32))
+        padded = builder.tensor("frontend/padded", (1, rows * hop))
+        waveform = builder.apply("PAD", [waveform, after], padded, "Pad")
+    shape = builder.constant("frontend/rows_shape", np.array([rows, hop], np.int32))
+    by_rows = builder.tensor("frontend/rows", (rows, hop))
+    builder.apply("RESHAPE", [waveform, shape], by_rows, "Reshape", newShape=[rows, hop])
+    size = builder.constant("frontend/part_shape", np.array([frames, hop], np.int32))
+    parts = []
+    for part in range(beside):
+        start = builder.constant(f"frontend/start_{part}", np.array([part, 0], np.int32))
+        piece = builder.tensor(f"frontend/part_{part}", (frames, hop))
+        parts.append(builder.apply("SLICE", [by_rows, start, size], piece, "Slice"))
+    framed = parts[0]
+    if beside > 1:
+        framed = builder.tensor("frontend/framed", (frames, columns))
+        builder.apply("CONCATENATION", parts, framed, "Concatenation", axis=1)
+    weights = np.zeros(columns, np.float32)
+    weights[: spec.window_samples] = _window(spec)
+    windowed = builder.tensor("frontend/windowed", (frames, columns))
+    builder.apply("MUL", [framed, builder.constant("frontend/window", weights)], windowed, "Mul")
+    shape = builder.constant("frontend/fft_shape", np.array([frames, 1, columns], np.int32))
+    lines = builder.tensor("frontend/lines", (frames, 1, columns))
+    return builder.apply("RESHAPE", [windowed, shape], lines, "Reshape", newShape=[frames, 1, columns])
+
+
+def _window(spec: LogMel) -> NDArray[np.float32]:
+    from edgeprune.audio.logmel import Frontend
+
+    return Frontend(spec).window.numpy().astype(np.float32)
+
+
+def _spectrum(builder: Builder, spec: LogMel, lines: int) -> int:
+    """`[frames, 1, bins]`, magnitude or power; RFFT2D pads each frame to the FFT size by itself, or cuts zeros off."""
+    shape = (spec.patch_frames, 1, spec.fft_size // 2 + 1)
+    size = builder.constant("frontend/fft_size", np.array([1, spec.fft_size], np.int32))
+    turned = builder.tensor("frontend/fft", shape, "COMPLEX64")
+    builder.apply("RFFT2D", [lines, size], turned, "Rfft2d")
+    magnitude = builder.apply("COMPLEX_ABS", [turned], builder.tensor("frontend/magnitude", shape))
+    if spec.spectrum == "magnitude":
+        return magnitude
+    return builder.apply("SQUARE", [magnitude], builder.tensor("frontend/power", shape), "Square")
+
+
+def _log_mel(builder: Builder, spec: LogMel, spectrum: int) -> int:
+    """`[frames, mels]`, natural logarithm of the bands; the offset is the bias of the filter bank."""
+    from edgeprune.audio.logmel import Frontend
+
+    shape = (spec.patch_frames, spec.mels)
+    bank = builder.constant("frontend/filter_bank", Frontend(spec).filter_bank.numpy().T.astype(np.float32))
+    offset = builder.constant("frontend/log_offset", np.full(spec.mels, spec.log_offset, np.float32))
+    bands = builder.tensor("frontend/bands", shape)
+    builder.apply("FULLY_CONNECTED", [spectrum, bank, offset], bands, "FullyConnected")
+    return builder.apply("LOG", [bands], builder.tensor("frontend/log_mel", shape))
+
+
+def _normalised(builder: Builder, spec: LogMel, normalisation: "Normalisation", log_mel: int) -> int:
+    """`[frames, mels]`, less the mean and divided by the standard deviation of each band."""
+    shape = (spec.patch_frames, spec.mels)
+    mean = builder.constant("frontend/mean", normalisation.mean.astype(np.float32))
+    std = builder.constant("frontend/std", normalisation.std.astype(np.float32))
+    centred = builder.apply("SUB", [log_mel, mean], builder.tensor("frontend/centred", shape), "Sub")
+    return builder.apply("DIV", [centred, std], builder.tensor("frontend/normalised", shape), "Div")

@@ -1,0 +1,255 @@
+"""Data-set cards: what a data set is, where it comes from and which official lists split it, read from TOML."""
+
+import difflib
+import re
+import string
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import read_toml, share_folder
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to download.
+
+    Attributes:
+        md5: 32 hex digits, or "" where the publisher gives none.
+        bytes: size, None where unknown.
+        confirmed: the URL and the MD5 were found in the publisher's own or another independent source.
+        into: folder under the data set's root that the contents go to.
+    """
+
+    name: str
+    url: str
+    md5: str = ""
+    bytes: int | None = None
+    confirmed: bool = False
+    into: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way a data set's split may lie on disk; `{fold}` in a path stands for the fold's number.
+
+    Either two lists of clips (`train`, and in `test` the files to try in order), or one `table` with a column
+    `fold` (or `split`: train, test).
+
+    Attributes:
+        where: rows of the table to keep, as {column: value}.
+        rows: by fold, the number of rows (train, test) the publisher ships.
+    """
+
+    train: str = ""
+    test: tuple[str, ...] = ()
+    table: str = ""
+    where: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Where the images of a card of kind `images` lie, under the root.
+
+    Attributes:
+        train, test: images, then labels, of each part: two idx files, plain or .gz; with `npz`, two arrays in it.
+            Images are unsigned bytes `[images, height, width]` or `[images, height, width, channels]`, labels
+            `[images]` are places in the card's `classes`.
+        npz: NumPy archive that holds the four arrays; "": idx files.
+    """
+
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    npz: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A data set.
+
+    Attributes:
+        kind: `scenes` (clips of sound, split by `layouts`) or `images` (split by `images`).
+        classes: labels in the order of the network's outputs; empty: those found in the user's table, sorted.
+        sample_rate: Hz, as published; 0: whatever each file says.
+        channels: as published; 0: whatever each file says.
+        clip_s: nominal length of a clip in seconds; 0: whatever each file says.
+        audio: folder of the clips under the root, for lists that name clips without a folder.
+        name_pattern: regular expression of a clip's name without folder and suffix; its named groups `city` and
+            `device` fill those columns.
+        group: format over the named groups of `name_pattern`: the identity that may not sit on both sides of a
+            validation cut; "": every clip on its own, unless its table says otherwise.
+        top_folder: folder inside the archives that is stripped when they are unpacked.
+        folds: the folds that exist; empty: those of the user's table.
+        layouts: tried in order.
+        subsets: official reduced training lists, by name.
+        images: files of a card of kind `images`.
+    """
+
+    name: str
+    title: str
+    licence: str
+    layouts: tuple[Layout, ...] = ()
+    kind: str = "scenes"
+    classes: tuple[str, ...] = ()
+    source: str = ""
+    citation: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+    clip_s: float = 0.0
+    audio: str = "audio"
+    name_pattern: str = ""
+    group: str = ""
+    top_folder: str = ""
+    folds: tuple[int, ...] = ()
+    subsets: dict[str, Layout] = field(default_factory=dict)
+    images: ImageFiles | None = None
+    archives: tuple[Archive, ...] = ()
+    notes: str = ""
+
+    def content(self) -> dict[str, Any]:
+        """What decides which clips there are and how they are labelled and grouped, for hashing; no prose, no URLs."""
+        prose = {"title", "licence", "source", "citation", "notes", "archives"}
+        if self.images is None:
+            prose |= {"kind", "images"}  # not in the keys of feature caches made before there were images
+        content = {key: value for key, value in asdict(self).items() if key not in prose}
+        return content | {"archives": [(archive.name, archive.md5) for archive in self.archives]}
+
+
+def load_card(name_or_path: str | Path) -> Card:
+    """Load one of the project's cards by name, or a user's own from a path that ends in .toml.
+
+    Raises:
+        EdgepruneError: no such card, or the file is not a valid card.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return _read(path)
+    names = card_names()
+    if str(name_or_path) in names:
+        return _read(share_folder("datasets") / f"{name_or_path}.toml")
+    near = difflib.get_close_matches(str(name_or_path), names, n=3)
+    hint = f"perhaps you meant {' or '.join(near)}" if near else f"choose one of {', '.join(names)}"
+    raise EdgepruneError(f"data set '{name_or_path}': no such card; {hint}, or give the path of your own .toml card.")
+
+
+def list_cards() -> list[Card]:
+    """All cards of the project, by name."""
+    return [load_card(name) for name in card_names()]
+
+
+def card_names() -> list[str]:
+    """Names of the project's cards, sorted."""
+    return sorted(path.stem for path in share_folder("datasets").glob("*.toml"))
+
+
+def _read(path: Path) -> Card:
+    where = f"card {path}"
+    raw = read_toml(path, where)
+    if "images" in raw:
+        raw["images"] = _build(ImageFiles, raw["images"], where)
+    for key, kind in (("layouts", list), ("archives", list), ("subsets", dict)):
+        if not isinstance(raw.get(key, kind()), kind):
+            raise EdgepruneError(f"{where}: '{key}' must be written as [[{key}]] or [{key}.NAME] tables.")
+    card: Card = _build(
+        Card,
+        raw
+        | {
+            "layouts": [_layout(layout, where) for layout in raw.get("layouts", [])],
+            "subsets": {str(name): _layout(layout, where) for name, layout in raw.get("subsets", {}).items()},
+            "archives": [_build(Archive, archive, where) for archive in raw.get("archives", [])],
+        },
+        where,
+    )
+    _check(card, where)
+    return card
+
+
+def _layout(raw: Any, where: str) -> Layout:
+    layout: Layout = _build(Layout, raw, where)
+    rows: dict[str, tuple[int, int]] = {}
+    for fold, pair in layout.rows.items():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(count, int) for count in pair)):
+            raise EdgepruneError(f"{where}: 'rows' must give two numbers for a fold, as in rows = {{ 1 = [90, 30] }}.")
+        rows[str(fold)] = (pair[0], pair[1])
+    if bool(layout.train) == bool(layout.table) or bool(layout.train) != bool(layout.test):
+        raise EdgepruneError(f"{where}: a layout needs either 'train' and 'test' or 'table'.")
+    return Layout(layout.train, layout.test, layout.table, {k: str(v) for k, v in layout.where.items()}, rows)
+
+
+_KINDS: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    float: (int, float),
+    bool: (bool,),
+    int | None: (int,),
+    ImageFiles | None: (ImageFiles,),
+}
+
+
+def _build(kind: type, raw: Any, where: str) -> Any:
+    """Make a dataclass from a TOML table: no unknown key, every value of its type."""
+    if not isinstance(raw, dict):
+        raise EdgepruneError(f"{where}: expected a table for {kind.__name__.lower()}, found {raw!r}.")
+    known = {f.name: f for f in fields(kind)}
+    for key in raw:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"perhaps you meant '{near[0]}'" if near else f"the keys are {', '.join(known)}"
+            raise EdgepruneError(f"{where}: unknown key '{key}'; {hint}.")
+    needed = [name for name in ("name", "title", "licence", "url") if name in known and not raw.get(name)]
+    if needed:
+        raise EdgepruneError(f"{where}: '{needed[0]}' is missing in {kind.__name__.lower()}; add it.")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    for key, value in values.items():
+        allowed = _KINDS.get(known[key].type, (tuple if str(known[key].type).startswith("tuple") else dict,))
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            raise EdgepruneError(f"{where}: '{key}' has the wrong type ({value!r}).")
+    return kind(**values)
+
+
+def _check(card: Card, where: str) -> None:
+    _check_kind(card, where)
+    for key, kind in (("classes", str), ("folds", int)):
+        values = getattr(card, key)
+        if not all(isinstance(value, kind) for value in values) or len(set(values)) != len(values):
+            raise EdgepruneError(f"{where}: '{key}' must be a list of different {kind.__name__} values.")
+    try:
+        groups = re.compile(card.name_pattern).groupindex
+    except re.error as error:
+        raise EdgepruneError(f"{where}: 'name_pattern' is not a regular expression ({error}).") from error
+    for _, name, spec, conversion in string.Formatter().parse(card.group):
+        if spec or conversion:
+            raise EdgepruneError(f"{where}: 'group' takes plain names in braces, as in \"{{city}}-{{location}}\".")
+        if name is not None and name not in groups:
+            raise EdgepruneError(f"{where}: 'group' uses {{{name}}}, which 'name_pattern' does not define.")
+    for archive in card.archives:
+        if archive.md5 and not re.fullmatch(r"[0-9a-f]{32}", archive.md5):
+            raise EdgepruneError(f"{where}: archive {archive.name}: '{archive.md5}' is not an MD5 (32 hex digits).")
+        if archive.confirmed and not archive.md5:
+            raise EdgepruneError(f"{where}: archive {archive.name} is marked confirmed but has no MD5.")
+        into = Path(archive.into)
+        if Path(archive.name).name != archive.name or ".." in into.parts or into.is_absolute():
+            raise EdgepruneError(f"{where}: archive {archive.name}: 'name' and 'into' must stay in the data folder.")
+
+
+def _check_kind(card: Card, where: str) -> None:
+    if card.kind == "scenes":
+        if not card.layouts:
+            raise EdgepruneError(f"{where}: has no [[layouts]]; say where the lists or the table of clips lie.")
+        if card.images is not None:
+            raise EdgepruneError(f'{where}: has [images] but is a card of clips; add kind = "images" or remove them.')
+        return
+    if card.kind != "images":
+        raise EdgepruneError(f"{where}: 'kind' is '{card.kind}'; write scenes (clips of sound) or images.")
+    if card.layouts or card.subsets or card.folds:
+        raise EdgepruneError(f"{where}: a card of images has [images], and no layouts, subsets or folds.")
+    parts = () if card.images is None else (card.images.train, card.images.test)
+    if not parts or any(len(part) != 2 or not all(isinstance(name, str) for name in part) for part in parts):
+        raise EdgepruneError(
+            f"{where}: [images] must name the images and the labels of each part, as "
+            'train = ["images", "labels"] and test = ["images", "labels"].'
+        )
+    if len(card.classes) < 2:
+        raise EdgepruneError(f"{where}: a card of images needs 'classes', two or more, in the order of the labels.")

@@ -1,0 +1,293 @@
+"""Downloading a data set: every archive checked by its MD5, unpacked safely, and taken up where it was interrupted."""
+
+import hashlib
+import shutil
+import stat
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from edgeprune.console import progress, say
+from edgeprune.data.cards import Archive, Card
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import atomic_path, cannot_write, read_json, write_json
+
+ARCHIVES = "archives"
+"""Folder under the data set's root for the downloads and, beside each, the mark that it has been unpacked."""
+
+TIMEOUT_S = 30
+TRIES = 4
+CHUNK_BYTES = 1 << 16
+"""At most this much of a download is lost when it breaks off."""
+PAUSE_S = 1.0
+"""Before the second try; doubled before each further one."""
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What `fetch` did: names of the archives downloaded now, unpacked now, and found already done."""
+
+    downloaded: tuple[str, ...]
+    unpacked: tuple[str, ...]
+    done_before: tuple[str, ...]
+
+
+def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> FetchReport:
+    """Download and unpack a data set; calling it again continues where the last call stopped.
+
+    An archive goes to `root/archives`, is checked by its MD5 and unpacked into `root` without the card's top folder.
+    One that is already there and right, downloaded by hand for instance, is not downloaded again; one that was
+    unpacked before may be deleted. An interrupted download goes on with an HTTP Range request if the server answers
+    those (and the MD5 is known, or the joined halves could not be trusted), otherwise it starts again.
+
+    Args:
+        only: archives whose name contains one of these texts, such as ["meta"].
+
+    Raises:
+        EdgepruneError: nothing to fetch, no connection, a wrong MD5, too little disk space, or an archive that would
+            write outside `root` or holds links.
+    """
+    root = Path(root)
+    chosen = _choose(card, only)
+    folder = root / ARCHIVES
+    todo = [archive for archive in chosen if not _is_done(archive, folder)]
+    sizes = [archive.bytes for archive in todo if archive.bytes and not (folder / archive.name).exists()]
+    if todo:
+        total = f", {sum(sizes) / 1e9:.1f} GB or more to download" if sizes else ""
+        say(f"{card.name}: {len(todo)} of {len(chosen)} archives to do{total}; licence: {card.licence}")
+        _check_space(root, sum(sizes))
+    downloaded = []
+    for number, archive in enumerate(todo):
+        if _download(card, archive, folder, todo[number:]):
+            downloaded.append(archive.name)
+        unpack(archive, folder / archive.name, root, card.top_folder)
+        write_json(_mark(archive, folder), {"name": archive.name, "md5": archive.md5})
+    names = tuple(archive.name for archive in todo)
+    return FetchReport(tuple(downloaded), names, tuple(a.name for a in chosen if a.name not in names))
+
+
+def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> int:
+    """Unpack a zip or tar file under `root / archive.into`, or copy any other file there; returns the number of files.
+
+    All names are checked before anything is written: absolute paths, `..`, links and devices are refused. A file that
+    is already there at its full size is left, so an interrupted unpacking goes on.
+
+    Raises:
+        EdgepruneError: the file is damaged, unsafe, or does not fit the disk.
+    """
+    target = root / archive.into
+    try:
+        with _open(path) as members:
+            files = [(_safe(path, name, top_folder), size, opener) for name, size, opener in members]
+            new = [(name, size, opener) for name, size, opener in files if not _is_whole(target / name, size)]
+            _check_space(root, sum(size for _, size, _ in new))
+            with progress(f"unpacking {archive.name}", len(new)) as bar:
+                for name, _, opener in new:
+                    with atomic_path(target / name) as temporary, opener() as source, temporary.open("wb") as sink:
+                        shutil.copyfileobj(source, sink, CHUNK_BYTES)
+                    bar.advance(bar.task_ids[0])
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+        raise EdgepruneError(f"{path}: cannot be unpacked ({error}); delete it and fetch again.") from error
+    return len(files)
+
+
+Member = tuple[str, int, Callable[[], IO[bytes]]]
+"""Name inside an archive, size in bytes, and how to open it."""
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[list[Member]]:
+    """The files in an archive."""
+    if path.name.endswith(".zip"):
+        with zipfile.ZipFile(path) as zipped:
+            yield [_zip_member(zipped, info) for info in zipped.infolist() if not info.is_dir()]
+    elif path.name.endswith((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):
+        with tarfile.open(path) as tarred:
+            yield [_tar_member(tarred, info) for info in tarred if not info.isdir()]
+    else:
+        yield [(path.name, path.stat().st_size, lambda: path.open("rb"))]
+
+
+def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise _unsafe(zipped.filename, info.filename, "is a link")
+    return info.orig_filename, info.file_size, lambda: zipped.open(info)
+
+
+def _tar_member(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+    if not info.isreg():
+        raise _unsafe(tarred.name, info.name, "is a link or a device")
+
+    def opener() -> IO[bytes]:
+        stream = tarred.extractfile(info)
+        assert stream is not None  # a regular file
+        return stream
+
+    return info.name, info.size, opener
+
+
+def _safe(path: Path, name: str, top_folder: str) -> PurePosixPath:
+    """The name of a member below the target folder."""
+    slashed = name.replace("\\", "/")
+    parts = PurePosixPath(slashed).parts
+    if not parts or slashed.startswith("/") or ":" in parts[0] or ".." in parts or "\0" in name:
+        raise _unsafe(path, name, "would be written outside the data folder")
+    if top_folder and parts[0] == top_folder and len(parts) > 1:
+        parts = parts[1:]
+    return PurePosixPath(*parts)
+
+
+def _unsafe(path: Any, name: str, why: str) -> EdgepruneError:
+    return EdgepruneError(f"{path}: refused, its member '{name}' {why}; get the archive from its publisher again.")
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _choose(card: Card, only: Iterable[str] | None) -> list[Archive]:
+    if not card.archives:
+        raise EdgepruneError(f"{card.name}: its card lists nothing to download. {card.notes}".rstrip())
+    wanted = list(only) if only is not None else [""]
+    for text in wanted:
+        if not any(text in archive.name for archive in card.archives):
+            have = ", ".join(archive.name for archive in card.archives)
+            raise EdgepruneError(f"{card.name}: no archive is called '{text}'; it has {have}.")
+    return [archive for archive in card.archives if any(text in archive.name for text in wanted)]
+
+
+def _mark(archive: Archive, folder: Path) -> Path:
+    return folder / f"{archive.name}.done"
+
+
+def _is_done(archive: Archive, folder: Path) -> bool:
+    """Unpacked before, from the bytes the card asks for today."""
+    mark = _mark(archive, folder)
+    return mark.is_file() and read_json(mark).get("md5") == archive.md5
+
+
+def _check_space(root: Path, needed: int) -> None:
+    there = next(folder for folder in (root, *root.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise EdgepruneError(
+            f"{root}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; choose another folder."
+        )
+
+
+def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -> bool:
+    """Have the archive in `folder` with the right MD5; True if it was downloaded now."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    path = folder / archive.name
+    if not archive.md5:
+        say(f"warning: {archive.name}: no MD5 is known for it, so what is downloaded cannot be checked")
+    elif path.exists():
+        if _md5(path) == archive.md5:
+            return False
+        say(f"warning: {path}: has another MD5 than {archive.md5}; downloading it again")
+        path.unlink()
+    known = f"md5:{archive.md5}" if archive.md5 else None
+    stream = _Stream(archive, folder / f"{archive.name}.part")
+    try:
+        pooch.retrieve(archive.url, known, fname=archive.name, path=folder, downloader=stream)
+    except requests.RequestException as error:
+        raise EdgepruneError(_by_hand(card, folder, left, error)) from error
+    except ValueError as error:
+        raise EdgepruneError(
+            f"{archive.name}: what {archive.url} sent has another MD5 than {archive.md5}; try again later, and if it "
+            "stays so check the card against the publisher's page."
+        ) from error
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return stream.used
+
+
+def _by_hand(card: Card, folder: Path, left: list[Archive], error: Exception) -> str:
+    """What to do without a connection."""
+    missing = [archive for archive in left if not (folder / archive.name).exists()]
+    links = "\n".join(f"  {archive.url}" for archive in missing)
+    return (
+        f"{card.name}: {left[0].name} cannot be downloaded ({_reason(error)}); try again later, or download these by "
+        f"hand into {folder} and run the command again:\n{links}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    import requests
+
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answered {response.status_code} {response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection to the server"
+    return "the connection broke off"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+class _Stream:
+    """A pooch downloader that keeps what it has got in `part`, tries again, and goes on from there."""
+
+    def __init__(self, archive: Archive, part: Path) -> None:
+        self.archive = archive
+        self.part = part
+        self.used = False
+
+    def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
+        import requests
+
+        self.used = True
+        if not self.archive.md5:
+            self.part.unlink(missing_ok=True)
+        for attempt in range(TRIES):
+            try:
+                self._stream(url)
+                break
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+                if attempt == TRIES - 1:
+                    raise
+            except requests.HTTPError as error:
+                # Servers under load answer 429 or 5xx; anything else stays as it is.
+                status = error.response.status_code if error.response is not None else 0
+                if attempt == TRIES - 1 or (status != 429 and status < 500):
+                    raise
+            time.sleep(PAUSE_S * 2**attempt)
+        self.part.replace(output_file)
+
+    def _stream(self, url: str) -> None:
+        import requests
+
+        have = self.part.stat().st_size if self.part.exists() else 0
+        if have and have == self.archive.bytes:
+            return
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with requests.get(url, stream=True, timeout=TIMEOUT_S, headers=headers) as response:
+            if response.status_code == 416:
+                # Nothing lies beyond what we have: it is whole, or longer than the file; the MD5 tells.
+                if response.headers.get("Content-Range", "").endswith(f"/{have}"):
+                    return
+                self.part.unlink()
+                raise requests.ConnectionError("the partial download does not fit the file")
+            response.raise_for_status()
+            resumed = response.status_code == 206
+            have = have if resumed else 0
+            length = int(response.headers.get("Content-Length", 0)) + have or self.archive.bytes or 0
+            title = f"{self.archive.name} (MiB)"
+            with self.part.open("ab" if resumed else "wb") as sink, progress(title, length >> 20) as bar:
+                for chunk in response.iter_content(CHUNK_BYTES):
+                    sink.write(chunk)
+                    bar.update(bar.task_ids[0], completed=sink.tell() >> 20)

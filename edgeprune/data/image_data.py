@@ -1,0 +1,154 @@
+"""A data set of images made ready for a network: what `audio.scene_data` is for clips, with the same methods."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgeprune.data.cards import Card, load_card
+from edgeprune.data.image_files import read_part
+from edgeprune.data.patches import Normalisation, Patches
+from edgeprune.data.scene_data import stratified
+from edgeprune.data.splits import COLUMNS
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import sha256_json
+from edgeprune.recipe import Data
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """Images of a split, in memory as bytes.
+
+    Attributes:
+        train, validation, test: tables with the columns of clip tables; `filename` is the part and the place in it
+            (`train/00017`), every image is its own group, city and device are ""; `validation` is None where none
+            was cut.
+        pixels: uint8 `[images of both parts, channels, height, width]`.
+        rows: place in `pixels` by file name.
+        normalisation: of each channel over the training images, validation excluded, in units of pixel values 0 to
+            255, unless replaced by `with_normalisation`.
+        sha256: hash of classes, images and labels of both parts as published.
+    """
+
+    card: Card
+    classes: tuple[str, ...]
+    train: pd.DataFrame
+    validation: pd.DataFrame | None
+    test: pd.DataFrame
+    pixels: np.ndarray
+    rows: Mapping[str, int]
+    normalisation: Normalisation
+    sha256: str
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def patches(self, images: pd.DataFrame) -> ImagePatches:
+        """Some of the images as network inputs."""
+        rows = np.array([self.rows[name] for name in images["filename"]], dtype=np.int64)
+        return ImagePatches(self.pixels, rows, list(images["label"]), self.classes, self.normalisation)
+
+    def describe(self) -> dict[str, Any]:
+        """What a user of a network trained on it must know, as plain values; images have no front-end."""
+        return {"labels": list(self.classes), "frontend": {}, "normalisation": self.normalisation.to_dict()}
+
+    def with_normalisation(self, normalisation: Normalisation) -> ImageData:
+        """The same data as a network sees it that was trained with other statistics."""
+        return replace(self, normalisation=normalisation)
+
+
+class ImagePatches(Patches):
+    """Images, one patch each, as batches `(x [n, channels, height, width], label [n], image [n])`."""
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        rows: np.ndarray,
+        labels: Sequence[str],
+        classes: Sequence[str],
+        normalisation: Normalisation,
+    ) -> None:
+        number = {name: index for index, name in enumerate(classes)}
+        self.labels = torch.tensor([number[label] for label in labels])
+        self.clips = len(rows)
+        self.clip = torch.arange(len(rows))
+        self._pixels, self._rows = pixels, rows
+        self._mean, self._std = (value[:, None, None] for value in (normalisation.mean, normalisation.std))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """Network inputs, float32 `[n, channels, height, width]`, normalised."""
+        chosen = self._pixels[self._rows[np.asarray(indices)]]
+        return torch.from_numpy((chosen.astype(np.float32) - self._mean) / self._std)
+
+
+def load_images(data: Data, seed: int = 0) -> ImageData:
+    """Read both parts of a card of kind `images`, take the share to train on and cut the validation part out of it.
+
+    The cut is random, stratified by class and the same for the same seed.
+
+    Raises:
+        EdgepruneError: no root, a fold or subset the data set does not have, files that cannot be used (see
+            `readers`), or a share that leaves a class without images.
+    """
+    card = load_card(data.name)
+    if data.root is None:
+        raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
+    if data.fold != 1:
+        raise EdgepruneError(f"{card.name}: has one split, so there is no fold {data.fold}; leave --data.fold at 1.")
+    if data.subset:
+        raise EdgepruneError(f"{card.name}: has no subset '{data.subset}'; take a share with --data.train-share.")
+    parts = {part: read_part(card, data.root, part) for part in ("train", "test")}
+    (train_pixels, train_labels), (test_pixels, test_labels) = parts.values()
+    if train_pixels.shape[1:] != test_pixels.shape[1:]:
+        sizes = (" x ".join(map(str, pixels.shape[1:])) for pixels in (train_pixels, test_pixels))
+        raise EdgepruneError(f"{card.name}: images to train and to test differ in size ({' and '.join(sizes)}).")
+    published, test = (_table(card, part, labels) for part, (_, labels) in parts.items())
+    train, _ = stratified(published, data.train_share, seed)
+    validation = None
+    if data.validation:
+        if not 0 < data.validation <= 0.5:
+            raise EdgepruneError(f"validation fraction {data.validation}: must be above 0 and at most 0.5.")
+        validation, train = stratified(train, data.validation, seed)
+    pixels = np.concatenate([train_pixels, test_pixels])
+    rows = {name: row for row, name in enumerate([*published["filename"], *test["filename"]])}
+    normalisation = _normalisation(pixels[[rows[name] for name in train["filename"]]])
+    sha256 = _sha256(card, pixels, [train_labels, test_labels])
+    return ImageData(card, card.classes, train, validation, test, pixels, rows, normalisation, sha256)
+
+
+def _table(card: Card, part: str, labels: np.ndarray) -> pd.DataFrame:
+    import pandas as pd
+
+    names = [f"{part}/{row:05d}" for row in range(len(labels))]
+    columns = {"filename": names, "label": np.array(card.classes)[labels], "group": names, "city": "", "device": ""}
+    return pd.DataFrame(columns, columns=COLUMNS, dtype=str)
+
+
+def _normalisation(pixels: np.ndarray) -> Normalisation:
+    """Exact, from how often each of the 256 values occurs in a channel; a constant channel keeps a deviation of 1."""
+    values = np.arange(256)
+    counts = np.stack([np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])])
+    share = counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+    return Normalisation(mean.astype(np.float32), np.where(std < 1e-4, 1.0, std).astype(np.float32))
+
+
+def _sha256(card: Card, pixels: np.ndarray, labels: Sequence[np.ndarray]) -> str:
+    digests = [hashlib.sha256(array.tobytes()).hexdigest() for array in (pixels, *labels)]
+    return sha256_json({"classes": card.classes, "shape": pixels.shape, "content": digests})

@@ -1,0 +1,170 @@
+"""A data set made ready for a network: its split, validation cut, features, normalisation and patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeprune.data.cards import Card, load_card
+from edgeprune.data.feature_cache import Features, default_cache, extract
+from edgeprune.data.patches import Normalisation, Patches
+from edgeprune.data.splits import Split, load_split, split_validation
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import sha256_json
+from edgeprune.recipe import Data, LogMel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class SceneData:
+    """Clips of a split with their features.
+
+    Attributes:
+        train, validation, test: tables of clips (see `clips.Split`); `validation` is None where none was cut.
+        normalisation: of the training clips, validation excluded, unless replaced by `with_normalisation`.
+        sha256: hash of which clips, labels and groups are on which side of the official split.
+    """
+
+    card: Card
+    classes: tuple[str, ...]
+    train: pd.DataFrame
+    validation: pd.DataFrame | None
+    test: pd.DataFrame
+    features: Features
+    frontend: LogMel
+    normalisation: Normalisation
+    sha256: str
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """One channel, mels and frames of a patch."""
+        return 1, self.frontend.mels, self.frontend.patch_frames
+
+    def patches(self, clips: pd.DataFrame) -> Patches:
+        """The patches of some of the clips."""
+        return Patches(
+            self.features,
+            list(clips["filename"]),
+            list(clips["label"]),
+            self.classes,
+            self.frontend,
+            self.normalisation,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What a user of a network trained on it must know, as plain values: labels, front-end, normalisation."""
+        return {
+            "labels": list(self.classes),
+            "frontend": asdict(self.frontend),
+            "normalisation": self.normalisation.to_dict(),
+        }
+
+    def with_normalisation(self, normalisation: Normalisation) -> SceneData:
+        """The same data as a network sees it that was trained with other statistics."""
+        return replace(self, normalisation=normalisation)
+
+
+def load_data(data: Data, frontend: LogMel, seed: int = 0) -> SceneData:
+    """Read the split, cut the validation part and compute, or find in the cache, the log-mel features.
+
+    The synthetic scenes are made first where they are missing, as long as one patch of the front-end, up to 10 s.
+
+    Raises:
+        EdgepruneError: the card, the root, the split, a clip or the front-end cannot be used (see the parts called).
+    """
+    frontend.check()
+    card = load_card(data.name)
+    root = data_root(card, data, frontend)
+    split = load_split(card, root, data.fold, data.subset)
+    if len(split.classes) < 2:
+        raise EdgepruneError(
+            f"{card.name}: all clips are labelled {', '.join(split.classes)}; give two classes or more."
+        )
+    _refuse_unlabelled(card, split.train, "training")
+    train, _ = stratified(split.train, data.train_share, seed)
+    validation = None
+    if data.validation:
+        train, validation = split_validation(train, data.validation, seed)
+    filenames = [*split.train["filename"], *split.test["filename"]]
+    features = extract(root, filenames, frontend, card.content(), data.cache, data.workers)
+    normalisation = Normalisation.of(features, list(train["filename"]))
+    return SceneData(
+        card, split.classes, train, validation, split.test, features, frontend, normalisation, split_sha256(split)
+    )
+
+
+def evenly(clips: pd.DataFrame, count: int) -> pd.DataFrame:
+    """At most `count` of the clips, evenly spaced, in their order."""
+    step = max(1.0, len(clips) / max(1, count))
+    return clips.iloc[[int(place * step) for place in range(min(count, len(clips)))]]
+
+
+def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A random share of a table's rows, nearly the same share of every label, and the other rows.
+
+    The same for the same seed; both keep their order.
+
+    Args:
+        share: above 0; 1: all rows.
+
+    Raises:
+        EdgepruneError: the share is out of range or leaves a label without rows.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if not 0 < share <= 1:
+        raise EdgepruneError(f"a share of {share} of the training part: give one above 0 and at most 1.")
+    if share == 1:
+        return table, table.iloc[:0]
+    try:
+        parts = train_test_split(range(len(table)), train_size=share, random_state=seed, stratify=table["label"])
+        taken, left = (table.iloc[sorted(part)].reset_index(drop=True) for part in parts)
+        if taken["label"].nunique() < table["label"].nunique():
+            raise ValueError("a class is missing")
+    except ValueError as error:
+        raise EdgepruneError(
+            f"a share of {share:g} of {len(table)} training rows leaves a class without any; take a larger one."
+        ) from error
+    return taken, left
+
+
+def split_sha256(split: Split) -> str:
+    """Hash of which clips, labels and groups are on which side; neither paths of the machine nor audio enter it."""
+
+    def rows(clips: pd.DataFrame) -> Sequence[Sequence[str]]:
+        names = (Path(name).with_suffix("").as_posix() for name in clips["filename"])
+        return sorted(zip(names, clips["label"], clips["group"], strict=True))
+
+    return sha256_json({"train": rows(split.train), "test": rows(split.test), "classes": split.classes})
+
+
+def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
+    """The folder the clips lie in; the synthetic scenes are made there first where they are missing.
+
+    Raises:
+        EdgepruneError: a data set that is no synthetic one was given without its root.
+    """
+    if card.name != SYNTHETIC:
+        if data.root is None:
+            raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
+        return data.root
+    from edgeprune.data import synthetic
+
+    spec = frontend
+    clip_s = min(10.0, max(1.0, round(spec.patch_frames * spec.hop_s, 1)))
+    rate = max(16000, spec.sample_rate)
+    root = data.root or default_cache() / "synthetic" / f"{data.clips_per_scene}x{clip_s:g}s-{rate}"
+    synthetic.ensure(root, data.clips_per_scene, clip_s, rate)
+    return root
+
+
+def _refuse_unlabelled(card: Card, clips: pd.DataFrame, part: str) -> None:
+    bare = clips["filename"][clips["label"] == ""]
+    if len(bare):
+        raise EdgepruneError(f"{card.name}: {bare.iloc[0]} has no label in the {part} part; label it or leave it out.")

@@ -1,0 +1,396 @@
+"""Clip tables and official splits: who is trained on, who is tested on, and who may not be separated."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprune.console import say
+from edgeprune.data.cards import Card, Layout
+from edgeprune.errors import EdgepruneError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["filename", "label", "group", "city", "device"]
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+"""Audio files that libsndfile reads."""
+
+_OUTSIDE = re.compile(r"^$|^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)")
+_ALIASES = {
+    "label": ("label", "scene_label", "category"),
+    "group": ("group", "identifier"),
+    "device": ("device", "source_label"),
+    "city": ("city",),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set.
+
+    Attributes:
+        train, test: one row a clip, string columns `filename` (posix, relative to the root), `label` ("" if
+            unlabelled), `group` (recording or place), `city` and `device` ("" if unknown), in the published order.
+        classes: labels in the order of the network's outputs.
+        lists: the files the split was read from, relative to the root.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    classes: tuple[str, ...]
+    lists: tuple[str, ...]
+
+
+def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", check_files: bool = True) -> Split:
+    """Read a split as its publisher ships it.
+
+    The card's layouts are tried in order: lists of clips (tab-separated, LF or CRLF, with or without a header, test
+    lists with or without labels, plain or .gz), or a table with a column `fold` or `split`. A clip that a list
+    calls .wav and that lies there as .flac, .ogg or another audio file of the same name is found, and `filename` then
+    names the file that exists.
+
+    Args:
+        root: folder of the data set.
+        fold: fold to test on.
+        subset: name of an official reduced training list, such as "5" for DCASE 2024's 5 %.
+        check_files: refuse a split whose audio is not there; without, absent clips keep their published names.
+
+    Raises:
+        EdgepruneError: no such folder, fold, subset or list; an unknown label; a clip absent, listed twice, or in both
+            train and test; an empty part.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise EdgepruneError(f"{card.name}: the folder {root} does not exist; give the right one or fetch the data.")
+    parts, lists = _read_parts(card, root, fold, subset)
+    finder = ClipFinder(root, card.audio)
+    train, test = (_clip_table(card, part, finder, check_files) for part in parts)
+    for part, frame in zip(parts, (train, test), strict=True):
+        if frame.empty:
+            raise EdgepruneError(f"{card.name} fold {fold}: {part.where} leaves no clip for {part.name}; check it.")
+        twice = frame["filename"][frame["filename"].duplicated()]
+        if len(twice):
+            raise EdgepruneError(f"{part.where}: {twice.iloc[0]} is listed twice; keep one row a clip.")
+    _check_apart(card, fold, train, test)
+    labels = {*train["label"], *test["label"]} - {""}
+    return Split(train, test, card.classes or tuple(sorted(labels)), lists)
+
+
+def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cut a validation part out of a training part, group by group, so that no recording or place is on both sides.
+
+    scikit-learn's StratifiedGroupKFold proposes the cuts; the one whose validation part is nearest to `fraction` of
+    every class is taken, and every class keeps at least one group for training. The cut is the same for the same seed.
+
+    Args:
+        train: clips with columns `label` and `group`.
+        fraction: share of the clips to hold out, above 0 and at most 0.5; reached as nearly as the groups allow.
+
+    Returns:
+        Training and validation part, rows in their old order.
+
+    Raises:
+        EdgepruneError: fraction out of range, unlabelled clips, or too few groups to cut.
+    """
+    import numpy as np
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if not 0 < fraction <= 0.5:
+        raise EdgepruneError(f"validation fraction {fraction}: must be above 0 and at most 0.5.")
+    if train.empty or (train["label"] == "").any():
+        raise EdgepruneError("validation split: every training clip needs a label; check the training list.")
+    groups = train["group"].to_numpy(dtype=object)
+    labels, counts = np.unique(train["label"].to_numpy(dtype=object), return_counts=True)
+    if len(set(groups)) < 2 or counts.max() < 2:
+        raise EdgepruneError(
+            f"validation split: {len(train)} training clips in {len(set(groups))} groups are too few to hold any out; "
+            "add recordings, or name the recordings in a column group."
+        )
+    ratio = Fraction(fraction).limit_denominator(10) or Fraction(1, 10)
+    folds = min(ratio.denominator, len(set(groups)), int(counts.max()))
+    splitter = StratifiedGroupKFold(n_splits=max(folds, 2), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a class with fewer clips than folds is dealt with below
+        held = [part for _, part in splitter.split(train, train["label"], groups)]
+
+    def distance(parts: tuple[int, ...]) -> tuple[int, float]:
+        chosen = train["label"].iloc[np.concatenate([held[p] for p in parts])].value_counts()
+        share = chosen.reindex(labels, fill_value=0).to_numpy() / counts
+        return int((share == 1).sum()), float(((share - fraction) ** 2).sum())
+
+    take = min(ratio.numerator, len(held) - 1)
+    best = min(combinations(range(len(held)), take), key=distance)
+    inside = np.zeros(len(train), dtype=bool)
+    inside[np.concatenate([held[p] for p in best])] = True
+    for label in labels:  # a class that would be lost to training gets one of its groups back
+        mine = (train["label"] == label).to_numpy()
+        if inside[mine].all():
+            inside &= groups != min(groups[mine])
+    if not inside.any():  # the folds gave all back; one group alone may still go
+        spare = [name for name in sorted(set(groups)) if set(labels) == set(train["label"][groups != name])]
+        inside = groups == min(spare, key=lambda name: (groups == name).sum()) if spare else inside
+    if not inside.any() or inside.all():
+        raise EdgepruneError("validation split: too few groups a class to hold any out; add recordings.")
+    return train[~inside].reset_index(drop=True), train[inside].reset_index(drop=True)
+
+
+class ClipFinder:
+    """Finds clips under a root; each folder is listed once, so a hundred thousand clips take a second."""
+
+    def __init__(self, root: Path, audio: str = "") -> None:
+        self.root = root
+        self.audio = audio.strip("/")
+        self._folders: dict[str, tuple[set[str], dict[str, str]]] = {}
+
+    def find(self, filename: str) -> str | None:
+        """The path of a listed clip relative to the root, or None: as listed, then in the audio folder, then with
+        another audio suffix."""
+        places = [filename]
+        if self.audio and not filename.startswith(f"{self.audio}/"):
+            places.append(f"{self.audio}/{filename}")
+        for place in places:
+            folder, slash, name = place.rpartition("/")
+            names, by_stem = self._list(folder)
+            if name in names:
+                return place
+            other = by_stem.get(_stem(name))
+            if other is not None:
+                return f"{folder}{slash}{other}"
+        return None
+
+    def published(self, filename: str) -> str:
+        """Where a clip that is absent would lie."""
+        return f"{self.audio}/{filename}" if self.audio and "/" not in filename else filename
+
+    def _list(self, folder: str) -> tuple[set[str], dict[str, str]]:
+        """Names in a folder, and its audio files by their name without suffix."""
+        if folder not in self._folders:
+            path = self.root / folder
+            names = set(os.listdir(path)) if path.is_dir() else set()
+            audio = [name for name in names if is_audio(name)]
+            audio.sort(key=lambda name: SUFFIXES.index(_suffix(name)), reverse=True)  # .wav is written last and stays
+            self._folders[folder] = names, {_stem(name): name for name in audio}
+        return self._folders[folder]
+
+
+def is_audio(name: str) -> bool:
+    """Whether a file is audio, by its suffix."""
+    return _suffix(name) in SUFFIXES
+
+
+def _stem(place: str) -> str:
+    name = place.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
+
+
+def _suffix(name: str) -> str:
+    return f".{name.rpartition('.')[2].lower()}"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows of a list as published: every cell a string, `row` the line number in the file `where`."""
+
+    name: str
+    where: Path
+    rows: pd.DataFrame
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read a list or table, plain or .gz: every cell a stripped string, and a column `row` with the line number.
+
+    Without a header (a first line that starts otherwise than with `filename`) the columns are filename and label.
+
+    Raises:
+        EdgepruneError: the file cannot be read or its rows do not fit its header.
+    """
+    import pandas as pd
+
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise EdgepruneError(f"{path}: cannot be read as a list of clips ({error}).") from error
+    first = text.partition("\n")[0]
+    separator = max("\t;,", key=first.count) if "\t" not in first else "\t"
+    lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
+    headed = bool(lines) and lines[0][0].strip().lower() == "filename"
+    columns = [cell.strip().lower() for cell in lines[0]] if headed else ["filename", "label"]
+    body = lines[1:] if headed else lines
+    for number, line in enumerate(body, 1 + headed):
+        if (headed and len(line) != len(columns)) or (separator != "\t" and not headed):
+            raise EdgepruneError(
+                f"{path}: row {number} has {len(line)} columns where {len(columns)} are expected; correct it."
+            )
+    width = min([len(columns), *(len(line) for line in body)])
+    cells = [[cell.strip() for cell in line[:width]] for line in body]
+    frame = pd.DataFrame(cells, columns=columns[:width], dtype=str)
+    frame["row"] = range(1 + headed, 1 + headed + len(body))
+    return frame
+
+
+def find_list(root: Path, name: str) -> Path | None:
+    """The list `name` under `root`, or the same with .gz, or None."""
+    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+
+
+def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_Part], tuple[str, ...]]:
+    """The train and test rows of the first layout that is there."""
+    if subset and subset not in card.subsets:
+        have = ", ".join(card.subsets) or "none"
+        raise EdgepruneError(f"{card.name}: has no subset '{subset}'; its subsets: {have}.")
+    if card.folds and fold not in card.folds:
+        have = ", ".join(map(str, card.folds))
+        raise EdgepruneError(f"{card.name}: has no fold {fold}; its folds: {have}.")
+    looked: list[str] = []
+    for layout in [card.subsets[subset]] if subset else card.layouts:
+        read = _read_lists if layout.train else _read_table
+        parts = read(card, layout, root, fold, looked)
+        if parts:
+            expected = layout.rows.get(str(fold))
+            found = tuple(len(part.rows) for part in parts)
+            if expected and found != expected:
+                say(f"warning: {card.name} fold {fold}: {found} rows for train and test, published {expected}")
+            lists = dict.fromkeys(part.where.relative_to(root).as_posix() for part in parts)
+            return parts, tuple(lists)
+    raise EdgepruneError(
+        f"{card.name} fold {fold}: no split found in {root}; looked for {', then '.join(looked)}; "
+        f"check the folder, or run `edgeprune data fetch {card.name} --root {root}`."
+    )
+
+
+def _read_lists(card: Card, layout: Layout, root: Path, fold: int, looked: list[str]) -> list[_Part] | None:
+    train, *tests = (name.replace("{fold}", str(fold)) for name in (layout.train, *layout.test))
+    path = find_list(root, train)
+    if path is None:
+        looked.append(train)
+        return None
+    test = next(filter(None, (find_list(root, name) for name in tests)), None)
+    if test is None:
+        raise EdgepruneError(f"{card.name} fold {fold}: {train} is there but not {' or '.join(tests)}; add it.")
+    parts = [_Part("training", path, read_rows(path)), _Part("testing", test, read_rows(test))]
+    if _cells(parts[0].rows, "label") is None:
+        raise EdgepruneError(f"{path}: has no labels to train on; it needs the columns filename and scene_label.")
+    return parts
+
+
+def _read_table(card: Card, layout: Layout, root: Path, fold: int, looked: list[str]) -> list[_Part] | None:
+    path = find_list(root, layout.table)
+    rows = None if path is None else read_rows(path)
+    if path is None or rows is None or not {"fold", "split"} & set(rows.columns):
+        looked.append(f"{layout.table} with a column fold or split")
+        return None
+    if _cells(rows, "label") is None:
+        raise EdgepruneError(f"{path}: has no column label (or scene_label, category); add it.")
+    for column, value in layout.where.items():
+        if column not in rows:
+            raise EdgepruneError(f"{path}: has no column {column}, which {card.name} needs to choose its clips.")
+        rows = rows[rows[column].str.lower() == value.lower()]
+    if "fold" in rows:
+        tested = rows["fold"] == str(fold)
+        if not tested.any():
+            have = ", ".join(sorted(set(rows["fold"]))) or "none"
+            raise EdgepruneError(f"{path}: has no fold {fold}; its folds: {have}.")
+    else:
+        odd = rows[~rows["split"].isin(["train", "test"])]
+        if len(odd):
+            raise EdgepruneError(
+                f"{path}: row {odd['row'].iloc[0]} has the split '{odd['split'].iloc[0]}'; write train or test."
+            )
+        tested = rows["split"] == "test"
+    return [_Part("training", path, rows[~tested]), _Part("testing", path, rows[tested])]
+
+
+def _cells(rows: pd.DataFrame, kind: str) -> list[str] | None:
+    """The column of a kind, whatever its publisher calls it."""
+    return next((rows[name].tolist() for name in _ALIASES[kind] if name in rows), None)
+
+
+def _clip_table(card: Card, part: _Part, finder: ClipFinder, check_files: bool) -> pd.DataFrame:
+    """Rows as published to the columns every later stage relies on."""
+    import pandas as pd
+
+    lines = part.rows["row"].tolist()
+    names = [name.replace("\\", "/").removeprefix("./") for name in part.rows["filename"].tolist()]
+    for line, name in zip(lines, names, strict=True):
+        if _OUTSIDE.search(name):
+            raise EdgepruneError(
+                f"{part.where}: row {line} names the clip '{name}'; give its path relative to the data folder."
+            )
+    found = [finder.find(name) for name in names]
+    if check_files and None in found:
+        absent = [name for name, place in zip(names, found, strict=True) if place is None]
+        others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise EdgepruneError(
+            f"{card.name}: {absent[0]}{others} named in {part.where} but not in {finder.root}; "
+            f"fetch the audio or run `edgeprune data verify {card.name} --root {finder.root}`."
+        )
+    places = [place or finder.published(name) for name, place in zip(names, found, strict=True)]
+    labels = _cells(part.rows, "label")
+    if labels is not None:
+        _check_labels(card, part, labels, lines)
+    origins = _origins(card, part, places)
+    columns = {"filename": places, "label": labels or [""] * len(places), **origins}
+    return pd.DataFrame(columns, columns=COLUMNS, dtype=str)
+
+
+def _check_labels(card: Card, part: _Part, labels: list[str], lines: list[int]) -> None:
+    known = set(card.classes)
+    for line, label in zip(lines, labels, strict=True):
+        if label not in known if known else not label:
+            near = difflib.get_close_matches(label, card.classes, n=1)
+            hint = f"perhaps '{near[0]}'" if near else f"the labels are {', '.join(card.classes) or 'any but empty'}"
+            raise EdgepruneError(
+                f"{part.where}: row {line} has the label '{label}', which is not a class of {card.name}; {hint}."
+            )
+
+
+def _origins(card: Card, part: _Part, places: list[str]) -> dict[str, list[str]]:
+    """Group, city and device of every clip: from the table's own columns, else from the clips' names."""
+    pattern = re.compile(card.name_pattern)
+    matches = [pattern.fullmatch(_stem(place)) if card.name_pattern else None for place in places]
+    parsed = [{} if match is None else match.groupdict(default="") for match in matches]
+    origins = {kind: [fields.get(kind, "") for fields in parsed] for kind in ("city", "device")}
+    if card.group and _cells(part.rows, "group") is None:
+        if None in matches:
+            raise EdgepruneError(
+                f"{part.where}: the name {places[matches.index(None)]} does not follow {card.name}'s naming, so its "
+                "recording is unknown; rename it or use a card of your own."
+            )
+        origins["group"] = [card.group.format(**fields) for fields in parsed]
+    for kind in ("group", "city", "device"):
+        origins[kind] = _cells(part.rows, kind) or origins.get(kind, places)
+    # A clip whose group is left empty stands for itself.
+    origins["group"] = [group or place for group, place in zip(origins["group"], places, strict=True)]
+    return origins
+
+
+def _check_apart(card: Card, fold: int, train: pd.DataFrame, test: pd.DataFrame) -> None:
+    both = sorted(set(train["filename"]) & set(test["filename"]))
+    if both:
+        raise EdgepruneError(
+            f"{card.name} fold {fold}: {both[0]}{_more(both)} in both train and test; remove it from one of the lists."
+        )
+    shared = sorted(set(train["group"]) & set(test["group"]))
+    if shared:
+        say(
+            f"warning: {card.name} fold {fold}: group {shared[0]}{_more(shared)} in both train and test; "
+            "the test score will flatter the network"
+        )
+
+
+def _more(items: Iterable[str]) -> str:
+    others = len(list(items)) - 1
+    return f" and {others} more are" if others else " is"

@@ -1,0 +1,159 @@
+"""Checking a data set on disk against its lists: what is missing, what is unknown, what cannot be read."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeprune.console import track
+from edgeprune.data.cards import Card
+from edgeprune.data.splits import ClipFinder, find_list, is_audio, load_split, read_rows
+from edgeprune.errors import EdgepruneError
+
+_BLOCK = 1 << 16
+"""Frames decoded at a time."""
+_OGG_PAGE = 65307
+"""Bytes of the longest Ogg page (RFC 3533)."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` found.
+
+    Attributes:
+        missing: clips that a list names and that are not there.
+        extra: audio files that no list names.
+        corrupt: (clip, what is wrong with it).
+        clips: number of listed clips that were found and read.
+    """
+
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    corrupt: tuple[tuple[str, str], ...]
+    clips: int
+
+    @property
+    def ok(self) -> bool:
+        """Every listed clip is there and can be read; extra files do no harm."""
+        return not self.missing and not self.corrupt
+
+
+def verify(card: Card, root: Path | str) -> VerifyReport:
+    """Check every clip of a data set; all paths in the report are relative to `root`.
+
+    The clips are those of all folds that are there, together with those of a `meta*.csv` in the root, which in TAU
+    2019 also names the clips that are in no fold. Each is decoded from start to end. Where such a table has a column
+    that starts with `md5`, the bytes of the files it names are compared as well.
+
+    Raises:
+        EdgepruneError: the folder or its lists are not there or cannot be read.
+    """
+    root = Path(root)
+    finder = ClipFinder(root, card.audio)
+    listed, known = _listed(card, root, finder)
+    found = {name: finder.find(name) for name in sorted(listed)}
+    present = {place: listed[name] for name, place in found.items() if place is not None}
+    extra = [name for name in _audio_files(card, root) if name not in present and name not in known]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        reasons = pool.map(lambda item: _fault(root / item[0], item[1]), present.items())
+        faults = list(track(reasons, f"verifying {card.name}", len(present)))
+    corrupt = [(name, fault) for name, fault in zip(present, faults, strict=True) if fault]
+    missing = [name for name, place in found.items() if place is None]
+    return VerifyReport(tuple(missing), tuple(extra), tuple(corrupt), len(present) - len(corrupt))
+
+
+def _listed(card: Card, root: Path, finder: ClipFinder) -> tuple[dict[str, str], set[str]]:
+    """Every clip of the data set, with its MD5 where a table gives one, and the known clips outside it."""
+    tables = {path: layout for layout in card.layouts if (path := find_list(root, layout.table or "-"))}
+    rows = {path: read_rows(path) for path in (*tables, *root.glob("meta*.csv"), *root.glob("meta*.csv.gz"))}
+    folds = {int(fold) for path in tables for fold in rows[path].get("fold", ()) if fold.isdigit()}
+    listed = _clips_of_folds(card, root, sorted(card.folds or folds) or [1])
+    known: set[str] = set()
+    for path, table in rows.items():
+        md5 = next((column for column in table if str(column).startswith("md5")), None)
+        for name, digest in zip(table["filename"], table[md5] if md5 else [""] * len(table), strict=True):
+            name = name.replace("\\", "/").removeprefix("./")
+            place = finder.find(name) or finder.published(name)
+            if path in tables and tables[path].where:
+                known.add(place)
+            elif not listed.get(place):
+                # The MD5 is that of the file as listed, not of a copy in another format.
+                listed[place] = digest.lower() if place.endswith(name) else ""
+    return listed, known
+
+
+def _clips_of_folds(card: Card, root: Path, folds: list[int]) -> dict[str, str]:
+    """The clips of the folds that are there; the first fold's error if none is."""
+    listed: dict[str, str] = {}
+    failures: list[EdgepruneError] = []
+    for fold in folds:
+        try:
+            split = load_split(card, root, fold, check_files=False)
+        except EdgepruneError as error:
+            failures.append(error)
+        else:
+            listed |= dict.fromkeys([*split.train["filename"], *split.test["filename"]], "")
+    if not listed:
+        raise failures[0]
+    return listed
+
+
+def _audio_files(card: Card, root: Path) -> Iterator[str]:
+    """All audio in the data set's audio folder, or under the root where there is no such folder."""
+    folder = root / card.audio if (root / card.audio).is_dir() else root
+    for path in sorted(folder.rglob("*")):
+        if is_audio(path.name) and path.is_file():
+            yield path.relative_to(root).as_posix()
+
+
+def _fault(path: Path, md5: str) -> str:
+    """What is wrong with a file, or "" if nothing is."""
+    import soundfile
+
+    try:
+        if md5:
+            with path.open("rb") as stream:
+                if hashlib.file_digest(stream, "md5").hexdigest() != md5:
+                    return "has another MD5 than its list gives"
+        short = _cut_short(path)
+        if short:
+            return short
+        with soundfile.SoundFile(path) as sound:
+            promised, read = sound.frames, 0
+            while frames := len(sound.read(_BLOCK)):
+                read += frames
+    except (OSError, RuntimeError) as error:  # soundfile's own errors are RuntimeErrors
+        return f"cannot be read ({error})"
+    if not read:
+        return "holds no sound"
+    return "" if read == promised else f"holds {read} of {promised} frames"
+
+
+def _cut_short(path: Path) -> str:
+    """Whether a WAV, AIFF or Ogg file ends too early: libsndfile reads what is there and keeps silent."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        stream.seek(max(0, size - _OGG_PAGE))
+        tail = stream.read()
+    orders: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"FORM": "big"}
+    if head[:4] in orders:
+        promised = int.from_bytes(head[4:], orders[head[:4]])
+        # Programs that stream write all ones; some leave out the last padding byte.
+        if promised != 0xFFFFFFFF and size < promised + 8 - 1:
+            return f"is cut short: {size} of {promised + 8} bytes"
+    if head[:4] == b"OggS" and not _is_last_page(tail[tail.rfind(b"OggS") :]):
+        return "is cut short: its last Ogg page is missing or not whole"
+    return ""
+
+
+def _is_last_page(page: bytes) -> bool:
+    """Whether these bytes are a whole Ogg page that is marked as the last of its stream (RFC 3533, section 6)."""
+    header = 27
+    if len(page) < header or not page[5] & 4:
+        return False
+    segments = page[26]
+    return len(page) >= header + segments + sum(page[header : header + segments])

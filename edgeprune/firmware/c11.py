@@ -1,0 +1,225 @@
+"""An int8 network as C11 without heap or interpreter: bakenn writes it, on a Cortex-M with the kernels of CMSIS-NN."""
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune.convert.logits import without_softmax
+from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.files import write_bytes
+from edgeprune.tflite.interpreter import operators
+from edgeprune.tflite.sidecar import describe_tensors, pack_model, unpack_model
+
+TARGETS = ("host", "cortex-m4", "cortex-m7", "cortex-m33")
+"""`host`: C for any compiler. The others: kernels of CMSIS-NN for processors with Arm's DSP instructions."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call in the generated code.
+
+    Attributes:
+        operator: place of its operator in the file; None where the compiler added it.
+        kernel: what computes it, by the compiler's name.
+    """
+
+    operator: int | None
+    kernel: str
+
+
+@dataclass(frozen=True)
+class C11:
+    """A network as C, whose one function is `void <symbol>_infer(uint8_t *arena, const int8_t *input, int8_t *output)`.
+
+    Attributes:
+        tflite: the network that was compiled: without softmax, its tensors renamed. What the code must compute.
+        symbol: beginning of all its C names; its macros begin with the same in capitals.
+        header, source: declaration and definition of that function.
+        sources: all C files, `source` among them.
+        includes: folders of headers.
+        defines: macros that the sources need.
+        licences: of the compiler, whose kernels are among the sources, and of the library's; by their name.
+        arena_bytes: working memory, aligned to `arena_alignment`.
+        input_shape, output_shape: with the batch, which is 1; input channels last.
+        input_quantisation, output_quantisation: `(scale, zero_point)`: real = scale x (stored - zero_point).
+        logits: a softmax at the end was left to the caller, see `probabilities`.
+        steps: calls in the order they run.
+    """
+
+    tflite: Path
+    symbol: str
+    header: Path
+    source: Path
+    sources: tuple[Path, ...]
+    includes: tuple[Path, ...]
+    defines: tuple[str, ...]
+    licences: dict[str, Path]
+    arena_bytes: int
+    arena_alignment: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    input_quantisation: tuple[float, int]
+    output_quantisation: tuple[float, int]
+    logits: bool
+    steps: tuple[Step, ...]
+
+
+def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
+    """Write an int8 .tflite as C.
+
+    Args:
+        path: the .tflite, int8 throughout.
+        out: folder to write to: the compiled network `<name>.tflite`, and its C in `c11/`.
+        target: one of `TARGETS`.
+        name: the C names begin with `bknn_<name>`: lower-case letters, digits and underscores.
+
+    Raises:
+        EdgepruneError: bakenn is missing, does not take the network or the target, or the folder holds other files.
+    """
+    _check_target(path, target)
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
+        raise EdgepruneError(f"name: '{name}' makes no C name; use up to 31 of a-z, 0-9 and _, a letter first.")
+    bakenn = _bakenn(path)
+    tflite = _plain_network(path, out / f"{name}.tflite")
+    try:
+        options = bakenn.CBackendOptions(**_options(bakenn, target))
+        compiled = bakenn.compile_tflite(tflite, out / "c11", name=name, backend_options=options)
+    except (bakenn.BakeNNError, ValueError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise EdgepruneError(f"{path}: bakenn does not compile it ({reason}); use tflm.") from error
+    return _describe(path, tflite, compiled.artifacts, name)
+
+
+def probabilities(logits: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
+    """Softmax of a network's stored outputs.
+
+    Args:
+        logits: integers `[n, classes]`.
+        scale, zero_point: of these outputs.
+
+    Returns:
+        float32 `[n, classes]`; rows sum to 1.
+    """
+    real = np.float32(scale) * (logits.astype(np.float32) - np.float32(zero_point))
+    powers = np.exp(real - real.max(axis=1, keepdims=True))
+    result: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def _check_target(path: Path, target: str) -> None:
+    if target in ("cortex-m55", "cortex-m85"):
+        raise EdgepruneError(
+            f"{path}: not compiled for {target}: bakenn reserves too little working memory for its vector kernels "
+            "(MVE), which then compute something else without any error; use cortex-m4, cortex-m7 or cortex-m33."
+        )
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+
+
+def _bakenn(path: Path) -> Any:
+    try:
+        import_module("tflite")  # bakenn reads files with it, and would say so only in the middle of its work
+        return import_module("bakenn")
+    except ImportError as error:
+        raise EdgepruneError(
+            f"{path}: compiling to C needs {error.name}, which is not installed; pip install 'edgeprune[mcu]'."
+        ) from error
+
+
+def _options(bakenn: Any, target: str) -> dict[str, Any]:
+    """bakenn knows one target with DSP instructions; the code is the same for all processors that have them.
+
+    Its packed weights of dense layers take twice the flash, and their kernel more instructions than the plain one.
+    """
+    if target == "host":
+        return {"kernel_policy": bakenn.KernelPolicy.PORTABLE}
+    return {
+        "kernel_policy": bakenn.KernelPolicy.STATIC_PRIORITY,
+        "enable_cmsis_nn": True,
+        "enable_weight_packing": False,
+        "target": bakenn.CORTEX_M4,
+    }
+
+
+def _plain_network(path: Path, out: Path) -> Path:
+    """The network without its softmax and without a word of the file's own.
+
+    The compiler writes names of tensors into comments of the code, where a file of others could end the comment.
+    """
+    inputs, outputs = describe_tensors(unpack_model(path))
+    ends = {tensor["dtype"] for tensor in (*inputs, *outputs)}
+    if ends != {"int8"}:
+        raise EdgepruneError(
+            f"{path}: has {' and '.join(sorted(ends))} ends, and only int8 is compiled to C; export it as int8."
+        )
+    without_softmax(path, out)
+    model = unpack_model(out)
+    model.description, model.metadata, model.metadataBuffer, model.signatureDefs = "network", None, None, None
+    for graph in model.subgraphs:
+        graph.name = "network"
+        for number, tensor in enumerate(graph.tensors):
+            tensor.name = f"t{number}"
+        for step in graph.operators:
+            if len(step.inputs) == 3:
+                _round_bias_scale(*(graph.tensors[place].quantization for place in step.inputs))
+    for code in model.operatorCodes:
+        code.customCode = None if code.customCode is None else "custom"
+    write_bytes(out, pack_model(model))
+    return out
+
+
+def _round_bias_scale(x: Any, weights: Any, bias: Any) -> None:
+    """Make a bias's scales those of input times weights to the last bit, as bakenn wants them.
+
+    Kernels do not read them, so a file whose converter rounded otherwise computes the same.
+    """
+    found = ([] if tensor is None or tensor.scale is None else tensor.scale for tensor in (x, weights, bias))
+    scales = [np.asarray(scale, np.float32) for scale in found]
+    if len(scales[0]) == 1 and len(scales[1]) == len(scales[2]):
+        exact = scales[0] * scales[1]
+        if np.allclose(scales[2], exact, rtol=1e-5, atol=0):
+            bias.scale = exact.tolist()
+
+
+def _describe(path: Path, tflite: Path, artifacts: Any, name: str) -> C11:
+    (input_,), (output,) = describe_tensors(unpack_model(tflite))
+    plan = artifacts.backend_plan
+    sources = (artifacts.model_source, artifacts.weights_source, artifacts.kernels_source, *artifacts.support_sources)
+    return C11(
+        tflite=tflite,
+        symbol=f"bknn_{name}",
+        header=artifacts.header,
+        source=artifacts.model_source,
+        sources=sources,
+        includes=(artifacts.output_dir, *artifacts.support_include_dirs),
+        # Copies are the compiler's business then: with a constant size it writes them in place.
+        defines=("BAKENN_CMSIS_NN_BUILTIN_MEMORY",) if artifacts.support_sources else (),
+        licences=_licences(artifacts.third_party_licenses),
+        arena_bytes=plan.arena_size,
+        arena_alignment=plan.arena_alignment,
+        input_shape=tuple(input_["shape"]),
+        output_shape=tuple(output["shape"]),
+        input_quantisation=(input_["scale"], input_["zero_point"]),
+        output_quantisation=(output["scale"], output["zero_point"]),
+        logits=operators(path)[-1] == "SOFTMAX",
+        steps=tuple(Step(_place(choice.step_name), choice.kernel_id) for choice in plan.selections),
+    )
+
+
+def _licences(bundled: tuple[Path, ...]) -> dict[str, Path]:
+    names = {"cmsis_nn": "CMSIS-NN", "cmsis_core": "CMSIS-Core"}
+    found = {names.get(file.parent.name, file.parent.name): file for file in bundled}
+    own = [file for file in files("bakenn") or () if file.name == "LICENSE"]
+    return {**({"bakenn": Path(str(own[0].locate()))} if own else {}), **found}
+
+
+def _place(step_name: str) -> int | None:
+    """bakenn calls the step of the operator at place 3 `tflite_3_conv_2d`."""
+    found = re.match(r"tflite_(\d+)_", step_name)
+    return int(found[1]) if found else None

@@ -1,0 +1,173 @@
+"""Costs of many allocations at once: parameters, MACs, flash and RAM as polynomials of the groups' widths.
+
+A layer's weights are the product of two widths, so parameters, MACs and flash are quadratic forms; what an operator
+has in memory is linear, and the peak is the largest of those. All coefficients are whole and none is negative, so every
+cost grows with every width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune.graph.graph import Blocks, Graph, Operator
+
+Ints = NDArray[np.int64]
+QUADRATIC = ("params", "macs", "flash")
+"""Limits whose costs are one quadratic form each; `peak_ram` is the largest of many linear ones."""
+
+
+@dataclass(frozen=True)
+class Forms:
+    """`rows` polynomials of the widths of `names`, each `constant + linear . w + w . quadratic . w`.
+
+    Attributes:
+        names: groups in the order of the columns.
+        limits: by row, the limit it belongs to: params, macs, flash or peak_ram.
+        constant: `[rows]`.
+        linear: `[rows, groups]`.
+        quadratic: `[rows, groups, groups]`, symmetric, and doubled so that all of it is whole: half of it counts.
+    """
+
+    names: tuple[str, ...]
+    limits: tuple[str, ...]
+    constant: Ints
+    linear: Ints
+    quadratic: Ints
+
+    def values(self, widths: NDArray[np.int64]) -> Ints:
+        """Of widths `[n, groups]` the polynomials' values `[n, rows]`."""
+        # float64 holds whole numbers below 2^53 exactly, and its products run in BLAS
+        w = widths.astype(np.float64)
+        total = self.constant + w @ self.reals[0].T
+        for row in self.bent:
+            total[:, row] += ((w @ self.reals[1][row]) * w).sum(axis=1) / 2
+        return total.astype(np.int64)
+
+    @cached_property
+    def bent(self) -> Ints:
+        """Rows that are not linear."""
+        return np.flatnonzero(self.quadratic.any(axis=(1, 2)))
+
+    @cached_property
+    def reals(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`linear` and `quadratic` as float64."""
+        return self.linear.astype(np.float64), self.quadratic.astype(np.float64)
+
+    def costs(self, widths: NDArray[np.int64]) -> dict[str, Ints]:
+        """Of widths `[n, groups]` each limit's cost `[n]`."""
+        values = self.values(widths)
+        names = list(dict.fromkeys(self.limits))
+        return {name: values[:, [limit == name for limit in self.limits]].max(axis=1) for name in names}
+
+    def slopes(self, widths: NDArray[np.int64]) -> Ints:
+        """How the polynomials grow with each width, `[n, rows, groups]`."""
+        slopes = np.repeat(self.linear[None], len(widths), axis=0)
+        for row in self.bent:
+            slopes[:, row] += widths @ self.quadratic[row]
+        return slopes
+
+    def only(self, limits: Sequence[str]) -> "Forms":
+        """The rows of these limits."""
+        rows = [index for index, limit in enumerate(self.limits) if limit in limits]
+        kept = tuple(self.limits[row] for row in rows)
+        return Forms(self.names, kept, self.constant[rows], self.linear[rows], self.quadratic[rows])
+
+    def and_also(self, other: "Forms") -> "Forms":
+        """The rows of both, which are of the same groups."""
+        return Forms(
+            self.names,
+            (*self.limits, *other.limits),
+            np.concatenate([self.constant, other.constant]),
+            np.concatenate([self.linear, other.linear]),
+            np.concatenate([self.quadratic, other.quadratic]),
+        )
+
+
+def forms(graph: Graph, names: Sequence[str]) -> Forms:
+    """Cost polynomials of a graph in the widths of the groups `names`; other groups keep their filters."""
+    index = {name: column for column, name in enumerate(names)}
+    counted = {limit: _Polynomial(len(names)) for limit in QUADRATIC}
+    for operator in graph.operators:
+        _count(operator, graph, index, counted)
+    sizes = [_linear(blocks, graph, index) * positions for blocks, positions in graph.tensors]
+    memory = {tuple(sum((sizes[tensor] for tensor in operator.live), np.zeros(len(names) + 1, np.int64))): None
+              for operator in graph.operators}  # fmt: skip
+    held = _undominated(np.array(list(memory), dtype=np.int64))
+    rows = list(counted.values())
+    quadratic = np.zeros((len(rows) + len(held), len(names), len(names)), np.int64)
+    for number, row in enumerate(rows):
+        quadratic[number] = row.quadratic
+    return Forms(
+        names=tuple(names),
+        limits=(*QUADRATIC, *("peak_ram",) * len(held)),
+        constant=np.array([*(row.line[0] for row in rows), *held[:, 0]], dtype=np.int64),
+        linear=np.array([*(row.line[1:] for row in rows), *held[:, 1:]], dtype=np.int64),
+        quadratic=quadratic,
+    )
+
+
+class _Polynomial:
+    def __init__(self, groups: int) -> None:
+        self.line = np.zeros(groups + 1, np.int64)
+        self.quadratic = np.zeros((groups, groups), np.int64)
+
+    def add(self, line: Ints, times: int = 1) -> None:
+        self.line += times * line
+
+    def add_product(self, one: Ints, two: Ints, times: int) -> None:
+        self.line += times * (one[0] * two + two[0] * one)
+        self.line[0] -= times * one[0] * two[0]
+        outer = np.outer(one[1:], two[1:])
+        self.quadratic += times * (outer + outer.T)
+
+
+def _linear(blocks: Blocks, graph: Graph, index: Mapping[str, int]) -> Ints:
+    """Channels as `[1 + groups]`: a constant and what each width counts."""
+    line = np.zeros(len(index) + 1, np.int64)
+    for block in blocks:
+        if block.group in index:
+            line[1 + index[block.group]] += block.repeat
+        else:
+            line[0] += block.repeat * (graph.groups[block.group].filters if block.group else 1)
+    return line
+
+
+def _count(operator: Operator, graph: Graph, index: Mapping[str, int], counted: Mapping[str, _Polynomial]) -> None:
+    """Add what an operator costs; the same arithmetic as `cost.count`, with widths unknown."""
+    wide = _linear(operator.filters, graph, index)
+    one = np.zeros_like(wide)
+    one[0] = 1
+    params, macs, flash = (counted[limit] for limit in QUADRATIC)
+    if operator.kind == "unknown":
+        params.add(one, operator.fixed)
+        flash.add(one, operator.fixed)
+    elif operator.kind == "scale":
+        features = one * operator.fixed if operator.fixed else wide
+        params.add(features, 2)
+        flash.add(features, 2)
+    elif operator.kernel:
+        summed = _linear(operator.inputs, graph, index) if operator.inputs else one
+        wide_or_fixed, summed, kernel = (
+            (one, one, operator.fixed) if operator.fixed else (wide, summed, operator.kernel)
+        )
+        macs.add_product(wide_or_fixed, summed, kernel * operator.positions)
+        if not operator.again:
+            params.add_product(wide_or_fixed, summed, kernel)
+            flash.add_product(wide_or_fixed, summed, kernel)
+            if operator.bias or operator.norm:
+                params.add(wide)
+                flash.add(wide, 4)
+
+
+def _undominated(lines: Ints) -> Ints:
+    """Lines `[n, 1 + groups]` without those that never exceed another one."""
+    kept: list[int] = []
+    for row in range(len(lines)):
+        below = [(lines[row] <= lines[other]).all() for other in range(len(lines))]
+        equal = [(lines[row] == lines[other]).all() for other in range(len(lines))]
+        if not any(below[other] and (not equal[other] or other < row) for other in range(len(lines)) if other != row):
+            kept.append(row)
+    return lines[kept]

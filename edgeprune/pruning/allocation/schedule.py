@@ -1,0 +1,67 @@
+"""One shot or several steps: the budgets on the way to the one that was asked for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import ceil, floor
+from typing import Any
+
+from edgeprune.graph.cost import Cost
+from edgeprune.pruning.allocation.plan import COSTS
+from edgeprune.recipe import Budget, Prune
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of `of` steps: its budget, the most filters each group may keep, and its share of the epochs."""
+
+    number: int
+    of: int
+    budget: Budget
+    latency_ms: float | None
+    caps: dict[str, int]
+    epochs: int
+
+    @property
+    def last(self) -> bool:
+        return self.number == self.of
+
+
+def steps(
+    dense: Cost,
+    filters: Mapping[str, int],
+    budget: Budget,
+    prune: Prune,
+    epochs: int,
+    dense_latency_ms: float | None = None,
+) -> Iterator[Step]:
+    """The steps in order; the last one has the budget itself, however many there are.
+
+    Limits and shares shrink by the same factor from step to step, from what the dense network takes.
+
+    Args:
+        dense: cost of the network before pruning; `filters`: by group, before pruning.
+        epochs: of fine-tuning in all.
+        dense_latency_ms: of the dense network by the profile, where latency is limited.
+    """
+    latency = budget.latency()
+    for number in range(1, prune.steps + 1):
+        done = number / prune.steps
+        limits: dict[str, Any] = {
+            name: _between(getattr(dense, field), getattr(budget, name), done)
+            for name, field in COSTS.items()
+            if getattr(budget, name) is not None
+        }
+        latency_ms = None
+        if latency is not None:
+            latency_ms = latency[0] if dense_latency_ms is None else _slid(dense_latency_ms, latency[0], done)
+        caps = {name: max(1, floor(count * prune.keep**done + 0.5)) for name, count in filters.items()}
+        share = epochs * number // prune.steps - epochs * (number - 1) // prune.steps
+        yield Step(number, prune.steps, replace(budget, **limits), latency_ms, caps, share)
+
+
+def _between(whole: int, asked: int, done: float) -> int:
+    return asked if done == 1 or whole <= asked else ceil(_slid(whole, asked, done))
+
+
+def _slid(whole: float, asked: float, done: float) -> float:
+    return asked if done == 1 or whole <= asked else whole * (asked / whole) ** done

@@ -1,0 +1,53 @@
+"""Scores of what can be pruned: a layer alone, or layers that lose the same filters together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from edgeprune.graph.graph import Graph
+from edgeprune.pruning.scores.network import score_network
+
+
+def score_groups(
+    model: nn.Module,
+    graph: Graph,
+    criterion: str,
+    dense_layers: bool = False,
+    batches: Iterable[tuple[Tensor, Tensor]] | None = None,
+) -> dict[str, Tensor]:
+    """Scores of the prunable groups, each `[filters]`, float64 on the CPU.
+
+    A layer that is pruned alone keeps its own scores. Where layers lose the same filters (their outputs are added, or
+    one filters each channel of the other), each layer's scores are divided by their mean, since layers differ in scale
+    and fan-in, and a filter's score is the mean over the layers.
+
+    Args:
+        dense_layers: hidden dense layers too.
+        batches: for active criteria: network inputs `[n, ...]` and labels `[n]`.
+
+    Raises:
+        EdgepruneError: see `scores.network.score_network`.
+    """
+    groups = graph.prunable(dense_layers)
+    layers = {path: model.get_submodule(path) for group in groups.values() for path in group.layers}
+    names = {path: name if len(groups[name].layers) == 1 else path for name in groups for path in groups[name].layers}
+    scores = score_network(model, criterion, {names[path]: layer for path, layer in layers.items()}, batches)
+    return {name: combine([scores[names[path]] for path in group.layers]) for name, group in groups.items()}
+
+
+def combine(scores: Sequence[Tensor]) -> Tensor:
+    """One score a filter, `[filters]`, from those of several layers; a single layer's are left as they are."""
+    if len(scores) == 1:
+        return scores[0]
+    means = [layer.mean() for layer in scores]
+    shares = [layer / mean if mean > 0 else torch.zeros_like(layer) for layer, mean in zip(scores, means, strict=True)]
+    return torch.stack(shares).mean(dim=0)
+
+
+def choose_filters(scores: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, list[int]]:
+    """Filters each group keeps, in ascending order: the highest scores, earlier filters first among equals."""
+    return {
+        name: sorted(values.argsort(descending=True, stable=True)[: widths[name]].tolist())
+        for name, values in scores.items()
+    }

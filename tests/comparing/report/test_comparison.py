@@ -1,0 +1,658 @@
+import base64
+import copy
+import hashlib
+import itertools
+import json
+import math
+import re
+import shlex
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import comparisons
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeprune.comparing.comparison import Comparison, Estimate, RunRecord, Variant
+from edgeprune.comparing.report import plots
+from edgeprune.comparing.report.report import render_comparison, write_comparison
+from edgeprune.errors import EdgepruneError
+from edgeprune.reporting.tables import format_bytes, format_count
+
+VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: tags, text, and tables as rows of text by caption."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self._rows: list[list[str]] = []
+        self._caption = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", "".join(self.words))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in VOID:
+            return
+        self.open.append(tag)
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        if tag == "tr":
+            self._rows.append([])
+        if tag in ("td", "th"):
+            self._rows[-1].append("")
+        if tag in ("small", "p", "li", "dt", "dd", "td", "th", "caption", "figcaption", "summary", "h2"):
+            self.handle_data(" ")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag == "table":
+            self.tables[self._caption.strip()] = [[cell.strip() for cell in row] for row in self._rows]
+
+    def handle_data(self, data: str) -> None:
+        if {"style", "script"} & set(self.open):
+            return
+        self.words.append(data)
+        if "caption" in self.open:
+            self._caption += data
+        elif {"td", "th"} & set(self.open):
+            self._rows[-1][-1] += re.sub(r"\s+", " ", data)
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+    def table(self, caption: str) -> list[list[str]]:
+        found = [rows for name, rows in self.tables.items() if caption in name]
+        assert len(found) == 1, (caption, list(self.tables))
+        return found[0]
+
+
+def page_of(comparison: Comparison) -> Page:
+    return Page(render_comparison(comparison))
+
+
+@pytest.fixture(scope="module")
+def example() -> Comparison:
+    return comparisons.example()
+
+
+@pytest.fixture(scope="module")
+def html(example: Comparison) -> str:
+    return render_comparison(example)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+SHIPPED = "accuracy and cost of every variant"
+CONTROLS = "each variant minus the controls"
+BY_CLASS = "accuracy by class"
+
+
+def plain(name: str, accuracy: float, macs: float, **parts: Any) -> Variant:
+    """A variant of one run that tells next to nothing."""
+    run = RunRecord(Path("runs") / name, name, 0, 1, {"schema": 1})
+    cost = {"macs": Estimate(macs, 1)}
+    return Variant(name, "variant", {}, cost=cost, accuracy={"int8": Estimate(accuracy, 1)}, runs=(run,), **parts)
+
+
+# The file
+
+
+def test_a_report_needs_nothing_but_itself(tmp_path: Path) -> None:
+    found = comparisons.large(tmp_path)
+    comparisons.write_predictions_of(found)
+    path = tmp_path / "report.html"
+    write_comparison(found, path)
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(text.encode()) < 2_000_000
+    assert len(page.all("details")) == 27 + 4  # a confusion matrix each, and files, runs, versions, settings
+    assert not {"link", "iframe", "object", "embed", "img", "base", "form"} & {tag for tag, _ in page.tags}
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") or name in ("src", "href", "srcset", "action") for name in attributes)
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_the_policy_allows_the_one_script_and_no_other(html: str, page: Page) -> None:
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert len(scripts) == len(page.all("script")) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    (policy,) = [one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
+    assert f"script-src 'sha256-{digest}'" in (policy or "")
+    assert "default-src 'none'" in (policy or "")
+
+
+def test_the_same_comparison_gives_the_same_bytes(html: str) -> None:
+    assert render_comparison(comparisons.example()) == html
+
+
+def test_nothing_is_written_where_a_result_is_of_a_later_layout(tmp_path: Path) -> None:
+    run = RunRecord(tmp_path / "late", "late", 0, 1, {"schema": 2})
+    late = Comparison((Variant("late", "variant", {}, runs=(run,)),), "int8", (), "")
+    with pytest.raises(EdgepruneError, match=r"late: result.json: its schema is 2"):
+        write_comparison(late, tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(example: Comparison, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EdgepruneError, match="cannot be written"):
+        write_comparison(example, tmp_path / "file" / "report.html")
+
+
+# What it says
+
+
+def test_every_variant_stands_in_the_table_with_its_own_numbers(example: Comparison, page: Page) -> None:
+    header, *rows = page.table(SHIPPED)
+    assert [len(row) for row in rows] == [len(header)] * len(example.variants)
+    for number, (variant, row) in enumerate(zip(example.variants, rows, strict=True), start=1):
+        assert row[0].startswith(f"{number} {variant.name}")
+        if not variant.accuracy:
+            continue
+        found = variant.accuracy["int8"]
+        told = "one run: no interval" if found.n == 1 else f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
+        assert row[2] == f"{100 * found.mean:.2f} % {told}"
+        assert row[1] == str(found.n)
+        costs = [format_count(variant.cost[key].mean) for key in ("params", "macs")]
+        costs += [format_bytes(variant.cost[key].mean) for key in ("flash_bytes", "peak_ram_bytes")]
+        assert row[5:9] == costs
+        assert row[9] == format_bytes(variant.bytes["int8"].mean)
+        assert row[12].count(",") == max(0, len(variant.pareto) - 1)
+        assert (row[12] == "\N{EN DASH}") == (not variant.pareto)
+    assert header[10:12] == ["host, ms measured", "cortex-m4, instructions emulated"]
+
+
+def test_controls_are_marked_and_failures_say_why(page: Page) -> None:
+    rows = {row[0].split(" ")[0]: row for row in page.table(SHIPPED)}
+    assert rows["1"][0] == "1 dense dense"
+    assert rows["5"][0] == "5 scratch, params 10k scratch"
+    assert rows["6"][0] == "6 random, params 10k random"
+    assert rows["3"][0] == ("3 l1, params 10k failed no allocation keeps 10,000 parameters and 2,000,000 MACs at once")
+    assert rows["3"][1:3] == ["0 3 failed", "\N{EN DASH}"]
+    assert "43 runs finished, 3 failed" in page.text
+    assert sum("badge failed" in (one.get("class") or "") for one in page.all("span")) == 1 + 3
+
+
+def test_what_was_compared_is_said(example: Comparison, page: Page) -> None:
+    for asked in (
+        "Comparison: tau2020_dcase21", "9 variants, 7 controls", "tau2020_mobile", "0, 1, 2", "int8 TFLite files",
+        "prune.criterion, budget.params", comparisons.TEST, *example.notes, "a3" * 32, "train 13,962, test 300",
+        "2.13.0+cpu", "train.epochs 30", "Emulated: counted while an emulator ran",
+    ):  # fmt: skip
+        assert asked in page.text, asked
+    assert "synthetic" not in page.text
+    assert "Estimated" not in page.text
+
+
+def test_synthetic_audio_is_named_as_such(example: Comparison) -> None:
+    text = json.dumps(example.variants[1].runs[0].result).replace("tau2020_mobile", "synthetic")
+    run = replace(example.variants[1].runs[0], result=json.loads(text))
+    found = replace(example, variants=(replace(example.variants[1], runs=(run,)),))
+    assert "The audio of these runs is synthetic." in page_of(found).text
+
+
+def test_differences_stand_with_the_control_they_are_to(example: Comparison, page: Page) -> None:
+    _, *rows = page.table(CONTROLS)
+    pairs = [
+        (number, variant.name, one)
+        for number, variant in enumerate(example.variants, start=1)
+        for one in variant.differences
+        if one.metric == "accuracy"
+    ]
+    assert len(rows) == len(pairs)
+    for row, (number, name, one) in zip(rows, pairs, strict=True):
+        assert row[0].startswith(f"{number} {name}")
+        assert row[1:3] == [one.against, str(one.estimate.n)]
+        points = f"{100 * one.estimate.mean:+.1f}".replace("-", "\N{MINUS SIGN}")
+        assert row[3].startswith(points)
+        assert row[3].endswith("one pair: no interval") == (one.estimate.n == 1)
+        assert (row[4] == "\N{EN DASH}") == (one.p_value is None)
+
+
+def test_each_run_has_the_command_that_repeats_it(example: Comparison, page: Page) -> None:
+    _, *rows = page.table("every run and the command")
+    records = [run for variant in example.variants for run in variant.runs]
+    assert len(rows) == len(records) == 46
+    for row, run in zip(rows, records, strict=True):
+        assert shlex.split(row[4]) == ["edgeprune", "run", str(run.folder / "recipe.json")]
+        assert row[1:3] == [str(run.seed), str(run.fold)]
+
+
+def test_commands_survive_a_shell_wherever_the_runs_lie() -> None:
+    folder = Path("my runs/it's; rm -rf $HOME")
+    run = RunRecord(folder, "a", 0, 1, {"schema": 1})
+    found = page_of(Comparison((Variant("a", "variant", {}, runs=(run,)),), "int8", (), ""))
+    (_, row) = found.table("every run and the command")
+    assert shlex.split(row[4]) == ["edgeprune", "run", str(folder / "recipe.json")]
+
+
+def test_every_file_is_listed_once_with_parity_and_hash(example: Comparison, page: Page) -> None:
+    _, *rows = page.table("every exported file")
+    files = {
+        artefact["sha256"]: artefact
+        for variant in example.variants
+        for run in variant.runs
+        for artefact in (run.result or {}).get("artefacts", {}).values()
+    }
+    assert sorted(row[8] for row in rows) == sorted(files)
+    for row in rows:
+        artefact = files[row[8]]
+        assert row[3:8] == [artefact["path"], f"{artefact['bytes']:,}", f"{artefact['parity']['max_abs_error']:#.2g}",
+                            str(artefact["parity"]["label_flips"]), "0"]  # fmt: skip
+    # The unpruned network of a seed is one file in all runs of that seed.
+    shared = [row for row in rows if row[3] == "dense_int8.tflite"]
+    assert len(shared) == 3
+    assert {row[0] for row in shared} == {
+        "1 dense and 14 more with the same file", "1 dense and 13 more with the same file",
+    }  # fmt: skip
+    assert "Over 43 files: largest error 0.022, label flips at most 5, transposes at most 0." in page.text
+
+
+def test_runs_on_different_data_are_told(example: Comparison) -> None:
+    variant = example.variants[1]
+    result = copy.deepcopy(variant.runs[0].result)
+    assert result is not None
+    result["data"]["sha256"] = "b4" * 32
+    other = replace(variant, runs=(replace(variant.runs[0], result=result), *variant.runs[1:]))
+    found = page_of(replace(example, variants=(example.variants[0], other)))
+    assert "The runs on tau2020_mobile, fold 1, did not use the same data: 2 different hashes." in found.text
+
+
+def test_a_single_run_on_a_front_is_no_victory(example: Comparison) -> None:
+    lucky = plain("lucky", 0.9, 1_000.0, pareto=("macs",))
+    several = replace(plain("several", 0.8, 2_000.0), accuracy={"int8": Estimate(0.8, 3, 0.01, 0.78, 0.82)})
+    told = "On a front by a single run, which may be a lucky one: lucky."
+    assert told in page_of(Comparison((lucky, several), "int8", (), "")).text
+    assert told not in page_of(Comparison((lucky,), "int8", (), "")).text
+    assert "lucky" not in page_of(example).text
+
+
+# Accuracy in parts, confusion matrices, widths
+
+
+def with_classes(variant: Variant, by_seed: dict[int, dict[str, float]]) -> Variant:
+    runs = []
+    for seed, classes in by_seed.items():
+        told = {name: {"accuracy": value, "clips": 10} for name, value in classes.items()}
+        result = {
+            "schema": 1,
+            "artefacts": {"int8": {"path": "m.tflite", "accuracy": {"accuracy": 0.5, "per_class": told}}},
+        }
+        runs.append(RunRecord(Path("runs") / f"{variant.name}{seed}", variant.name, seed, 1, result))
+    return replace(variant, runs=tuple(runs))
+
+
+def test_changes_by_class_are_over_the_runs_that_share_a_seed() -> None:
+    dense = with_classes(
+        replace(plain("dense", 0.5, 9.0), role="dense"), {0: {"bus": 0.5, "tram": 0.9}, 1: {"bus": 0.7}}
+    )
+    # Seed 2 has no counterpart: it counts in the mean (0.4 + 0.8 + 0.9) / 3, not in the change (-0.1 + 0.1) / 2.
+    other = with_classes(plain("other", 0.5, 5.0), {0: {"bus": 0.4}, 1: {"bus": 0.8}, 2: {"bus": 0.9}})
+    header, first, second = page_of(Comparison((dense, other), "int8", ("dense",), "")).table(BY_CLASS)
+    assert header == ["variant", "bus (10)", "tram (10)"]
+    assert first == ["1 dense dense", "60.0", "90.0"]
+    assert second == ["2 other", "70.0 0.0", "\N{EN DASH}"]
+
+
+def test_of_hundreds_of_classes_those_that_change_most_are_shown() -> None:
+    names = [f"class{number}" for number in range(500)]
+    dense = with_classes(replace(plain("dense", 0.5, 9.0), role="dense"), {0: dict.fromkeys(names, 0.5)})
+    other = with_classes(plain("other", 0.5, 5.0), {0: dict.fromkeys(names, 0.5) | {"class321": 0.1}})
+    found = page_of(Comparison((dense, other), "int8", ("dense",), ""))
+    header, *_ = found.table(BY_CLASS)
+    assert len(header) == 41
+    assert "class321 (10)" in header
+    assert "Left out are the 460 that change least." in found.text
+
+
+def test_confusion_is_the_mean_of_the_predictions(tmp_path: Path) -> None:
+    found = comparisons.example(tmp_path)
+    comparisons.write_predictions_of(found)
+    page = page_of(found)
+    shown = [variant for variant in found.variants if variant.role == "dense" or variant.pareto]
+    captions = [name for name in page.tables if "true class by row" in name]
+    assert len(captions) == len(shown) < len(found.variants)
+    _, airport, *_, tram = page.table("operator_norm, params 20k: true class")
+    assert airport == ["airport", "21", *[""] * 8, "9"]  # of 30 clips 20, 21 and 22 right in the three seeds
+    assert tram == ["tram", *[""] * 9, "30"]
+    assert "operator_norm, params 20k, 3 of 3 runs" in page.text
+    assert "airport tram 27 30.0 %" in page.text
+
+
+def test_confusion_without_predictions_is_that_of_the_results(example: Comparison, page: Page) -> None:
+    dense = example.variants[0]
+    told = [run.result["artefacts"]["int8"]["accuracy"]["confusion"] for run in dense.runs if run.result]
+    _, *rows = page.table("dense: true class")
+    found = np.array([[float(cell or 0) for cell in row[1:]] for row in rows])
+    np.testing.assert_allclose(found, np.mean(told, axis=0), atol=0.05)
+
+
+def test_a_damaged_table_of_predictions_leaves_its_run_out(tmp_path: Path) -> None:
+    found = comparisons.example(tmp_path)
+    comparisons.write_predictions_of(found)
+    for variant in found.variants:
+        for run in variant.runs:
+            if run.result:
+                run.result["artefacts"]["int8"]["accuracy"].pop("confusion", None)
+    (found.variants[0].runs[0].folder / "predictions_dense_int8.csv").write_text("filename,label")
+    assert "dense, 2 of 3 runs" in page_of(found).text
+
+
+def test_widths_are_means_with_their_share_of_the_dense_network(example: Comparison, page: Page) -> None:
+    header, dense, *rows = page.table("filters by layer")
+    assert header == ["variant", "conv1", "conv2", "conv3", "fc1"]
+    assert dense[1:] == ["16 100 %", "16 100 %", "32 100 %", "100 100 %"]
+    widths = [run.result["widths"]["pruned"]["conv1"] for run in example.variants[1].runs if run.result]
+    mean = sum(widths) / 3
+    assert rows[0][1] == f"{mean:.1f} {100 * mean / 16:.0f} %"
+
+
+def test_number_formats_have_a_table_where_there_are_several(example: Comparison) -> None:
+    variant = example.variants[1]
+    both = replace(
+        variant,
+        accuracy=variant.accuracy | {"float32": Estimate(0.61, 1)},
+        bytes=variant.bytes | {"float32": Estimate(62_600.0, 1)},
+    )
+    header, row = page_of(replace(example, variants=(both,))).table("by number format")
+    assert header[3:] == ["float32, accuracy", "float32, file"]
+    assert row[3:] == ["61.00 % one run: no interval", "62.6 kB"]
+
+
+# Plots
+
+
+def svgs(html: str) -> list[ElementTree.Element]:
+    return [ElementTree.fromstring(svg) for svg in re.findall(r'<svg viewBox="0 0 380.*?</svg>', html, re.DOTALL)]
+
+
+def dots(svg: ElementTree.Element) -> dict[int, tuple[float, float, bool]]:
+    """Middle of each point, by the number of its variant, and whether it is on the front."""
+    found = {}
+    for group in svg.iter("g"):
+        (path,) = [one for one in group.iter("path") if one.get("class") == "dot"]
+        start, shape = re.match(r"M([\d.]+ [\d.]+)(.)", path.get("d", "")).groups()  # type: ignore[union-attr]
+        x, y = map(float, start.split())
+        # Where the path begins: left of a circle, above a diamond or triangle, at the corner of a square.
+        across, down = {"a": (5, 0), "l": (0, 6.5 if "l-6.5" in path.get("d", "") else 6), "h": (5, 5)}[shape]
+        found[int(group.get("data-v", "0"))] = (x + across, y + down, " on" in group.get("class", ""))
+    return found
+
+
+def test_points_and_bars_are_where_the_ticks_say(example: Comparison, html: str) -> None:
+    svg = svgs(html)[2]  # flash, on a linear axis
+    ticks = [(one.text or "", float(one.get("x", 0)), float(one.get("y", 0)) - 4) for one in svg.iter("text")]
+    accuracies = [(float(text), y) for text, x, y in ticks if x == 40 and text.isdigit()]
+    costs = [(float(text[:-3]) * 1e3, x) for text, x, _ in ticks if text.endswith(" kB")]
+    (slope, offset), (along, start) = (np.polyfit(*zip(*pairs, strict=True), 1) for pairs in (accuracies, costs))
+    places = dots(svg)
+    assert len(places) == 15  # all but the one that failed
+    for number, variant in enumerate(example.variants, start=1):
+        if not variant.accuracy:
+            continue
+        x, y, _ = places[number]
+        assert y == pytest.approx(slope * 100 * variant.accuracy["int8"].mean + offset, abs=0.3)
+        assert x == pytest.approx(along * variant.cost["flash_bytes"].mean + start, abs=0.3)
+    dense = example.variants[0].accuracy["int8"]
+    (bar,) = [
+        path.get("d", "")
+        for group in svg.iter("g")
+        if group.get("data-v") == "1"
+        for path in group.iter("path")
+        if path.get("class") == "bar"
+    ]
+    ends = [float(number) for number in re.findall(r"[\d.]+", bar)][1::2]
+    assert ends == pytest.approx([slope * 100 * bound + offset for bound in (dense.low, dense.high)], abs=0.3)
+
+
+def test_a_front_is_that_of_the_comparison_or_found_by_its_definition(example: Comparison, html: str) -> None:
+    macs, file, *_, counted = svgs(html)
+    for svg, cost in (
+        (macs, lambda one: one.cost["macs"].mean),
+        (file, lambda one: one.bytes["int8"].mean),
+        (counted, lambda one: one.latency[1].estimate.mean),
+    ):
+        points = {
+            number: (cost(variant), variant.accuracy["int8"].mean)
+            for number, variant in enumerate(example.variants, start=1)
+            if variant.accuracy
+        }
+        expected = {
+            number
+            for number, (x, y) in points.items()
+            if not any(a <= x and b >= y and (a, b) != (x, y) for a, b in points.values())
+        }
+        assert {number for number, (_, _, on) in dots(svg).items() if on} == expected
+        (line,) = [path.get("d", "") for path in svg.iter("path") if path.get("class") == "front"]
+        assert line.count("H") == len(expected) - 1
+
+
+def test_titles_tell_a_point_without_a_script(html: str) -> None:
+    titles = {group.get("data-v"): group.findtext("title") or "" for group in svgs(html)[0].iter("g")}
+    assert titles["14"].split("\n")[:3] == [
+        "geometric_median, params 30k", "accuracy: 61.72 % (one run: no interval)", "MACs: 17.0M",
+    ]  # fmt: skip
+    assert "points to random, params 20k, p" in titles["7"]
+    assert titles["7"].endswith("on the front")
+
+
+def test_colours_go_by_criterion_and_shapes_by_role(page: Page) -> None:
+    legend = re.search(r"Accuracy against cost(.*?)Numbers are those", page.text)
+    assert legend is not None
+    told = "operator_norm l1 geometric_median dense: not pruned trained from scratch random filters removed"
+    assert " ".join(legend[1].split()) == f"{told} filled: on the front"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(1e-3, 1e10),
+            st.floats(0, 1),
+            st.sampled_from((None, 0.0, 0.01, 0.4)),
+            st.sampled_from(("variant", "dense", "scratch", "random", "other")),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_drawn_stays_in_the_picture_and_no_labels_touch(rows: list[Any]) -> None:
+    points = [
+        plots.Point(
+            number=number,
+            role=role,
+            group=number % 9 if role == "variant" else None,
+            x=Estimate(cost, 3),
+            y=Estimate(accuracy, 1) if half is None else Estimate(accuracy, 3, half, accuracy - half, accuracy + half),
+            front=front,
+        )
+        for number, (cost, accuracy, half, role, front) in enumerate(rows, start=1)
+    ]
+    svg = ElementTree.fromstring(plots.pareto_plot(points, "cost", format_count))
+    for element in svg.iter():
+        for value in re.findall(r"-?[\d.]+|nan|inf", element.get("d", "").partition("l")[0]):
+            assert math.isfinite(float(value))
+    boxes = []
+    for text in svg.iter("text"):
+        if text.get("transform"):
+            continue
+        half = 3.3 * len(text.text or "")
+        x = float(text.get("x", 0)) - (half if text.get("text-anchor") == "end" else 0)
+        y = float(text.get("y", 0)) - 4
+        assert x - half >= -1
+        assert x + half <= plots.WIDTH + 1
+        assert 0 <= y <= plots.HEIGHT
+        if text.get("class") == "label":
+            boxes.append((x - half, y - 5.5, x + half, y + 5.5))
+    for place, one in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            assert not (one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3])
+
+
+# Odd input
+
+
+EVIL = "<script>alert(1)</script>\"'&</style><img src=x onerror=alert(2)>"
+
+
+def poisoned(value: Any) -> Any:
+    """The same with every text in keys and values made hostile, where the layout lets it be any text."""
+    layout = "int8 dense_int8 dense pruned schema accuracy artefacts per_class per_device classes confusion clips"
+    fixed = {*layout.split(), "interval", "parity", "cost", "widths", "versions", "data", "recipe", "latency"}
+    if isinstance(value, dict):
+        return {key if key in fixed else f"{key}{EVIL}": poisoned(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [poisoned(inner) for inner in value]
+    return f"{value}{EVIL}" if isinstance(value, str) else value
+
+
+def test_text_is_never_markup(example: Comparison) -> None:
+    variants = []
+    for number, variant in enumerate(example.variants):
+        name = f"{variant.name}{EVIL}"
+        runs = tuple(
+            replace(
+                run,
+                folder=Path(f"runs/{number}{EVIL.replace('/', '')}"),
+                variant=name,
+                result=poisoned(run.result) if run.result else None,
+                reason=f"{run.reason}{EVIL}",
+            )
+            for run in variant.runs
+        )
+        variants.append(
+            replace(
+                variant,
+                name=name,
+                role=variant.role if variant.role != "scratch" else EVIL,
+                settings={f"{key}{EVIL}": f"{value}{EVIL}" for key, value in variant.settings.items()},
+                latency=tuple(
+                    replace(one, device=f"{one.device}{EVIL}", kind=EVIL, unit=EVIL) for one in variant.latency
+                ),
+                differences=tuple(replace(one, against=f"{one.against}{EVIL}") for one in variant.differences),
+                runs=runs,
+            )
+        )
+    evil = Comparison(tuple(variants), "int8", (EVIL,), EVIL, (EVIL,))
+    html = render_comparison(evil)
+    page = Page(html)
+    assert len(page.all("script")) == 1
+    assert not page.all("img")
+    assert html.count("</style>") == 1
+    assert page.text.count(EVIL) > 100
+    told = [group.findtext("title") or "" for svg in svgs(html) for group in svg.iter("g")]
+    assert all(EVIL in title for title in told)
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+
+
+def test_control_characters_do_not_break_the_drawing(example: Comparison) -> None:
+    odd = replace(example.variants[1], name="bell \x07 and \x00 nothing")
+    assert svgs(render_comparison(replace(example, variants=(example.variants[0], odd))))
+
+
+@pytest.mark.parametrize(
+    "result", [{}, {"schema": 1}, {"artefacts": None}, {"artefacts": {"int8": {}}}, {"widths": {}, "versions": None}]
+)
+def test_results_may_say_nothing(result: dict[str, Any]) -> None:
+    runs = (RunRecord(Path("r"), "quiet", 0, 1, result), RunRecord(Path("s"), "quiet", 1, 1, None, "has not finished"))
+    found = page_of(Comparison((Variant("quiet", "variant", {}, runs=runs),), "int8", (), "", ()))
+    assert found.table(SHIPPED)[1][:3] == ["1 quiet has not finished", "1 1 unfinished", "\N{EN DASH}"]
+    assert "1 variant, 1 run finished, 1 unfinished" in found.text
+    assert "Accuracy against cost" not in found.text
+
+
+def test_null_numbers_become_dashes(example: Comparison) -> None:
+    def nulled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: nulled(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [nulled(inner) for inner in value]
+        return None if isinstance(value, int | float) else value
+
+    variants = [
+        replace(
+            variant,
+            runs=tuple(
+                replace(run, result=nulled(run.result) | {"schema": 1} if run.result else None) for run in variant.runs
+            ),
+        )
+        for variant in example.variants
+    ]
+    text = page_of(replace(example, variants=tuple(variants))).text
+    assert "None" not in text
+    assert "nan" not in text.replace("finance", "")
+
+
+def test_a_comparison_may_be_of_failures_alone(example: Comparison) -> None:
+    found = page_of(replace(example, variants=(example.variants[2],), controls=()))
+    assert "0 runs finished, 3 failed" in found.text
+    assert "3 l1" not in found.text
+    assert "1 l1, params 10k failed" in found.text
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("artefacts", []), ("widths", 3), ("recipe", "x"), ("artefacts", {"int8": {"parity": 4}}), ("data", [1])],
+)
+def test_a_malformed_result_is_named(part: str, value: Any) -> None:
+    run = RunRecord(Path("runs/odd"), "odd", 0, 1, {"schema": 1, part: value})
+    with pytest.raises(EdgepruneError, match=r"^runs/odd: result.json: "):
+        render_comparison(Comparison((Variant("odd", "variant", {}, runs=(run,)),), "int8", (), ""))
+
+
+def test_every_table_has_as_many_cells_as_columns(page: Page) -> None:
+    assert len(page.tables) > 10
+    for caption, rows in page.tables.items():
+        assert len({len(row) for row in rows}) == 1, caption
+
+
+def test_headings_go_down_step_by_step(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+# From folders
+
+
+def test_a_report_of_run_folders(tmp_path: Path) -> None:
+    from edgeprune.comparing.compare import compare
+
+    for variant in comparisons.example(tmp_path / "runs").variants:
+        for run in variant.runs:
+            if run.result is None or run.stage == "dense":
+                continue
+            run.folder.mkdir(parents=True)
+            recipe = run.result["recipe"] | {"seed": run.seed}
+            (run.folder / "recipe.json").write_text(json.dumps(recipe))
+            (run.folder / "result.json").write_text(json.dumps(run.result))
+    page = page_of(compare([tmp_path / "runs"]))
+    _, *rows = page.table(SHIPPED)
+    names = {row[0].partition(" ")[2] for row in rows}
+    assert {"dense dense", "operator_norm, params 20k", "random, params 10k random"} <= names
+    assert {row[2] for row in rows if "operator_norm, params 20k" in row[0]} != {"\N{EN DASH}"}
+    assert "sign-flip permutation test" in page.text

@@ -1,0 +1,49 @@
+"""Data made ready for a network: shares of the training part, shape of a network's input."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from edgeprune.data.scene_data import load_data, stratified
+from edgeprune.errors import EdgepruneError
+from edgeprune.recipe import Data, dcase21_frontend
+
+
+def table(counts: dict[str, int]) -> pd.DataFrame:
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    return pd.DataFrame({"filename": [f"{row}.wav" for row in range(len(labels))], "label": labels})
+
+
+def test_stratified_takes_the_same_share_of_every_label() -> None:
+    clips = table({"a": 40, "b": 20, "c": 8})
+    taken, left = stratified(clips, 0.25, 1)
+    assert taken["label"].value_counts().to_dict() == {"a": 10, "b": 5, "c": 2}
+    both = pd.concat([taken, left]).sort_values("filename").reset_index(drop=True)
+    assert both.equals(clips.sort_values("filename").reset_index(drop=True))
+    for part in (taken, left):
+        places = [int(name.removesuffix(".wav")) for name in part["filename"]]
+        assert places == sorted(places)
+    assert stratified(clips, 0.25, 1)[0].equals(taken)
+    assert not stratified(clips, 0.25, 2)[0].equals(taken)
+
+
+def test_stratified_with_all_or_too_little() -> None:
+    clips = table({"a": 6, "b": 6})
+    taken, left = stratified(clips, 1.0, 0)
+    assert taken.equals(clips)
+    assert left.empty
+    for share in (0.0, -0.5, 1.5):
+        with pytest.raises(EdgepruneError, match="above 0 and at most 1"):
+            stratified(clips, share, 0)
+    for counts, share in (({"a": 6, "b": 6}, 0.1), ({"a": 60, "b": 1}, 0.5), ({"a": 97, "b": 3}, 0.05)):
+        with pytest.raises(EdgepruneError, match="leaves a class without any"):
+            stratified(table(counts), share, 0)
+
+
+def test_a_share_of_the_training_clips(tmp_path: Path) -> None:
+    spec = Data(clips_per_scene=9, root=tmp_path / "scenes", cache=tmp_path, train_share=0.5, validation=0.0)
+    data = load_data(spec, dcase21_frontend(16000, 1.0))
+    assert (len(data.train), len(data.test)) == (30, 30)
+    assert set(data.train["label"].value_counts()) == {3}
+    assert data.input_shape == tuple(data.patches(data.train).inputs([0]).shape[1:]) == (1, 40, 51)

@@ -1,0 +1,362 @@
+"""Operators, groups and costs of networks of any shape, against hand counts and PyTorch's own counter."""
+
+import pytest
+import torch
+from small_networks import EXAMPLES, Plain, Residual
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.graph.cost import count
+from edgeprune.graph.graph import Group
+from edgeprune.graph.operators import conv_padding, pool_padding
+from edgeprune.graph.trace import trace
+
+
+def _traced(name: str):
+    kind, shape = EXAMPLES[name]
+    torch.manual_seed(0)
+    model = kind().eval()
+    return model, trace(model, torch.zeros(shape)), torch.zeros(shape)
+
+
+def test_layers_that_are_added_are_one_group() -> None:
+    _, graph, _ = _traced("residual")
+    assert graph.groups == {
+        "stem": Group("stem", ("stem", "outer"), 6, frozen=False, dense=False),
+        "inner": Group("inner", ("inner",), 4, frozen=False, dense=False),
+        "hidden": Group("hidden", ("hidden",), 5, frozen=False, dense=True),
+        "head": Group("head", ("head",), 2, frozen=True, dense=True),
+    }
+    assert list(graph.prunable()) == ["stem", "inner"]
+    assert list(graph.prunable(dense_layers=True)) == ["stem", "inner", "hidden"]
+
+
+def test_depthwise_layers_and_gates_belong_to_what_they_act_on() -> None:
+    _, graph, _ = _traced("separable")
+    assert graph.groups["first"].layers == ("first", "depthwise", "excite")
+    assert list(graph.prunable()) == ["first", "squeeze", "pointwise"]
+
+
+def test_branches_joined_by_channel_stay_apart() -> None:
+    _, graph, _ = _traced("1d")
+    assert {name: group.layers for name, group in graph.prunable().items()} == {
+        "left": ("left",),
+        "right": ("right",),
+        "join": ("join",),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_macs_are_half_of_what_pytorch_counts(name) -> None:
+    model, graph, x = _traced(name)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    assert 2 * count(graph).macs == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_parameters_are_what_the_modules_hold(name) -> None:
+    model, graph, _ = _traced(name)
+    found = count(graph)
+    assert found.params_trainable == sum(parameter.numel() for parameter in model.parameters())
+    statistics = sum(value.numel() for key, value in model.named_buffers() if "running" in key)
+    assert found.params_with_statistics == found.params_trainable + statistics
+    assert found.unknown == ()
+
+
+def test_residual_by_hand() -> None:
+    _, graph, _ = _traced("residual")
+    found = count(graph)
+    # stem 3x6x9 + folded bias, inner 6x4x9 + 4, outer 4x6 + 6, hidden 6x5 + 5, head 5x2 + 2
+    assert found.params == 162 + 6 + 216 + 4 + 24 + 6 + 30 + 5 + 10 + 2
+    assert found.flash_bytes == 162 + 216 + 24 + 30 + 10 + 4 * (6 + 4 + 6 + 5 + 2)
+    assert found.macs == 64 * (162 + 216 + 24) + 30 + 10
+    ram = {layer.name: layer.ram_bytes for layer in found.by_layer}
+    # the skipped tensor (6 x 64) waits while the block computes
+    assert ram == {
+        "stem": 64 * (3 + 6),
+        "inner": 64 * (6 + 4),
+        "outer": 64 * (6 + 4 + 6),
+        "add_1": 64 * (6 + 6 + 6),
+        "reduce_1": 64 * 6 + 6,
+        "hidden": 6 + 5,
+        "head": 5 + 2,
+    }
+    assert found.peak_ram_bytes == 64 * 18
+    half = count(graph, {"stem": 3, "inner": 2})
+    assert half.macs == 64 * (3 * 3 * 9 + 3 * 2 * 9 + 2 * 3) + 3 * 5 + 10
+    assert half.peak_ram_bytes == 64 * 9
+
+
+def test_separable_by_hand() -> None:
+    _, graph, _ = _traced("separable")
+    half = count(graph, {"first": 2, "squeeze": 1, "pointwise": 4})
+    # first 1x2x9, depthwise 2x9, squeeze 2x1 and excite 1x2 once, pointwise 2x4, head 16x3
+    assert half.macs == 64 * (18 + 18 + 8) + 2 + 2 + 48
+    assert half.params == (18 + 2) + (18 + 2) + (2 + 1) + (2 + 2) + (8 + 4) + (48 + 3)
+
+
+@pytest.mark.parametrize(
+    ("between", "features", "frozen"),
+    [
+        (nn.Flatten(), 64, False),
+        (nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), 4, False),
+        (nn.Sequential(nn.ZeroPad2d(1), nn.Flatten()), 4 * 36, False),
+        (nn.Softmax(dim=1), 4, True),  # the dense layer works along the width
+    ],
+)
+def test_what_lies_between(between, features, frozen) -> None:
+    graph = trace(Plain(between, features), torch.zeros(1, 1, 4, 4))
+    assert graph.groups["conv"].frozen == frozen
+
+
+def _channels_last(x):
+    return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class Function(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _channels_last,
+        lambda x: (x + torch.arange(4.0)[None, :, None, None]).flatten(1),  # a constant for each channel
+        lambda x: x[:, [2, 0, 1, 3]].flatten(1),
+        lambda x: x.cumsum(1).flatten(1),
+        lambda x: x.flip(1).flatten(1),
+        lambda x: x.reshape(1, 2, 2, 16).transpose(1, 2).flatten(1),  # channel shuffle
+    ],
+)
+def test_where_channels_are_lost_track_of_nothing_is_pruned(function) -> None:
+    graph = trace(Plain(Function(function), 64), torch.zeros(1, 1, 4, 4))
+    assert graph.groups["conv"].frozen
+    assert count(graph).macs == 16 * 36 + 128
+
+
+def test_only_a_batch_norm_that_directly_follows_is_folded() -> None:
+    """Behind a ReLU, or a flatten, it stays an operator with a scale and a shift."""
+
+    def params(*between: nn.Module) -> list[tuple[str, int]]:
+        model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), *between)
+        found = count(trace(model, torch.zeros(1, 1, 2, 2)))
+        assert found.params_trainable == sum(parameter.numel() for parameter in model.parameters())
+        return [(layer.kind, layer.params) for layer in found.by_layer]
+
+    assert params(nn.BatchNorm2d(4), nn.ReLU()) == [("conv", 36 + 4)]
+    assert params(nn.Dropout(), nn.BatchNorm2d(4)) == [("conv", 36 + 4)]
+    assert params(nn.ReLU(), nn.BatchNorm2d(4)) == [("conv", 36), ("scale", 8)]
+    assert params(nn.Flatten(), nn.BatchNorm1d(16)) == [("conv", 36), ("scale", 32)]
+    assert params(nn.BatchNorm2d(4), nn.BatchNorm2d(4)) == [("conv", 36 + 4), ("scale", 8)]
+
+
+def test_grouped_convolutions_are_counted_and_left_alone() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.ReLU(), nn.Conv2d(6, 2, 1)
+    )
+    graph = trace(model, torch.zeros(1, 1, 5, 5))
+    assert graph.prunable() == {}
+    assert count(graph).macs == 25 * (4 + 6 * 2 * 9 + 12)
+
+
+def test_the_input_cannot_be_pruned_through_a_sum() -> None:
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+            self.head = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return self.head(x + self.conv(x))
+
+    assert trace(Skip(), torch.zeros(1, 3, 4, 4)).prunable() == {}
+
+
+def test_unknown_operators_are_named_with_their_parameters() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(2, 4, 3, padding=1)
+            self.gru = nn.GRU(4, 5, batch_first=True)
+            self.head = nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.head(self.gru(self.conv(x).transpose(1, 2))[0][:, -1])
+
+    model = Recurrent()
+    found = count(trace(model, torch.zeros(1, 2, 6)))
+    assert "gru" in found.unknown
+    assert found.params == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_weights_that_no_layer_owns_are_reported() -> None:
+    class Raw(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 3, 1)
+            self.weight = nn.Parameter(torch.randn(2, 3, 1, 1))
+
+        def forward(self, x):
+            return F.conv2d(self.conv(x), self.weight)
+
+    graph = trace(Raw(), torch.zeros(1, 1, 4, 4))
+    assert graph.prunable() == {}
+    assert len(graph.unknown) == 1
+    assert count(graph).params == (3 + 3) + 6
+
+
+def test_a_layer_that_is_called_twice_keeps_its_filters() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(1, 3, 1)
+            self.loop = nn.Conv2d(3, 3, 3, padding=1)
+            self.head = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return self.head(self.loop(F.relu(self.loop(self.stem(x)))))
+
+    found = trace(Twice(), torch.zeros(1, 1, 4, 4))
+    assert found.prunable() == {}
+    # its weights are in the file once
+    assert count(found).params == (3 + 3) + (81 + 3) + (6 + 2)
+    assert count(found).macs == 16 * (3 + 81 + 81 + 6)
+
+
+def test_names_are_short_where_they_are_unique() -> None:
+    model = nn.ModuleDict({"a": nn.Sequential(nn.Conv1d(1, 2, 1)), "b": nn.Sequential(nn.Conv1d(2, 3, 1))})
+    model.forward = lambda x: model["b"](torch.relu(model["a"](x)))
+    assert list(trace(model, torch.zeros(1, 1, 3)).groups) == ["a.0", "b.0"]
+
+
+def test_the_model_stays_as_it_is() -> None:
+    model = Residual().train()
+    model.stem_norm.eval()
+    trace(model, torch.zeros(2, 3, 8, 8))
+    assert model.training
+    assert not model.stem_norm.training
+    assert int(model.stem_norm.num_batches_tracked) == 0
+
+
+def test_the_batch_of_the_example_does_not_count() -> None:
+    assert count(trace(Residual(), torch.zeros(7, 3, 8, 8))) == count(trace(Residual(), torch.zeros(1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Conv2d(3, 4, 1), "cannot be traced"),  # the example has one channel
+        (nn.ReLU(), "no convolution and no dense layer"),
+    ],
+)
+def test_what_cannot_be_traced(model, message) -> None:
+    with pytest.raises(EdgepruneError, match=message):
+        trace(model, torch.zeros(1, 1, 4, 4))
+
+
+# Padding: TFLite's layers pad nothing or SAME (as TensorFlow defines it); all else is a PAD of its own
+
+
+def _pads(*layers: nn.Module, size: int = 8) -> dict[str, tuple[int, ...]]:
+    """The PAD operators of a network on 1 x size x size, and the shapes they make."""
+    graph = trace(nn.Sequential(*layers), torch.zeros(1, 1, size, size))
+    return {operator.name: operator.shape for operator in graph.operators if operator.kind == "pad"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(1, 4, 3, stride=2, padding=1), (1, 10, 10)),
+        (nn.Conv2d(1, 4, 5, padding=1), (1, 10, 10)),  # shrinks, so it is not SAME
+        (nn.Conv2d(1, 4, (3, 1), stride=(2, 1), padding=(1, 0)), (1, 10, 8)),
+        (nn.Conv2d(1, 4, 3, padding=1), None),
+        (nn.Conv2d(1, 4, (5, 3), padding=(2, 1)), None),
+        (nn.Conv2d(1, 4, 3, padding=2, dilation=2), None),
+        (nn.Conv2d(1, 4, 3, padding="same"), None),
+        (nn.Conv2d(1, 4, 3, stride=2), None),
+        (nn.Conv2d(1, 4, 1, stride=2), None),
+    ],
+)
+def test_convolutions_that_are_padded_by_an_operator_of_its_own(layer, shape) -> None:
+    assert _pads(layer) == ({} if shape is None else {"0.pad": shape})
+
+
+@pytest.mark.parametrize(
+    ("pool", "size", "padded"),
+    [
+        (nn.MaxPool2d(3, stride=2, padding=1), 8, 10),  # SAME would pad 8 at the end only
+        (nn.MaxPool2d(3, stride=2, padding=1), 7, None),  # and 7 on both sides, as PyTorch does
+        (nn.MaxPool2d(3, stride=1, padding=1), 8, None),
+        (nn.MaxPool2d(2), 8, None),
+        (nn.MaxPool2d(2), 7, None),
+        (nn.MaxPool2d(2, ceil_mode=True), 7, None),  # one place at the end, which is SAME
+        (nn.AvgPool2d(2), 8, None),
+    ],
+)
+def test_pools_that_are_padded_by_an_operator_of_their_own(pool, size, padded) -> None:
+    found = _pads(nn.Conv2d(1, 4, 1), pool, size=size)
+    assert list(found.values()) == ([] if padded is None else [(4, padded, padded)])
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME: as many outputs as steps fit into the size, the odd place of padding at the end."""
+    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2
+
+
+@pytest.mark.parametrize("size", range(4, 12))
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad", "ceil"), [(2, 2, 0, True), (3, 2, 1, False), (3, 1, 1, False), (3, 3, 1, False)]
+)
+def test_a_pool_has_a_pad_exactly_where_same_would_pad_otherwise(size, kernel, stride, pad, ceil) -> None:
+    out = F.max_pool2d(torch.zeros(1, 1, size, size), kernel, stride, pad, ceil_mode=ceil).shape[-1]
+    found = pool_padding((size, size), (out, out), (kernel, kernel), (stride, stride), [(pad, pad)] * 2)
+    # the places the windows reach, beyond the start and beyond the end
+    reached = (pad, max(pad, (out - 1) * stride + kernel - size - pad))
+    needed = reached != _same(size, kernel, stride) and any(reached)
+    assert found == ([reached] * 2 if needed else [])
+
+
+def test_a_strided_convolution_that_pads_as_same_does_has_no_pad() -> None:
+    """7 places in steps of 2 need one more on either side: the file of such a network has no PAD, of 8 it has."""
+    assert _pads(nn.Conv2d(1, 4, 3, stride=2, padding=1), size=7) == {}
+    assert _pads(nn.Conv2d(1, 4, 3, stride=2, padding=1), size=8) == {"0.pad": (1, 10, 10)}
+
+
+def test_an_average_pool_that_is_padded_has_a_pad() -> None:
+    """Its zeros count in the average, so TFLite's SAME, which leaves them out, never will do."""
+    pool = nn.AvgPool2d(3, stride=2, padding=1)
+    assert list(_pads(nn.Conv2d(1, 4, 1), pool).values()) == [(4, 10, 10)]
+
+
+def test_a_convolution_of_the_same_size_needs_no_pad() -> None:
+    three, one, two = (3, 3), (1, 1), (2, 2)
+    assert conv_padding((8, 8), (8, 8), three, one, [(1, 1), (1, 1)]) == []
+    assert conv_padding((8, 8), (6, 6), three, one, [(0, 0), (0, 0)]) == []
+    assert conv_padding((8, 8), (8, 8), (2, 3), one, [(1, 0), (1, 1)]) == [(1, 0), (1, 1)]
+    assert conv_padding((8, 8), (4, 4), three, two, [(1, 1), (1, 1)]) == [(1, 1), (1, 1)]
+    assert conv_padding((7, 7), (4, 4), three, two, [(1, 1), (1, 1)]) == []
+
+
+def test_a_pad_takes_memory_and_nothing_else() -> None:
+    """Three channels at 8 x 8 are copied to 10 x 10, both in memory at once; then 4 x 4 places are convolved."""
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.ReLU())
+    graph = trace(model, torch.zeros(1, 1, 8, 8))
+    found = count(graph)
+    assert [(layer.name, layer.kind, layer.params, layer.macs, layer.flash_bytes) for layer in found.by_layer] == [
+        ("0", "conv", 6, 64 * 3, 3 + 12),
+        ("2.pad", "pad", 0, 0, 0),
+        ("2", "conv", 5 * 27 + 5, 16 * 5 * 27, 5 * 27 + 20),
+    ]
+    assert [layer.ram_bytes for layer in found.by_layer] == [64 + 3 * 64, 3 * 64 + 3 * 100, 3 * 100 + 5 * 16]
+    assert found.by_layer[1].output_shape == (3, 10, 10)
+    # it follows the filters it copies
+    assert [layer.ram_bytes for layer in count(graph, {"0": 2}).by_layer] == [64 + 128, 128 + 200, 200 + 80]

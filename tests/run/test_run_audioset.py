@@ -1,0 +1,42 @@
+"""AudioSet weights in a run: each network's own loader gets the file and what it needs to know of the data."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edgeprune.data.patches import Normalisation
+from edgeprune.errors import EdgepruneError
+from edgeprune.models import cnn14, vggish
+from edgeprune.recipe import Model, Recipe
+from edgeprune.run.run import Journey
+
+DATA = SimpleNamespace(normalisation=Normalisation(np.full(64, -5, np.float32), np.full(64, 3, np.float32)))
+
+
+def journey(name: str) -> Journey:
+    recipe = Recipe(name="weights", model=Model(name=name, audioset_weights=Path("weights.pth")))
+    return Journey(recipe, Path("run"))
+
+
+def test_cnn14_is_told_the_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(cnn14, "load_panns_weights", lambda *args: calls.append(args) or ["bn0"])
+    journey("cnn14")._load_audioset("network", DATA)
+    model, path, mean, std = calls[0]
+    assert (model, path) == ("network", Path("weights.pth"))
+    assert (mean == -5).all()
+    assert (std == 3).all()
+
+
+def test_vggish_takes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(vggish, "load_audioset_weights", lambda *args: calls.append(args) or ["conv1"])
+    journey("vggish")._load_audioset("network", DATA)
+    assert calls == [("network", Path("weights.pth"))]
+
+
+def test_other_networks_have_none() -> None:
+    with pytest.raises(EdgepruneError, match="only vggish and cnn14 can start from AudioSet weights, not dcase21"):
+        journey("dcase21")._load_audioset("network", DATA)
