@@ -20,6 +20,7 @@ import numpy as np
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, write_json
+from edgeprune.flags import parse_flags
 from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.recipe import Budget, Recipe
 from edgeprune.recipe_files import load_recipe
@@ -170,7 +171,7 @@ def main() -> None:
     if options.show:
         show(options.work, options.markdown)
         return
-    base = load_recipe(options.recipe).parse(flags.split())
+    base = parse_flags(load_recipe(options.recipe), flags.split())
     for seed in options.seeds:
         folder = options.work / base.name / f"seed{seed}"
         recipe = replace(base, seed=seed)

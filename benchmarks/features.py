@@ -25,10 +25,10 @@ from edgeprune.data import synthetic
 from edgeprune.data.feature_cache import Features, extract
 from edgeprune.data.splits import is_audio
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import LogMel, dcase21_frontend, vggish_frontend
+from edgeprune.recipe import LogMel
 
 TOLERANCE = 1e-4
-FRONTENDS = {"vggish": vggish_frontend(), "dcase21": dcase21_frontend(16000)}
+FRONTENDS = {"vggish": LogMel.vggish(), "dcase21": LogMel.dcase21(16000)}
 
 
 def librosa_loop(paths: list[Path], spec: LogMel) -> list[np.ndarray]:

@@ -23,7 +23,7 @@ from edgeprune.evaluation.predictions import Predictions, read_predictions
 from edgeprune.evaluation.scene import accuracy, log_loss, macro_accuracy
 from edgeprune.evaluation.statistics import paired_bootstrap, wilson_interval
 from edgeprune.files import read_json
-from edgeprune.recipe import differences
+from edgeprune.recipe_files import differences
 
 PAIRS = (("float32", "dense_float32"), ("int8", "float32"), ("dense_int8", "dense_float32"))
 

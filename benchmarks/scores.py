@@ -35,7 +35,7 @@ from edgeprune.evaluation.predict import to_network
 from edgeprune.models.registry import ENTRIES, build, entry, make_spec
 from edgeprune.pruning.scores import CRITERIA, criterion, score
 from edgeprune.pruning.scores.network import score_network
-from edgeprune.recipe import Data, LogMel, dcase21_frontend, vggish_frontend
+from edgeprune.recipe import Data, LogMel
 
 OURS = "operator_norm"
 REFERENCES = {"svd loop": True, "svd loop, reduced": False}
@@ -117,7 +117,7 @@ def network_inputs(name: str, options: argparse.Namespace) -> tuple[Batches, str
 
 
 def frontend(name: str) -> LogMel | None:
-    return {"vggish": vggish_frontend(), "dcase21": dcase21_frontend()}.get(name)
+    return {"vggish": LogMel.vggish(), "dcase21": LogMel.dcase21()}.get(name)
 
 
 def references(layers: Mapping[str, nn.Module], names: list[str], repeats: int) -> list[Row]:

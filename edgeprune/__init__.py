@@ -1,15 +1,25 @@
 """edgeprune: train, prune, export and measure audio networks that must fit a device."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from edgeprune import script
+from edgeprune.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeprune.pruning.allocation.plan import Plan
-    from edgeprune.recipe import Budget, Prune
+    from edgeprune.recipe import Budget, Prune, Recipe
 
-__version__ = "0.1.0"
+
+def _run_script(recipe: "Recipe", args: Sequence[str]) -> int:
+    from edgeprune.cli.main import run_recipe
+
+    return run_recipe(recipe, args)
+
+
+script.set_runner(_run_script)
 
 
 def score(weight: "Tensor", criterion: str = "operator_norm") -> "Tensor":

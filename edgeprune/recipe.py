@@ -3,98 +3,16 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
-from tyro.constructors import PrimitiveConstructorSpec
-
+from edgeprune import script
 from edgeprune.errors import EdgepruneError
-from edgeprune.units import format_size, parse_size
+from edgeprune.flags import Latency, Limit, Names, parse_latency
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
-
-
-def _size(args: list[str]) -> int:
-    try:
-        return parse_size(args[0])
-    except EdgepruneError as error:
-        raise ValueError(str(error)) from error
-
-
-def _limit(args: list[str]) -> int | None:
-    return None if args[0].lower() == "none" else _size(args)
-
-
-def _limit_text(value: int | None) -> list[str]:
-    return ["none"] if value is None else [format_size(value)]
-
-
-def parse_latency(text: str) -> tuple[float, str]:
-    """Milliseconds and device of `0.8@host`; without a device, of the host.
-
-    Raises:
-        EdgepruneError: it is not written so, or the time is not above zero.
-    """
-    number, _, device = text.partition("@")
-    try:
-        limit_ms = float(number.strip().removesuffix("ms"))
-    except ValueError:
-        limit_ms = 0.0
-    if not 0 < limit_ms < float("inf"):
-        raise EdgepruneError(f"'{text}' is not a latency; write milliseconds and the device, as 0.8@host.")
-    return limit_ms, device.strip() or "host"
-
-
-def _latency(args: list[str]) -> str | None:
-    if args[0].lower() == "none":
-        return None
-    try:
-        parse_latency(args[0])
-    except EdgepruneError as error:
-        raise ValueError(str(error)) from error
-    return args[0]
-
-
-def _names(args: list[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for name in args[0].split(",") if name.strip())
-
-
-# One type, not `Size | None`: of a union tyro reports how each of its members failed.
-Limit = Annotated[
-    int | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="SIZE",
-        instance_from_str=_limit,
-        is_instance=lambda value: value is None or isinstance(value, int),
-        str_from_instance=_limit_text,
-    ),
-]
-Latency = Annotated[
-    str | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="MS@DEVICE",
-        instance_from_str=_latency,
-        is_instance=lambda value: value is None or isinstance(value, str),
-        str_from_instance=lambda value: [value or "none"],
-    ),
-]
-Names = Annotated[
-    tuple[str, ...],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="A,B,...",
-        instance_from_str=_names,
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [",".join(value)],
-    ),
-]
-
-
-ALWAYS = "Beside these flags: --json (print the result as JSON), --quiet, --debug (show tracebacks)."
 
 
 @dataclass(frozen=True)
@@ -155,6 +73,51 @@ class LogMel:
     patch_hop_frames: int = 500
     """Frames between the starts of two patches of one clip."""
 
+    @staticmethod
+    def vggish(patch_hop_frames: int = 48) -> "LogMel":
+        """VGGish's: 16 kHz, 25/10 ms, 512-point FFT, 64 HTK mels 125 to 7500 Hz, log(x + 0.01), 96-frame patches."""
+        return LogMel(
+            sample_rate=16000,
+            window_s=0.025,
+            hop_s=0.010,
+            n_fft=512,
+            window="hann",
+            center=False,
+            mels=64,
+            fmin=125.0,
+            fmax=7500.0,
+            mel_scale="htk",
+            log_offset=0.01,
+            patch_frames=96,
+            patch_hop_frames=patch_hop_frames,
+        )
+
+    @staticmethod
+    def dcase21(sample_rate: int = 44100, clip_s: float = 10.0) -> "LogMel":
+        """The DCASE 2021 baseline's: 40/20 ms, 40 mels; 500 frames in 10 s, 51 in 1 s."""
+        frames = 51 if clip_s == 1.0 else round(clip_s / 0.020)
+        return LogMel(sample_rate=sample_rate, patch_frames=frames, patch_hop_frames=frames)
+
+    @staticmethod
+    def cnn14(clip_s: float = 10.0) -> "LogMel":
+        """CNN14's (PANNs): 32 kHz, 32/10 ms, 64 mels 50 to 14000 Hz of the power; 1001 frames in 10 s, 501 in 5 s."""
+        frames = round(clip_s / 0.010) + 1
+        return LogMel(
+            sample_rate=32000,
+            window_s=0.032,
+            hop_s=0.010,
+            n_fft=1024,
+            window="hann",
+            mels=64,
+            fmin=50.0,
+            fmax=14000.0,
+            norm="slaney",
+            spectrum="power",
+            log_offset=1e-10,
+            patch_frames=frames,
+            patch_hop_frames=frames,
+        )
+
     @property
     def window_samples(self) -> int:
         return round(self.window_s * self.sample_rate)
@@ -203,51 +166,6 @@ class LogMel:
             if not holds:
                 raise EdgepruneError(f"front-end: {message}.")
         return self
-
-
-def vggish_frontend(patch_hop_frames: int = 48) -> LogMel:
-    """VGGish's: 16 kHz, 25/10 ms, 512-point FFT, 64 HTK mels 125 to 7500 Hz, log(x + 0.01), 96-frame patches."""
-    return LogMel(
-        sample_rate=16000,
-        window_s=0.025,
-        hop_s=0.010,
-        n_fft=512,
-        window="hann",
-        center=False,
-        mels=64,
-        fmin=125.0,
-        fmax=7500.0,
-        mel_scale="htk",
-        log_offset=0.01,
-        patch_frames=96,
-        patch_hop_frames=patch_hop_frames,
-    )
-
-
-def dcase21_frontend(sample_rate: int = 44100, clip_s: float = 10.0) -> LogMel:
-    """The DCASE 2021 baseline's: 40/20 ms, 40 mels; 500 frames in 10 s, 51 in 1 s."""
-    frames = 51 if clip_s == 1.0 else round(clip_s / 0.020)
-    return LogMel(sample_rate=sample_rate, patch_frames=frames, patch_hop_frames=frames)
-
-
-def cnn14_frontend(clip_s: float = 10.0) -> LogMel:
-    """CNN14's (PANNs): 32 kHz, 32/10 ms, 64 mels 50 to 14000 Hz of the power; 1001 frames in 10 s, 501 in 5 s."""
-    frames = round(clip_s / 0.010) + 1
-    return LogMel(
-        sample_rate=32000,
-        window_s=0.032,
-        hop_s=0.010,
-        n_fft=1024,
-        window="hann",
-        mels=64,
-        fmin=50.0,
-        fmax=14000.0,
-        norm="slaney",
-        spectrum="power",
-        log_offset=1e-10,
-        patch_frames=frames,
-        patch_hop_frames=frames,
-    )
 
 
 @dataclass(frozen=True)
@@ -436,102 +354,11 @@ class Recipe:
     def folder(self) -> Path:
         return self.out or Path("runs") / f"{self.name}-fold{self.data.fold}-seed{self.seed}"
 
-    def parse(self, args: Sequence[str] | None = None) -> "Recipe":
-        """This recipe with the command line's flags applied; a wrong flag ends the program with exit code 2."""
-        import tyro
-
-        return tyro.cli(Recipe, default=self, args=args, description=f"Recipe '{self.name}'. {ALWAYS}", prog=_program())
-
     def main(self, args: Sequence[str] | None = None) -> None:
         """Run the recipe with the flags of the command line; ends the program with the contract's exit code."""
-        from edgeprune.cli.main import run_recipe
-
-        sys.exit(run_recipe(self, sys.argv[1:] if args is None else args))
+        sys.exit(script.run(self, sys.argv[1:] if args is None else args))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; paths as text."""
         value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         return value
-
-
-def _program() -> str | None:
-    return None if sys.argv[0].endswith(".py") else "edgeprune run"
-
-
-_PARTS: dict[str, Callable[..., Any]] = {
-    "data": Data,
-    "frontend": LogMel,
-    "model": Model,
-    "train": Train,
-    "prune": Prune,
-    "budget": Budget,
-    "finetune": Train,
-    "export": Export,
-    "bench": Bench,
-}
-
-
-def _build(kind: Callable[..., Any], part: str, fields: dict[str, Any]) -> Any:
-    """A part of a recipe from JSON values, each of its field's type."""
-    from typeguard import TypeCheckError, check_type
-
-    hints = get_type_hints(kind)
-    values = {}
-    for name, value in fields.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if isinstance(value, str) and Path in get_args(hints.get(name)):
-            value = Path(value)
-        try:
-            check_type(value, hints.get(name, Any))
-        except TypeCheckError as error:
-            raise EdgepruneError(
-                f"recipe: {part}{name} is {value!r}, which does not fit ({error}); correct it."
-            ) from error
-        values[name] = value
-    return kind(**values)
-
-
-def from_dict(value: dict[str, Any]) -> Recipe:
-    """Build a recipe from `Recipe.to_dict()`.
-
-    Raises:
-        EdgepruneError: a field is unknown, missing or of another type.
-    """
-    try:
-        parts = {name: _build(kind, f"{name}.", value[name]) for name, kind in _PARTS.items() if name in value}
-        recipe: Recipe = _build(Recipe, "", {**value, **parts})
-        return recipe
-    except (TypeError, AttributeError) as error:
-        raise EdgepruneError(f"the recipe does not fit this version of edgeprune ({error}).") from error
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Fields that differ between two recipes' dicts, as `train.epochs: 80 -> 40`."""
-    found = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            found.append(f"{prefix}{name}: {before} -> {after}")
-    return found
-
-
-__all__ = [
-    "FORMATS",
-    "Bench",
-    "Budget",
-    "Data",
-    "Export",
-    "LogMel",
-    "Model",
-    "Prune",
-    "Recipe",
-    "Train",
-    "cnn14_frontend",
-    "dcase21_frontend",
-    "differences",
-    "from_dict",
-    "replace",
-    "vggish_frontend",
-]

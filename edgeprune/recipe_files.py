@@ -1,11 +1,13 @@
-"""Finding recipes: by name, in a Python file, or in the folder of a run."""
+"""Recipes as files: found by name, in a Python file or in a run's folder; written as JSON and read again."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import read_json, share_folder
-from edgeprune.recipe import Recipe, from_dict
+from edgeprune.files import read_json, share_folder, write_json
+from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
 
 RECIPE = "recipe.json"
 """The file of a run folder that holds its recipe."""
@@ -60,3 +62,86 @@ def _recipe_of_script(path: Path) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise EdgepruneError(f"{path}: defines no 'recipe'; a recipe file holds `recipe = Recipe(name=...)`.")
     return recipe
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe as JSON."""
+    write_json(path, recipe.to_dict())
+
+
+def check_same_run(folder: Path, recipe: Recipe) -> None:
+    """Raise EdgepruneError if a run folder holds the run of a recipe that gives another result."""
+    stored = from_dict(read_json(folder / RECIPE)).to_dict()
+    changed = differences(identity(stored), identity(recipe.to_dict()))
+    if changed:
+        raise EdgepruneError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out.")
+
+
+_MACHINE_FIELDS = {"data": ("root", "cache", "workers"), "train": ("threads",), "finetune": ("threads",)}
+
+
+def identity(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's fields that decide the result: not where the data lie, nor how many threads are used."""
+    kept = {name: value for name, value in recipe.items() if name != "out"}
+    for part, fields in _MACHINE_FIELDS.items():
+        kept[part] = {name: value for name, value in kept[part].items() if name not in fields}
+    return kept
+
+
+_PARTS: dict[str, Callable[..., Any]] = {
+    "data": Data,
+    "frontend": LogMel,
+    "model": Model,
+    "train": Train,
+    "prune": Prune,
+    "budget": Budget,
+    "finetune": Train,
+    "export": Export,
+    "bench": Bench,
+}
+
+
+def _build(kind: Callable[..., Any], part: str, fields: dict[str, Any]) -> Any:
+    """A part of a recipe from JSON values, each of its field's type."""
+    from typeguard import TypeCheckError, check_type
+
+    hints = get_type_hints(kind)
+    values = {}
+    for name, value in fields.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, str) and Path in get_args(hints.get(name)):
+            value = Path(value)
+        try:
+            check_type(value, hints.get(name, Any))
+        except TypeCheckError as error:
+            raise EdgepruneError(
+                f"recipe: {part}{name} is {value!r}, which does not fit ({error}); correct it."
+            ) from error
+        values[name] = value
+    return kind(**values)
+
+
+def from_dict(value: dict[str, Any]) -> Recipe:
+    """Build a recipe from `Recipe.to_dict`.
+
+    Raises:
+        EdgepruneError: a field is unknown, missing or of another type.
+    """
+    try:
+        parts = {name: _build(kind, f"{name}.", value[name]) for name, kind in _PARTS.items() if name in value}
+        recipe: Recipe = _build(Recipe, "", {**value, **parts})
+        return recipe
+    except (TypeError, AttributeError) as error:
+        raise EdgepruneError(f"the recipe does not fit this version of edgeprune ({error}).") from error
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields that differ between two recipes' dicts, as `train.epochs: 80 -> 40`."""
+    changes = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            changes += differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            changes.append(f"{prefix}{name}: {before} -> {after}")
+    return changes

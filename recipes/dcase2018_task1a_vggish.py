@@ -4,12 +4,12 @@ Singh & Plumbley (arXiv 2304.02319) report 64.69 % for the unpruned network on t
 recommended: `--train.accelerator gpu --finetune.accelerator gpu`.
 """
 
-from edgeprune.recipe import Budget, Data, Model, Prune, Recipe, Train, vggish_frontend
+from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train
 
 recipe = Recipe(
     name="dcase2018_task1a_vggish",
     data=Data(name="tut2018"),
-    frontend=vggish_frontend(),
+    frontend=LogMel.vggish(),
     model=Model(name="vggish"),
     train=Train(epochs=40, batch_size=64, lr=3e-4, mixup=0.3, patience=10),
     prune=Prune(criterion="operator_norm", keep=0.5),

@@ -3,12 +3,12 @@
 One GPU is recommended: `--train.accelerator gpu --finetune.accelerator gpu`.
 """
 
-from edgeprune.recipe import Budget, Data, Model, Prune, Recipe, Train, vggish_frontend
+from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train
 
 recipe = Recipe(
     name="dcase2019_task1a_vggish",
     data=Data(name="tau2019"),
-    frontend=vggish_frontend(),
+    frontend=LogMel.vggish(),
     model=Model(name="vggish"),
     train=Train(epochs=40, batch_size=64, lr=3e-4, mixup=0.3, patience=10),
     prune=Prune(criterion="operator_norm", keep=0.5),

@@ -4,12 +4,12 @@ Published for the unpruned baseline on the development split: 48.58 %, log loss 
 are heard in evaluation only, hence Freq-MixStyle.
 """
 
-from edgeprune.recipe import Budget, Data, Prune, Recipe, Train, dcase21_frontend
+from edgeprune.recipe import Budget, Data, LogMel, Prune, Recipe, Train
 
 recipe = Recipe(
     name="dcase2021_task1a_dcase21",
     data=Data(name="tau2020_mobile"),
-    frontend=dcase21_frontend(sample_rate=44100, clip_s=10.0),
+    frontend=LogMel.dcase21(sample_rate=44100, clip_s=10.0),
     train=Train(epochs=100, batch_size=64, lr=2e-3, mixup=0.3, mixstyle=0.4),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=15_000, macs=76_000_000),

@@ -4,12 +4,12 @@ The challenge allows 128k int8 parameters and 30 MMACs a second; the baseline ta
 reaches 42.9 % and a log loss of 1.575 as int8. DCASE 2024's training subsets: `--data.subset 5`, 10, 25, 50 or 100.
 """
 
-from edgeprune.recipe import Budget, Data, Prune, Recipe, Train, dcase21_frontend
+from edgeprune.recipe import Budget, Data, LogMel, Prune, Recipe, Train
 
 recipe = Recipe(
     name="dcase2022_task1_dcase21",
     data=Data(name="tau2022_mobile"),
-    frontend=dcase21_frontend(sample_rate=44100, clip_s=1.0),
+    frontend=LogMel.dcase21(sample_rate=44100, clip_s=1.0),
     train=Train(epochs=50, batch_size=256, lr=3e-3, mixup=0.3, mixstyle=0.4),
     prune=Prune(criterion="operator_norm"),
     budget=Budget(params=23_000, macs=15_000_000),

@@ -6,12 +6,12 @@ With the public checkpoint of the PANNs expect far more, in hours or on a GPU: `
 --model.audioset-weights FILE --train.lr 1e-4 --finetune.lr 1e-4 --budget.params 21M --budget.macs 2.6G`.
 """
 
-from edgeprune.recipe import Budget, Data, Export, Model, Prune, Recipe, Train, cnn14_frontend
+from edgeprune.recipe import Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
 
 recipe = Recipe(
     name="esc10_cnn14",
     data=Data(name="esc10", validation=0.0),
-    frontend=cnn14_frontend(clip_s=5.0),
+    frontend=LogMel.cnn14(clip_s=5.0),
     model=Model(name="cnn14", width=0.25),
     train=Train(epochs=60, batch_size=16, lr=1e-3, mixup=0.3, freq_mask=8, time_mask=50),
     prune=Prune(criterion="operator_norm", keep=0.5),

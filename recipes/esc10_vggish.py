@@ -4,12 +4,12 @@ Patches do not overlap and epochs are few, so that two cores train it in half an
 With AudioSet weights of your own (`--model.audioset-weights FILE`) expect far more.
 """
 
-from edgeprune.recipe import Budget, Data, Model, Prune, Recipe, Train, vggish_frontend
+from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train
 
 recipe = Recipe(
     name="esc10_vggish",
     data=Data(name="esc10", validation=0.0),
-    frontend=vggish_frontend(patch_hop_frames=96),
+    frontend=LogMel.vggish(patch_hop_frames=96),
     model=Model(name="vggish"),
     train=Train(epochs=10, batch_size=16, lr=3e-4, mixup=0.3),
     prune=Prune(criterion="operator_norm", keep=0.5),

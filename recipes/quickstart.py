@@ -1,11 +1,11 @@
 """Quickstart: the built-in synthetic scenes, one second each, and DCASE21_Net with half of every layer's filters."""
 
-from edgeprune.recipe import Bench, Budget, Data, Prune, Recipe, Train, dcase21_frontend
+from edgeprune.recipe import Bench, Budget, Data, LogMel, Prune, Recipe, Train
 
 recipe = Recipe(
     name="quickstart",
     data=Data(name="synthetic", clips_per_scene=108),
-    frontend=dcase21_frontend(sample_rate=16000, clip_s=1.0),
+    frontend=LogMel.dcase21(sample_rate=16000, clip_s=1.0),
     train=Train(epochs=40, batch_size=32, lr=3e-3, mixup=0.2),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=15_000, macs=8_000_000),

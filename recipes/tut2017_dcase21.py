@@ -5,12 +5,12 @@ epoch of the schedule counts. Pool the four folds (`--data.fold 1` to `4`) befor
 published ones or a resampled copy: everything is computed at 16 kHz.
 """
 
-from edgeprune.recipe import Budget, Data, Prune, Recipe, Train, dcase21_frontend
+from edgeprune.recipe import Budget, Data, LogMel, Prune, Recipe, Train
 
 recipe = Recipe(
     name="tut2017_dcase21",
     data=Data(name="tut2017", validation=0.0),
-    frontend=dcase21_frontend(sample_rate=16000, clip_s=10.0),
+    frontend=LogMel.dcase21(sample_rate=16000, clip_s=10.0),
     train=Train(epochs=80, batch_size=16, lr=2e-3, mixup=0.3),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=15_000, macs=76_000_000),

@@ -3,12 +3,12 @@
 Every second of the non-overlapping patches is used and epochs are few, so that two cores train it in half an hour.
 """
 
-from edgeprune.recipe import Budget, Data, Model, Prune, Recipe, Train, vggish_frontend
+from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train
 
 recipe = Recipe(
     name="tut2017_vggish",
     data=Data(name="tut2017", validation=0.0),
-    frontend=vggish_frontend(patch_hop_frames=192),
+    frontend=LogMel.vggish(patch_hop_frames=192),
     model=Model(name="vggish"),
     train=Train(epochs=8, batch_size=16, lr=3e-4, mixup=0.3),
     prune=Prune(criterion="operator_norm", keep=0.5),

@@ -133,3 +133,24 @@ class Frontend:
 def patch_starts(frames: int, patch_frames: int, patch_hop_frames: int) -> list[int]:
     """First frames of the patches of a clip: a 10-s clip (998 frames) holds 19 VGGish patches at 50 % overlap."""
     return list(range(0, frames - patch_frames + 1, patch_hop_frames))
+
+
+def waveform_patches(clip: np.ndarray, spec: LogMel) -> np.ndarray:
+    """The patches of a clip as samples: what a file whose front-end is inside takes.
+
+    Zeros stand before and after the clip where the front-end's frames reach beyond its ends, and after a clip that is
+    shorter than a patch: the patches are those that the features of the whole clip would be cut into.
+
+    Args:
+        clip: `[samples]` at the front-end's rate.
+
+    Returns:
+        float32 `[patches, samples]`.
+    """
+    frontend = Frontend(spec)
+    before, after = spec.samples_around
+    after += frontend.padded_samples(len(clip)) - len(clip)
+    padded = np.pad(np.asarray(clip, np.float32), (before, after))
+    starts = patch_starts(frontend.frames(len(clip)), spec.patch_frames, spec.patch_hop_frames)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, spec.patch_samples)
+    return np.ascontiguousarray(windows[np.asarray(starts) * spec.hop_samples])

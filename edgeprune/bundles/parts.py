@@ -45,8 +45,8 @@ def common_files(source: Source, out: Path, frontend: Path) -> dict[str, Any]:
     Raises:
         EdgepruneError: the front-end cannot be written in C.
     """
-    from edgeprune import __version__
     from edgeprune.firmware.frontend import spec_of, write_frontend
+    from edgeprune.version import __version__
 
     described, quantisation = (source.frontend, source.normalisation), source.quantisation()
     write_frontend(*described, frontend, source.time_first, quantisation)

@@ -9,11 +9,11 @@ from tyro.conf import Positional
 
 from edgeprune.cli.model_argument import Network, find_network
 from edgeprune.cli.network_verbs import Bits, PruneDense, counted, data_of, judged, print_verdicts, scores_of
-from edgeprune.cli.verbs import Shape, print_json
+from edgeprune.cli.verbs import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
+from edgeprune.flags import Latency, Limit, Shape
 from edgeprune.recipe import Budget as Limits
-from edgeprune.recipe import Latency, Limit
 from edgeprune.recipe import Prune as Rules
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import re
 import shutil
 from typing import Any
 
-from edgeprune import __version__
 from edgeprune.console import print_table
 from edgeprune.devices.find import DEVICES, Device
 from edgeprune.errors import EdgepruneError
+from edgeprune.version import __version__
 
 MISSING = "not installed"
 TOOLS = {

@@ -14,8 +14,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from edgeprune import __version__
 from edgeprune.errors import EdgepruneError
+from edgeprune.version import __version__
 
 if TYPE_CHECKING:
     from edgeprune.cli.verbs import Evaluate
@@ -137,11 +137,12 @@ def _parse(name: str, args: Sequence[str], program: str, default: Any = None) ->
 
 def _run_target(args: list[str]) -> int:
     """`run TARGET [flags of its recipe]`."""
+    from edgeprune.flags import parse_flags
     from edgeprune.recipe import Recipe
 
     if args and args[0] in ("-h", "--help"):
         print("usage: edgeprune run NAME|PATH.py|RUN|RUN/recipe.json [OPTIONS]\n")
-        Recipe(name="NAME").parse(["--help"])
+        parse_flags(Recipe(name="NAME"), ["--help"])
     if not args or args[0].startswith("-"):
         raise EdgepruneError(
             "run: name the recipe first: edgeprune run NAME|PATH.py|RUN/recipe.json [--field VALUE ...]."
@@ -153,8 +154,10 @@ def _run_target(args: list[str]) -> int:
 
 def _run(recipe: "Recipe", args: list[str]) -> int:
     """Run a recipe with flags, and print its result."""
+    from edgeprune.flags import parse_flags
+
     wants_json, args = _take("--json", args)
-    recipe = recipe.parse(args)
+    recipe = parse_flags(recipe, args)
     from edgeprune.cli.verbs import only_results, print_json
     from edgeprune.reporting.tables import print_summary
     from edgeprune.run.run import run

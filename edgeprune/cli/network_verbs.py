@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from edgeprune.cli.model_argument import Network, find_network, seconds_of
-from edgeprune.cli.verbs import Shape, print_json
+from edgeprune.cli.verbs import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import Names
+from edgeprune.flags import Names, Shape
 from edgeprune.recipe import Prune as Rules
 
 if TYPE_CHECKING:

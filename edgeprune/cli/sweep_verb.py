@@ -13,7 +13,8 @@ from edgeprune.cli.verbs import only_results, print_json
 from edgeprune.comparing.sweeping.grid import CONTROLS, LIMITS, Grid
 from edgeprune.console import print_table, say
 from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.recipe import Names, Recipe
+from edgeprune.flags import Names, parse_flags
+from edgeprune.recipe import Recipe
 from edgeprune.units import format_size, parse_size
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def run_sweep(args: list[str]) -> int:
     found = load_recipe(args[0])
     verb, rest = _parse(args[1:])
     _refuse_misspelt(rest)
-    recipe = found.parse(rest)
+    recipe = parse_flags(found, rest)
     _refuse_limits(verb.grid(), found, recipe)
     return _go(verb, recipe)
 

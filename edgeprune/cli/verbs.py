@@ -5,81 +5,24 @@ packages are imported inside the calls, so that parsing and `--help` stay quick.
 """
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from tyro.conf import Positional
-from tyro.constructors import PrimitiveConstructorSpec
 
 from edgeprune.console import print_table, say
 from edgeprune.devices.job import TIMEOUT_S, Job
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file, to_jsonable
-from edgeprune.recipe import FORMATS, Data, Names
+from edgeprune.flags import Clock, Counts, Names
+from edgeprune.recipe import FORMATS, Data
 
 SHOWN = 20
 """Clips of a kind that `data verify` prints; --json has all."""
-
-
-def _shape(args: list[str]) -> tuple[int, int, int]:
-    sizes = [int(part) for part in args[0].lower().split("x") if part.isdecimal()]
-    if len(sizes) != 3 or min(sizes) < 1 or not re.fullmatch(r"\d+x\d+x\d+", args[0].lower()):
-        raise ValueError(f"'{args[0]}' is not a shape; write channels x height x width, as 1x40x51.")
-    return sizes[0], sizes[1], sizes[2]
-
-
-def _counts(args: list[str]) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+(,\d+)*", args[0]):
-        raise ValueError(f"'{args[0]}' is not a list of whole numbers; write it like 1,2,4.")
-    return tuple(int(part) for part in args[0].split(","))
-
-
-Shape = Annotated[
-    tuple[int, int, int] | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="1x40x51",
-        instance_from_str=_shape,
-        is_instance=lambda value: value is None or isinstance(value, tuple),
-        str_from_instance=lambda value: ["own" if value is None else "x".join(map(str, value))],
-    ),
-]
-Counts = Annotated[
-    tuple[int, ...],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="1,2,...",
-        instance_from_str=_counts,
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [",".join(map(str, value))],
-    ),
-]
-
-
-def _hertz(args: list[str]) -> float | None:
-    if args[0].lower() == "none":
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)Hz", args[0], flags=re.IGNORECASE)
-    if not found or float(found[1]) <= 0:
-        raise ValueError(f"'{args[0]}' is not a clock; write it like 80MHz.")
-    return float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()]
-
-
-Clock = Annotated[
-    float | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="80MHz",
-        instance_from_str=_hertz,
-        is_instance=lambda value: value is None or isinstance(value, float),
-        str_from_instance=lambda value: ["none" if value is None else f"{value / 1e6:g}MHz"],
-    ),
-]
 
 
 def print_json(value: Any) -> None:

@@ -34,14 +34,14 @@ def patches_of(described: Mapping[str, Any]) -> Cut:
     """
     import torch
 
-    from edgeprune.audio.logmel import Frontend, patch_starts
-    from edgeprune.convert.waveform import clip_patches, takes_waveform
+    from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
+    from edgeprune.convert.waveform import takes_waveform
     from edgeprune.data.patches import Normalisation
     from edgeprune.recipe import LogMel
 
     spec = LogMel(**described["frontend"])
     if takes_waveform(described):
-        return lambda clip: clip_patches(clip, spec)
+        return lambda clip: waveform_patches(clip, spec)
     time_first, frontend = takes_time_first(described), Frontend(spec)
     normalisation = Normalisation.from_dict(described["normalisation"])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprune.audio.logmel import waveform_patches
 from edgeprune.convert.waveform_graph import Builder, add_frontend, check_spec
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import write_bytes
@@ -39,7 +40,7 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
     operators, weights and scales stay byte for byte as they are.
 
     The graph pads nothing: `samples` are all that a patch's frames see, so that a patch in the middle of a clip sees
-    its real neighbours; the caller puts zeros before and after a clip (`clip_patches`). The metadata tells
+    its real neighbours; the caller puts zeros before and after a clip (`patch_samples`). The metadata tells
     `"input": "waveform"` and, under `waveform`, `sample_rate`, `samples`, `before` (samples that precede the one the
     patch's first frame stands for) and `hop` (samples between patches).
 
@@ -100,26 +101,6 @@ def write_frontend_model(spec: LogMel, normalisation: "Normalisation", time_firs
 def takes_waveform(described: Mapping[str, Any]) -> bool:
     """Whether a file takes samples rather than features, by its metadata."""
     return described.get("input") == INPUT
-
-
-def clip_patches(clip: NDArray[np.float32], spec: LogMel) -> NDArray[np.float32]:
-    """The patches of a clip as a waveform-in file takes them, `[patches, samples]`.
-
-    Zeros stand before and after the clip where the front-end's frames reach beyond its ends, and after a clip that is
-    shorter than a patch: the patches are those that the features of the whole clip would be cut into.
-
-    Args:
-        clip: `[samples]` at the front-end's rate.
-    """
-    from edgeprune.audio.logmel import Frontend, patch_starts
-
-    frontend, hop = Frontend(spec), spec.hop_samples
-    before, after = spec.samples_around
-    after += frontend.padded_samples(len(clip)) - len(clip)
-    padded = np.pad(np.asarray(clip, np.float32), (before, after))
-    starts = patch_starts(frontend.frames(len(clip)), spec.patch_frames, spec.patch_hop_frames)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, spec.patch_samples)
-    return np.ascontiguousarray(windows[np.asarray(starts) * hop])
 
 
 def waveform_probabilities(
@@ -230,7 +211,7 @@ class _Comparison:
 
     def add(self, clip: NDArray[np.float32]) -> None:
         expected = self._features(clip)
-        features, entering, outputs = self._run(clip_patches(clip, self.spec))
+        features, entering, outputs = self._run(waveform_patches(clip, self.spec))
         own = np.concatenate([self._source.invoke_raw(patch[np.newaxis]) for patch in entering])
         self._network = max(self._network, _largest(self._source.dequantise(own) - outputs))
         std = self._normalisation.std if self._time_first else self._normalisation.std[:, np.newaxis]

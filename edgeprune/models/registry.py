@@ -2,27 +2,34 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprune.errors import EdgepruneError, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
 
+Layout = Literal["mels_frames", "frames_mels"]
+"""The axes of a patch as a network takes it, after the channel."""
+
 
 @dataclass(frozen=True)
 class Entry:
     """What the registry knows of a network: its default input `(channels, height, width)` and its front-end preset.
 
-    `frontend` is empty for networks of images. `time_first`: the input is `[1, frames, mels]` (VGGish, CNN14) rather
-    than `[1, mels, frames]`.
+    `frontend` names a preset of `LogMel`; it is empty for networks of images. `layout`: which axis of a patch comes
+    first: `frames_mels` where the network takes `[1, frames, mels]` (VGGish, CNN14).
     """
 
     name: str
     module: str
     input_shape: tuple[int, int, int]
     frontend: str
-    time_first: bool
+    layout: Layout
+
+    @property
+    def time_first(self) -> bool:
+        return self.layout == "frames_mels"
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,12 @@ class ModelSpec:
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("vggish", "edgeprune.models.vggish", (1, 96, 64), "vggish", time_first=True),
-        Entry("dcase21", "edgeprune.models.dcase21", (1, 40, 500), "dcase21", time_first=False),
-        Entry("cnn14", "edgeprune.models.cnn14", (1, 1001, 64), "cnn14", time_first=True),
-        Entry("vgg16", "edgeprune.models.vgg16", (3, 32, 32), "", time_first=False),
-        Entry("resnet50", "edgeprune.models.resnet50", (3, 224, 224), "", time_first=False),
-        Entry("resnet50_cifar", "edgeprune.models.resnet50_cifar", (3, 32, 32), "", time_first=False),
+        Entry("vggish", "edgeprune.models.vggish", (1, 96, 64), "vggish", "frames_mels"),
+        Entry("dcase21", "edgeprune.models.dcase21", (1, 40, 500), "dcase21", "mels_frames"),
+        Entry("cnn14", "edgeprune.models.cnn14", (1, 1001, 64), "cnn14", "frames_mels"),
+        Entry("vgg16", "edgeprune.models.vgg16", (3, 32, 32), "", "mels_frames"),
+        Entry("resnet50", "edgeprune.models.resnet50", (3, 224, 224), "", "mels_frames"),
+        Entry("resnet50_cifar", "edgeprune.models.resnet50_cifar", (3, 32, 32), "", "mels_frames"),
     )
 }
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from edgeprune.console import print_table
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import FORMATS, parse_latency
+from edgeprune.flags import parse_latency
+from edgeprune.recipe import FORMATS
 
 SCHEMA = 1
 MISSING = "\N{EN DASH}"

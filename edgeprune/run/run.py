@@ -15,11 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgeprune import __version__, console
+from edgeprune import console
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, read_json, sha256_file, write_json
-from edgeprune.recipe import Budget, Data, LogMel, Recipe, Train, differences, from_dict
-from edgeprune.recipe_files import RECIPE
+from edgeprune.recipe import Budget, Data, LogMel, Recipe, Train
+from edgeprune.recipe_files import RECIPE, differences, from_dict
+from edgeprune.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.recipe import Recipe, Train, differences
+from edgeprune.recipe import Recipe, Train
+from edgeprune.recipe_files import differences
 from edgeprune.submitting.shipped import Shipped, nonzero_params
 from edgeprune.submitting.template import Template
 

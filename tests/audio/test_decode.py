@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgeprune.audio.decode import clip_samples, load_clip, probe_clip
 from edgeprune.audio.logmel import Frontend
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import vggish_frontend
+from edgeprune.recipe import LogMel
 
 RATE = 16000
 
@@ -119,6 +119,6 @@ def test_cut_short(tmp_path: Path) -> None:
 
 def test_silence(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
-    frontend = Frontend(vggish_frontend())
+    frontend = Frontend(LogMel.vggish())
     found = frontend(torch.from_numpy(load_clip(tmp_path / "a.wav", RATE)))
     np.testing.assert_allclose(found, np.log(0.01), rtol=1e-6)

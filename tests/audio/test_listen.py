@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from edgeprune.audio import streaming as listen
 from edgeprune.audio.decode import load_clip
-from edgeprune.audio.logmel import Frontend, patch_starts
+from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
 from edgeprune.audio.streaming import FrameStream, Listener, Microphone, Sliding, file_blocks, resampled
 from edgeprune.cli.listen_verb import Listen, open_listener
-from edgeprune.convert.waveform import clip_patches, write_waveform_model
+from edgeprune.convert.waveform import write_waveform_model
 from edgeprune.convert.waveform_graph import Builder
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import LogMel, vggish_frontend
+from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.sidecar import embed_metadata, pack_model, set_metadata
 
@@ -37,7 +37,7 @@ SPECS = {
     "centred": SPEC,
     "odd window": replace(SPEC, sample_rate=11025),
     "not centred": replace(SPEC, center=False),
-    "vggish": vggish_frontend(),
+    "vggish": LogMel.vggish(),
     "gaps": replace(SPEC, window_s=0.016, hop_s=0.03),
 }
 LABELS = ["beach", "bus", "park", "tram"]
@@ -94,7 +94,7 @@ def test_any_blocks_give_the_decisions_of_the_whole(places: list[int], samples: 
     listener = Listener(SPEC, fake_network, hop_s, smoothing=0, from_samples=from_samples)
     found = list(listener.listen(cut(clip, places)))
     if from_samples:
-        patches = list(clip_patches(clip, SPEC))
+        patches = list(waveform_patches(clip, SPEC))
     else:
         frames = Frontend(SPEC)(torch.from_numpy(clip)).numpy()
         patches = [frames[s : s + 20] for s in patch_starts(len(frames), 20, SPEC.patch_hop_frames)]

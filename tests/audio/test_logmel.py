@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from edgeprune.audio.decode import load_clip
 from edgeprune.audio.logmel import Frontend, patch_starts
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import LogMel, dcase21_frontend, vggish_frontend
+from edgeprune.recipe import LogMel
 
 SPECS = {
-    "vggish": vggish_frontend(),
-    "dcase21": dcase21_frontend(16000),
-    "dcase21, 44.1 kHz": dcase21_frontend(44100),
-    "dcase21, 11 kHz": dcase21_frontend(11025),  # 441 samples a window: odd
+    "vggish": LogMel.vggish(),
+    "dcase21": LogMel.dcase21(16000),
+    "dcase21, 44.1 kHz": LogMel.dcase21(44100),
+    "dcase21, 11 kHz": LogMel.dcase21(11025),  # 441 samples a window: odd
     "power, unit area": LogMel(sample_rate=16000, spectrum="power", norm="slaney", fmin=50, fmax=7000, n_fft=2048),
     "HTK, uncentred": LogMel(
         sample_rate=16000, center=False, mel_scale="htk", window="hann", window_s=0.064, patch_frames=9
@@ -84,7 +84,7 @@ def test_equals_librosa_where_bands_are_empty(spec: LogMel, hertz: float) -> Non
     np.testing.assert_allclose(logmel(tone, spec), librosa_logmel(tone, spec), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("spec", [vggish_frontend(), dcase21_frontend(16000)], ids=["vggish", "dcase21"])
+@pytest.mark.parametrize("spec", [LogMel.vggish(), LogMel.dcase21(16000)], ids=["vggish", "dcase21"])
 def test_equals_librosa_on_real_scenes(shared_data: Path, spec: LogMel) -> None:
     for path in sorted((shared_data / "tut2017/audio").glob("*.flac"))[::40]:
         waveform, _ = librosa.load(path, sr=None)
@@ -94,7 +94,7 @@ def test_equals_librosa_on_real_scenes(shared_data: Path, spec: LogMel) -> None:
 
 
 def test_equals_librosa_on_real_events_at_44_khz(shared_data: Path) -> None:
-    spec = dcase21_frontend(44100, clip_s=1.0)
+    spec = LogMel.dcase21(44100, clip_s=1.0)
     for path in sorted((shared_data / "esc10/audio").glob("*.ogg"))[::40]:
         waveform, _ = librosa.load(path, sr=None)
         np.testing.assert_allclose(
@@ -118,7 +118,7 @@ if _torchaudio_imports():
     def test_equals_torchaudio() -> None:
         import torchaudio
 
-        spec = dcase21_frontend(16000)
+        spec = LogMel.dcase21(16000)
         low, high = spec.band_limits
         transform = torchaudio.transforms.MelSpectrogram(
             sample_rate=spec.sample_rate,
@@ -151,15 +151,15 @@ def test_batch_equals_single_clips(spec: LogMel) -> None:
 
 def test_dcase21_frame_counts() -> None:
     for rate in (16000, 44100, 48000):
-        assert dcase21_frontend(rate).patch_frames == 500
-        assert dcase21_frontend(rate, clip_s=1.0).patch_frames == 51
-        ten, one = Frontend(dcase21_frontend(rate)), Frontend(dcase21_frontend(rate, clip_s=1.0))
+        assert LogMel.dcase21(rate).patch_frames == 500
+        assert LogMel.dcase21(rate, clip_s=1.0).patch_frames == 51
+        ten, one = Frontend(LogMel.dcase21(rate)), Frontend(LogMel.dcase21(rate, clip_s=1.0))
         assert len(patch_starts(ten.frames(10 * rate), 500, 500)) == 1
         assert one.frames(rate) == 51
 
 
 def test_vggish_frame_counts() -> None:
-    spec = vggish_frontend()
+    spec = LogMel.vggish()
     assert Frontend(spec).frames(160000) == len(logmel(noise(spec), spec)) == 998
     starts = patch_starts(998, spec.patch_frames, spec.patch_hop_frames)
     assert len(starts) == 19
@@ -205,7 +205,7 @@ def test_frames_are_foretold(spec: LogMel, seconds: float) -> None:
     ],
 )
 def test_contradictions_are_refused(field: str, value: float) -> None:
-    spec = dataclasses.replace(vggish_frontend(), **{field: value})
+    spec = dataclasses.replace(LogMel.vggish(), **{field: value})
     with pytest.raises(EdgepruneError) as caught:
         Frontend(spec)
     sentence = str(caught.value)

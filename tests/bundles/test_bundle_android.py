@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from test_bundle_micro import LABELS, SPEC, make_source
 
+from edgeprune.audio.logmel import waveform_patches
 from edgeprune.bundles import android
-from edgeprune.convert.waveform import clip_patches
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.sidecar import read_metadata
 
@@ -43,7 +43,7 @@ def test_the_class_knows_its_model(source, bundle) -> None:
     assert constants["HOP"] == SPEC.patch_hop_frames * SPEC.hop_samples
     assert (model.input_dtype, model.output_dtype, model.output_shape) == (np.float32, np.float32, (1, len(LABELS)))
     # What the app computes from the clip's samples is what the Python chain said of it.
-    (patch,) = clip_patches(source.clips[0].samples.astype(np.float32) / 32768, SPEC)
+    (patch,) = waveform_patches(source.clips[0].samples.astype(np.float32) / 32768, SPEC)
     np.testing.assert_allclose(model.predict(patch[None])[0], source.clips[0].probabilities, atol=0.02)
 
 

@@ -13,10 +13,10 @@ from edgeprune.cli.main import main
 from edgeprune.data.scene_data import SceneData, load_data
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json
-from edgeprune.recipe import Data, LogMel, Recipe, dcase21_frontend
+from edgeprune.recipe import Data, LogMel, Recipe
 
 RATE = 16000
-FRONT = dcase21_frontend(RATE, 1.0)
+FRONT = LogMel.dcase21(RATE, 1.0)
 
 
 @pytest.fixture

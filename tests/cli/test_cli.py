@@ -20,10 +20,11 @@ from edgeprune.console import say
 from edgeprune.data.fetch import FetchReport
 from edgeprune.errors import CheckFailedError, EdgepruneError, InfeasibleBudgetError
 from edgeprune.files import share_folder, write_json
+from edgeprune.flags import parse_flags
 from edgeprune.models import checkpoint
 from edgeprune.models.registry import ModelSpec, build
-from edgeprune.recipe import Budget, Data, Recipe, from_dict
-from edgeprune.recipe_files import load_recipe
+from edgeprune.recipe import Budget, Data, Recipe
+from edgeprune.recipe_files import from_dict, load_recipe
 from edgeprune.units import format_size, parse_size
 
 RECIPES = sorted(share_folder("recipes").glob("*.py"))
@@ -547,7 +548,7 @@ def test_every_recipe_loads_and_survives_the_round_trip(path: Path):
     recipe = load_recipe(str(path))
     assert load_recipe(path.stem) == recipe
     assert from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    assert recipe.parse([]) == recipe
+    assert parse_flags(recipe, []) == recipe
     assert recipe.frontend.check() is recipe.frontend
 
 
@@ -563,7 +564,7 @@ def test_every_recipe_is_a_script(path: Path):
 )
 def test_limits_of_a_recipe(text, value):
     start = Recipe(name="r", budget=Budget(params=5))
-    assert start.parse(["--budget.params", text]).budget == Budget(params=value)
+    assert parse_flags(start, ["--budget.params", text]).budget == Budget(params=value)
     if value is not None:
         assert parse_size(format_size(value)) == value
 

@@ -12,11 +12,10 @@ from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.audio.decode import load_clip
-from edgeprune.audio.logmel import Frontend, patch_starts
+from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
 from edgeprune.convert.waveform import (
     LOG_MEL_TOLERANCE,
     check_waveform,
-    clip_patches,
     takes_waveform,
     waveform_probabilities,
     waveform_spec,
@@ -26,16 +25,16 @@ from edgeprune.convert.waveform import (
 from edgeprune.data.patches import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.models.registry import entry
-from edgeprune.recipe import LogMel, cnn14_frontend, dcase21_frontend, vggish_frontend
+from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel, operators
 from edgeprune.tflite.sidecar import embed_metadata, pack_model, read_metadata, unpack_model
 
 SPECS = {
-    "dcase21, 16 kHz": dcase21_frontend(16000, 1.0),
-    "dcase21, 44.1 kHz, 10 s": dcase21_frontend(44100),
-    "dcase21, 11 kHz, odd window": replace(dcase21_frontend(11025, 1.0), patch_hop_frames=20),
-    "vggish": vggish_frontend(),
-    "cnn14": cnn14_frontend(1.0),
+    "dcase21, 16 kHz": LogMel.dcase21(16000, 1.0),
+    "dcase21, 44.1 kHz, 10 s": LogMel.dcase21(44100),
+    "dcase21, 11 kHz, odd window": replace(LogMel.dcase21(11025, 1.0), patch_hop_frames=20),
+    "vggish": LogMel.vggish(),
+    "cnn14": LogMel.cnn14(1.0),
     "no common divisor": LogMel(sample_rate=44100, window_s=0.025, hop_s=0.010, patch_frames=30, patch_hop_frames=11),
     "window below half the FFT": LogMel(sample_rate=8000, window_s=0.02, n_fft=1024, patch_frames=30),
     "gaps between windows": LogMel(sample_rate=8000, window_s=0.016, hop_s=0.03, patch_frames=30, patch_hop_frames=7),
@@ -84,13 +83,13 @@ def test_every_patch_is_the_python_chains(name: str, tmp_path: Path) -> None:
     assert model.input_shape == (1, spec.patch_samples)
     for kind, clip in sounds(spec.sample_rate).items():
         expected = python_chain(clip, spec, norm, time_first)
-        found = np.concatenate([model.invoke_raw(patch[None]) for patch in clip_patches(clip, spec)])
+        found = np.concatenate([model.invoke_raw(patch[None]) for patch in waveform_patches(clip, spec)])
         assert found.shape == expected.shape, kind
         np.testing.assert_allclose(found, expected, rtol=0, atol=2 * LOG_MEL_TOLERANCE, err_msg=kind)
 
 
 def test_equals_librosa(tmp_path: Path) -> None:
-    spec = dcase21_frontend(16000, 1.0)
+    spec = LogMel.dcase21(16000, 1.0)
     clip = sounds(16000)["noise"][:16000]
     norm = Normalisation(np.zeros(40, np.float32), np.ones(40, np.float32))
     model = TFLiteModel(write_frontend_model(spec, norm, False, tmp_path / "frontend.tflite"))
@@ -98,7 +97,7 @@ def test_equals_librosa(tmp_path: Path) -> None:
     # librosa lays the window in the middle of the FFT frame, which moves no magnitude; it starts 192 samples later
     assert spectrum.shape[1] == 51
     bank = librosa.filters.mel(sr=16000, n_fft=1024, n_mels=40, norm=None)
-    found = model.invoke_raw(clip_patches(clip, spec))[0, ..., 0]
+    found = model.invoke_raw(waveform_patches(clip, spec))[0, ..., 0]
     np.testing.assert_allclose(found, np.log(bank @ spectrum + 1e-3), rtol=0, atol=1e-4)
 
 
@@ -169,7 +168,7 @@ def chain_probabilities(source: Path, clips: list[Path]) -> np.ndarray:
 
 @pytest.mark.parametrize("format", ["float32", "float16", "dynamic", "int8", "int16x8"])
 def test_real_clips(format: str, exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", format, dcase21_frontend(16000, 1.0), tut2017)
+    source = exported("dcase21", format, LogMel.dcase21(16000, 1.0), tut2017)
     path = write_waveform_model(source, tmp_path / "waveform.tflite")
     clips = tut2017[:2] if format == "int16x8" else tut2017  # which has no quick kernels
     found = check_waveform(path, source, clips)
@@ -186,7 +185,7 @@ def test_real_clips(format: str, exported, tut2017, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["float32", "int8"])
 def test_real_clips_at_44_1_khz(format: str, exported, esc10, tmp_path: Path) -> None:
-    source = exported("dcase21", format, replace(dcase21_frontend(44100, 1.0), patch_hop_frames=25), esc10)
+    source = exported("dcase21", format, replace(LogMel.dcase21(44100, 1.0), patch_hop_frames=25), esc10)
     found = check_waveform(write_waveform_model(source, tmp_path / "waveform.tflite"), source, esc10)
     assert found.patches > 5 * found.clips
     assert found.label_flips == 0
@@ -195,7 +194,7 @@ def test_real_clips_at_44_1_khz(format: str, exported, esc10, tmp_path: Path) ->
 
 @pytest.mark.parametrize("format", ["float32", "int8"])
 def test_real_clips_of_a_network_that_takes_time_first(format: str, exported, tut2017, tmp_path: Path) -> None:
-    source = exported("vggish", format, vggish_frontend(), tut2017)
+    source = exported("vggish", format, LogMel.vggish(), tut2017)
     path = write_waveform_model(source, tmp_path / "waveform.tflite")
     assert "TRANSPOSE" not in operators(path)
     found = check_waveform(path, source, tut2017)
@@ -206,7 +205,7 @@ def test_real_clips_of_a_network_that_takes_time_first(format: str, exported, tu
 
 @pytest.mark.parametrize("format", ["float32", "int8"])
 def test_probabilities_of_files_are_the_chains(format: str, exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", format, dcase21_frontend(16000, 1.0), tut2017)
+    source = exported("dcase21", format, LogMel.dcase21(16000, 1.0), tut2017)
     path = write_waveform_model(source, tmp_path / "waveform.tflite")
     found, expected = waveform_probabilities(path, tut2017), chain_probabilities(source, tut2017)
     assert found.shape == expected.shape == (12, 10)
@@ -218,7 +217,7 @@ def test_probabilities_of_files_are_the_chains(format: str, exported, tut2017, t
 
 @pytest.mark.parametrize("format", ["float32", "int8", "dynamic"])
 def test_the_network_is_byte_for_byte_as_it_was(format: str, exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", format, dcase21_frontend(16000, 1.0), tut2017[:1])
+    source = exported("dcase21", format, LogMel.dcase21(16000, 1.0), tut2017[:1])
     before, after = (unpack_model(path) for path in (source, write_waveform_model(source, tmp_path / "w.tflite")))
     told = {item.buffer for item in before.metadata}
     for number, (buffer, kept) in enumerate(zip(before.buffers, after.buffers, strict=False)):
@@ -238,7 +237,7 @@ def test_the_network_is_byte_for_byte_as_it_was(format: str, exported, tut2017, 
 
 
 def test_runs_in_the_bare_interpreter_by_its_signature(exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", "int8", dcase21_frontend(16000, 1.0), tut2017)
+    source = exported("dcase21", "int8", LogMel.dcase21(16000, 1.0), tut2017)
     path = write_waveform_model(source, tmp_path / "waveform.tflite")
     assert set(operators(path)) <= set(vars(schema.BuiltinOperator))
     run = litert.Interpreter(model_path=str(path)).get_signature_runner()
@@ -248,11 +247,11 @@ def test_runs_in_the_bare_interpreter_by_its_signature(exported, tut2017, tmp_pa
     first = run(waveform=np.pad(clip, (320, 0))[None, : 50 * 320 + 640])["probabilities"]
     assert first.dtype == np.float32
     np.testing.assert_allclose(first.sum(), 1, atol=0.02)
-    np.testing.assert_array_equal(first, TFLiteModel(path).predict(clip_patches(clip, waveform_spec(path))[:1]))
+    np.testing.assert_array_equal(first, TFLiteModel(path).predict(waveform_patches(clip, waveform_spec(path))[:1]))
 
 
 def test_metadata_tells_how_to_feed_it(exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", "int8", replace(dcase21_frontend(11025, 1.0), patch_hop_frames=25), tut2017[:1])
+    source = exported("dcase21", "int8", replace(LogMel.dcase21(11025, 1.0), patch_hop_frames=25), tut2017[:1])
     path = write_waveform_model(source, tmp_path / "waveform.tflite")
     told = read_metadata(path)
     # 40 ms are 441 samples, of which 221 come before the frame's own; 20 ms are 220 (even of 220.5)
@@ -268,7 +267,7 @@ def test_metadata_tells_how_to_feed_it(exported, tut2017, tmp_path: Path) -> Non
 
 
 def test_refusals(exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", "int8", dcase21_frontend(16000, 1.0), tut2017[:1])
+    source = exported("dcase21", "int8", LogMel.dcase21(16000, 1.0), tut2017[:1])
     path = write_waveform_model(source, tmp_path / "waveform.tflite")
     described = read_metadata(source)
 
@@ -285,7 +284,7 @@ def test_refusals(exported, tut2017, tmp_path: Path) -> None:
     refused("does not tell its network and its normalisation", normalisation=None)
     refused("no power of two", frontend={**described["frontend"], "n_fft": 700})
     refused(r"takes \[1, 40, 51, 1\] where its front-end gives \[1, 40, 52, 1\]", frontend=asdict(
-        replace(dcase21_frontend(16000, 1.0), patch_frames=52)
+        replace(LogMel.dcase21(16000, 1.0), patch_frames=52)
     ))  # fmt: skip
     with pytest.raises(EdgepruneError, match="there are no clips"):
         check_waveform(path, source, [])
@@ -306,14 +305,14 @@ def spoil(path: Path, name: str, out: Path) -> Path:
 
 @pytest.mark.parametrize("constant", ["frontend/window", "frontend/filter_bank", "frontend/mean", "frontend/std"])
 def test_a_changed_front_end_is_found(constant: str, exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", "int8", dcase21_frontend(16000, 1.0), tut2017[:1])
+    source = exported("dcase21", "int8", LogMel.dcase21(16000, 1.0), tut2017[:1])
     path = spoil(write_waveform_model(source, tmp_path / "w.tflite"), constant, tmp_path / "spoilt.tflite")
     with pytest.raises(CheckFailedError, match=r"spoilt.tflite: its front-end differs .* more than 0.001"):
         check_waveform(path, source, tut2017[:1])
 
 
 def test_another_network_is_found(exported, tut2017, tmp_path: Path) -> None:
-    source = exported("dcase21", "int8", dcase21_frontend(16000, 1.0), tut2017[:1])
+    source = exported("dcase21", "int8", LogMel.dcase21(16000, 1.0), tut2017[:1])
     path = write_waveform_model(source, tmp_path / "w.tflite")
     model = unpack_model(path)
     sizes = [0 if buffer.data is None else len(buffer.data) for buffer in model.buffers]
@@ -326,6 +325,6 @@ def test_another_network_is_found(exported, tut2017, tmp_path: Path) -> None:
     path.write_bytes(pack_model(model))
     with pytest.raises(CheckFailedError, match=r"its network differs from model_int8.tflite"):
         check_waveform(path, source, tut2017[:1])
-    other = exported("dcase21", "float32", dcase21_frontend(16000, 1.0), tut2017[:1])
+    other = exported("dcase21", "float32", LogMel.dcase21(16000, 1.0), tut2017[:1])
     with pytest.raises(CheckFailedError, match="was not made from"):
         check_waveform(path, other, tut2017[:1])

@@ -19,7 +19,7 @@ from edgeprune.data.splits import load_split
 from edgeprune.data.synthetic import ensure, generate, plan
 from edgeprune.data.verify import verify
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import dcase21_frontend
+from edgeprune.recipe import LogMel
 
 CARD = load_card("synthetic")
 SMALL = {"clips_per_scene": 9, "clip_s": 0.3}
@@ -170,7 +170,7 @@ def test_scenes_differ_in_movement_not_in_mean_spectrum(tmp_path: Path) -> None:
     generate(root, clips_per_scene=36, clip_s=1.0)
     split = load_split(CARD, root)
     names = [*split.train["filename"], *split.test["filename"]]
-    features = extract(root, names, dcase21_frontend(16000, clip_s=1.0), CARD.content(), tmp_path / "cache")
+    features = extract(root, names, LogMel.dcase21(16000, clip_s=1.0), CARD.content(), tmp_path / "cache")
 
     def accuracy(describe: Callable[[np.ndarray], np.ndarray]) -> float:
         train, test = (

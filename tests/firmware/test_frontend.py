@@ -21,17 +21,17 @@ from edgeprune.audio.logmel import Frontend, patch_starts
 from edgeprune.data.patches import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.frontend import FrontendFiles, frontend_cost, spec_of, write_frontend
-from edgeprune.recipe import LogMel, cnn14_frontend, dcase21_frontend, vggish_frontend
+from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:Empty filters detected")
 
 SPECS = {
-    "dcase21": dcase21_frontend(16000, 1.0),
-    "dcase21, 44.1 kHz": dcase21_frontend(44100, 1.0),
-    "vggish": vggish_frontend(),
-    "cnn14": cnn14_frontend(5.0),
-    "odd window": dcase21_frontend(11025, 1.0),
+    "dcase21": LogMel.dcase21(16000, 1.0),
+    "dcase21, 44.1 kHz": LogMel.dcase21(44100, 1.0),
+    "vggish": LogMel.vggish(),
+    "cnn14": LogMel.cnn14(5.0),
+    "odd window": LogMel.dcase21(11025, 1.0),
     "power, unit area": LogMel(
         sample_rate=16000, spectrum="power", norm="slaney", fmin=50, fmax=7000, n_fft=2048, patch_frames=40
     ),

@@ -15,15 +15,15 @@ from edgeprune.data.patches import Normalisation
 from edgeprune.devices.frontend_cost import HOPS, instructions_per_hop, run_frontend
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.frontend import FrontendFiles, frontend_cost, write_frontend
-from edgeprune.recipe import LogMel, dcase21_frontend, vggish_frontend
+from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 
 TIMEOUT_S = 60
 QUANTISATION = (0.031, 4)
 CASES = {
-    "dcase21": ("cortex-m4", dcase21_frontend(16000, 1.0), "tut2017/audio", "*.flac", False),
-    "dcase21, 44.1 kHz": ("cortex-m4", dcase21_frontend(44100, 1.0), "esc10/audio", "*.ogg", False),
-    "vggish": ("cortex-m4", vggish_frontend(), "tut2017/audio", "*.flac", True),
+    "dcase21": ("cortex-m4", LogMel.dcase21(16000, 1.0), "tut2017/audio", "*.flac", False),
+    "dcase21, 44.1 kHz": ("cortex-m4", LogMel.dcase21(44100, 1.0), "esc10/audio", "*.ogg", False),
+    "vggish": ("cortex-m4", LogMel.vggish(), "tut2017/audio", "*.flac", True),
     "mixed FFT, power": (
         "cortex-m33",
         LogMel(sample_rate=16000, n_fft=640, spectrum="power", patch_frames=9),
@@ -82,7 +82,7 @@ def test_real_clips_on_a_board(shared_data: Path, tmp_path: Path, name: str) -> 
 
 
 def test_instructions_are_counted_and_the_same_each_time() -> None:
-    spec = dcase21_frontend(16000, 1.0)
+    spec = LogMel.dcase21(16000, 1.0)
     one = instructions_per_hop(spec, "cortex-m4", TIMEOUT_S)
     assert one == instructions_per_hop(spec, "cortex-m4", TIMEOUT_S)
     assert (one.kind, one.board) == ("emulated", "cortex-m4")
@@ -108,4 +108,4 @@ def test_flash_is_foretold(tmp_path: Path, name: str, time_first: bool, quantise
 
 def test_a_board_that_is_none_is_refused() -> None:
     with pytest.raises(EdgepruneError, match="cortex-m44"):
-        instructions_per_hop(vggish_frontend(), "cortex-m44")
+        instructions_per_hop(LogMel.vggish(), "cortex-m44")

@@ -14,7 +14,7 @@ from edgeprune.audio.logmel import Frontend
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.cnn14 import load_panns_weights
 from edgeprune.models.registry import build, entry, make_spec
-from edgeprune.recipe import cnn14_frontend
+from edgeprune.recipe import LogMel
 
 FILTERS = [64, 128, 256, 512, 1024, 2048]
 PLACES = [1001 * 64, 500 * 32, 250 * 16, 125 * 8, 62 * 4, 31 * 2]
@@ -98,7 +98,7 @@ def test_batch_norm_of_the_input_is_of_each_mel_bin() -> None:
 def test_the_front_end_gives_the_frames_of_the_registry() -> None:
     assert entry("cnn14").frontend == "cnn14"
     assert entry("cnn14").time_first
-    ten, five = Frontend(cnn14_frontend()), Frontend(cnn14_frontend(5.0))
+    ten, five = Frontend(LogMel.cnn14()), Frontend(LogMel.cnn14(5.0))
     assert ten.frames(320_000) == 1001 == entry("cnn14").input_shape[1]
     assert five.frames(160_000) == 501
 
@@ -106,7 +106,7 @@ def test_the_front_end_gives_the_frames_of_the_registry() -> None:
 def test_the_front_end_is_the_published_one_in_natural_logarithms() -> None:
     """Decibels of librosa's power spectrogram over 10/ln 10; zeros beyond the ends, where PANNs mirrors the sound."""
     sound = np.random.default_rng(0).standard_normal(32_000).astype(np.float32) * 0.1
-    ours = Frontend(cnn14_frontend(1.0))(torch.from_numpy(sound)[None])[0].numpy()
+    ours = Frontend(LogMel.cnn14(1.0))(torch.from_numpy(sound)[None])[0].numpy()
     power = librosa.feature.melspectrogram(
         y=sound, sr=32_000, n_fft=1024, hop_length=320, n_mels=64, fmin=50, fmax=14_000, pad_mode="reflect"
     )
@@ -191,7 +191,7 @@ def test_logits_are_those_of_the_published_network(tmp_path, wrapped, mean, std)
     assert len(loaded) == 1 + 24 + 2
     level = torch.tensor([-6.0, -3.0, 0.0, 3.0]).reshape(4, 1, 1)
     power = torch.exp(level + torch.linspace(-2, 2, 96)[:, None] + torch.randn(4, 96, 64))
-    features = torch.log(power.double() + cnn14_frontend().log_offset).numpy()
+    features = torch.log(power.double() + LogMel.cnn14().log_offset).numpy()
     x = (features - (0 if mean is None else mean)) / (1 if std is None else std)
     logits = model(torch.from_numpy(x).float()[:, None]).double()
     expected = _published_logits(state, power)

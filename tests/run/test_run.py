@@ -21,7 +21,7 @@ from edgeprune.data.scene_data import load_data
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
 from edgeprune.models import checkpoint
-from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train, dcase21_frontend
+from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
 from edgeprune.recipe_files import load_recipe
 from edgeprune.run.finished import evaluate, export
 from edgeprune.run.run import run
@@ -36,7 +36,7 @@ def tiny(out: Path, cache: Path) -> Recipe:
     return Recipe(
         name="tiny",
         data=Data(clips_per_scene=9, root=cache / "scenes", cache=cache, validation=0.2),
-        frontend=dcase21_frontend(16000, 1.0),
+        frontend=LogMel.dcase21(16000, 1.0),
         model=Model(width=0.25),
         train=Train(epochs=3, batch_size=16, threads=1),
         prune=Prune(keep=0.75),

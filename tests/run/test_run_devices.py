@@ -13,7 +13,8 @@ from calls import call, call_json
 from edgeprune.errors import CheckFailedError, EdgepruneError, InfeasibleBudgetError
 from edgeprune.files import read_json, sha256_file
 from edgeprune.firmware.frontend import frontend_cost
-from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train, dcase21_frontend
+from edgeprune.flags import parse_flags
+from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
 from edgeprune.run.run import run
 from edgeprune.tflite.interpreter import TFLiteModel
 
@@ -37,7 +38,7 @@ def recipe_of(root: Path, folder: Path) -> Recipe:
     return Recipe(
         name="devices",
         data=Data("tut2017", root, cache=folder / "cache", validation=0.0, train_share=0.3),
-        frontend=replace(dcase21_frontend(16000, 1.0), patch_hop_frames=450),
+        frontend=replace(LogMel.dcase21(16000, 1.0), patch_hop_frames=450),
         model=Model(width=0.75),
         train=Train(epochs=2, choose="last", threads=1),
         prune=Prune(keep=0.75),
@@ -76,7 +77,7 @@ def test_every_device_tells_of_both_networks(done):
 
 def test_the_budget_holds_network_and_frontend_together(done):
     result = read_json(done / "result.json")
-    frontend = frontend_cost(dcase21_frontend(16000, 1.0), quantised=True)
+    frontend = frontend_cost(LogMel.dcase21(16000, 1.0), quantised=True)
     taken = {"peak_ram": frontend.ram_bytes, "flash": frontend.flash_bytes}
     budget, cost = result["budget"], result["artefacts"]["int8"]["cost"]
     assert budget["frontend"] == taken
@@ -130,7 +131,7 @@ def test_a_device_that_stops_the_run_loses_nothing_already_measured(done, tmp_pa
     ],
 )
 def test_what_cannot_be_measured_is_told_before_training(tmp_path, flags, error, message):
-    recipe = recipe_of(tmp_path / "nowhere", tmp_path).parse(flags)
+    recipe = parse_flags(recipe_of(tmp_path / "nowhere", tmp_path), flags)
     with pytest.raises(error, match=message):
         run(recipe)
     assert not recipe.folder().exists()
@@ -140,7 +141,7 @@ def test_budget_verb_includes_the_frontend(capsys):
     argv = ("budget", "dcase21", "--input", "1x40x51", "--peak-ram", "64kB", "--flash", "60kB", "--quiet")
     alone = call_json(capsys, *argv)
     both = call_json(capsys, *argv, "--include-frontend")
-    taken = frontend_cost(dcase21_frontend(44100, 1.0), quantised=True)
+    taken = frontend_cost(LogMel.dcase21(44100, 1.0), quantised=True)
     assert alone["frontend"] is None
     assert both["frontend"] == {"peak_ram": taken.ram_bytes, "flash": taken.flash_bytes}
     assert both["asked"] == alone["asked"] == {"peak_ram": 64_000, "flash": 60_000}

@@ -22,6 +22,7 @@ from edgeprune.convert import tflite_export as tflite
 from edgeprune.devices.profile import Profile
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
+from edgeprune.flags import parse_flags
 from edgeprune.graph.cost import cost
 from edgeprune.models import checkpoint
 from edgeprune.models.checkpoint import Checkpoint
@@ -66,7 +67,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stepped(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A run that pruned in two steps."""
     recipe = light(tmp_path_factory.mktemp("run") / "stepped", cache)
-    run(recipe.parse(["--prune.steps", "2"]))
+    run(parse_flags(recipe, ["--prune.steps", "2"]))
     return recipe.folder()
 
 
@@ -77,13 +78,13 @@ def quick(tmp_path_factory: pytest.TempPathFactory, cache: Path, stepped: Path) 
     recipe = replace(recipe, dense_from=stepped / "dense.ckpt", prune=Prune(), budget=Budget(macs=1_500_000))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profiling, "profile", partial(profiling.profile, measure=clock))
-        run(recipe.parse(["--budget.latency-ms", f"{ASKED_MS}@host", "--export.dense-formats", "int8"]))
+        run(parse_flags(recipe, ["--budget.latency-ms", f"{ASKED_MS}@host", "--export.dense-formats", "int8"]))
     return recipe.folder()
 
 
 def pruned_by(recipe: Recipe, dense: Checkpoint, *flags: str) -> Checkpoint:
     """The pruned network of the recipe with these flags, not fine-tuned and not exported."""
-    recipe = replace(recipe, finetune=Train(epochs=0)).parse(flags)
+    recipe = parse_flags(replace(recipe, finetune=Train(epochs=0)), flags)
     data = load_data(recipe.data, recipe.frontend, recipe.seed).with_normalisation(normalisation_of(dense))
     recipe.folder().mkdir()
     return Journey(recipe, recipe.folder()).pruned(data, dense)
@@ -181,7 +182,7 @@ def test_the_control_from_scratch_has_the_widths_and_nothing_else_of_the_pruned_
     dense = checkpoint.load(stepped / "dense.ckpt")
     networks = {}
     for name, flags in (("scratch", ["--prune.restart"]), ("pruned", [])):
-        recipe = light(tmp_path / name, cache).parse([*flags, "--train.epochs", "2"])
+        recipe = parse_flags(light(tmp_path / name, cache), [*flags, "--train.epochs", "2"])
         networks[name] = pruned_by(recipe, dense)
     scratch, pruned = networks["scratch"], networks["pruned"]
     assert scratch.spec == pruned.spec != dense.spec
@@ -198,7 +199,7 @@ def test_the_control_from_scratch_has_the_widths_and_nothing_else_of_the_pruned_
 
 def test_the_control_from_scratch_is_not_pruned_in_steps(tmp_path, cache):
     with pytest.raises(EdgepruneError, match=r"leave out prune\.steps"):
-        run(light(tmp_path / "never", cache).parse(["--prune.restart", "--prune.steps", "2"]))
+        run(parse_flags(light(tmp_path / "never", cache), ["--prune.restart", "--prune.steps", "2"]))
 
 
 # Latency
@@ -293,7 +294,7 @@ def test_sensitivity_looks_at_validation_clips_or_else_at_training_clips(
         return batches(data, clips, *rest)
 
     monkeypatch.setattr(edgeprune.run.run, "_batches", watched)
-    recipe = light(tmp_path / "out", cache).parse(["--data.validation", validation])
+    recipe = parse_flags(light(tmp_path / "out", cache), ["--data.validation", validation])
     data = load_data(recipe.data, recipe.frontend, recipe.seed)
     assert (data.validation is None) == (validation == "0")
     dense = checkpoint.load(stepped / "dense.ckpt")

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgeprune import __version__
 from edgeprune.comparing.sweeping import work
 from edgeprune.comparing.sweeping.engine_local import cores
 from edgeprune.comparing.sweeping.jobs import Job, Outcome
@@ -17,6 +16,7 @@ from edgeprune.console import say
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file
 from edgeprune.recipe_files import RECIPE
+from edgeprune.version import __version__
 
 TRIES = 3
 """How often a job is begun whose worker dies."""

@@ -9,8 +9,8 @@ from edgeprune.comparing.sweeping.grid import Cell, Grid, cells, recipe_of, with
 from edgeprune.comparing.sweeping.jobs import FAILED, RESULT, Job
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, write_json
-from edgeprune.recipe import Recipe, differences, from_dict
-from edgeprune.recipe_files import RECIPE
+from edgeprune.recipe import Recipe
+from edgeprune.recipe_files import RECIPE, differences, from_dict
 from edgeprune.run.run import to_known_fields
 
 SCHEMA = 1

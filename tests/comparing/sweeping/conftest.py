@@ -6,7 +6,7 @@ import pytest
 from sweeps import STAND_IN
 
 from edgeprune.comparing.sweeping import work
-from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train, dcase21_frontend
+from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def recipe(tmp_path: Path) -> Recipe:
     return Recipe(
         name="tiny",
         data=Data(clips_per_scene=9, root=tmp_path / "scenes", cache=tmp_path / "cache", validation=0.2),
-        frontend=dcase21_frontend(16000, 1.0),
+        frontend=LogMel.dcase21(16000, 1.0),
         model=Model(width=0.25),
         train=Train(epochs=1, batch_size=16),
         prune=Prune(keep=0.75),

@@ -9,8 +9,7 @@ import pytest
 from edgeprune.comparing.sweeping.grid import Grid, cells, recipe_of, with_absolute_paths
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json
-from edgeprune.recipe import from_dict
-from edgeprune.recipe_files import load_recipe
+from edgeprune.recipe_files import from_dict, load_recipe
 
 
 def folders(grid: Grid, recipe) -> list[str]:
@@ -112,7 +111,7 @@ def test_the_dense_run_loses_nothing_and_is_not_trained_twice(recipe, tmp_path):
 
 
 def test_cells_start_from_their_dense_run_and_differ_in_nothing_else(recipe, tmp_path):
-    from edgeprune.recipe import differences
+    from edgeprune.recipe_files import differences
 
     grid = Grid(params=(2_000,), seeds=(0, 1), folds=(1, 2))
     for cell in cells(grid, recipe)[1:4]:

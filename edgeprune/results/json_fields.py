@@ -1,0 +1,72 @@
+"""Fields of `result.json` read with care: an absent one is None or empty, one of another kind is refused."""
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from edgeprune.errors import EdgepruneError
+
+
+def number(value: Any) -> float | None:
+    """`value` as a finite float; None where it is absent, not a number, infinite or NaN."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def whole(value: Any) -> int | None:
+    """`value` as a whole number; None where it is none."""
+    amount = number(value)
+    return None if amount is None else int(amount)
+
+
+def text(value: Any) -> str | None:
+    """`value` as text; None where it is absent or empty."""
+    return str(value) if value not in (None, "") else None
+
+
+def mapping(value: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
+    """The object under `key`, empty where it is absent or null.
+
+    Raises:
+        EdgepruneError: something that is not an object stands there.
+    """
+    inner = value.get(key)
+    if inner is None:
+        return {}
+    if not isinstance(inner, Mapping):
+        raise _wrong(f"{where}{key}", "be an object", inner)
+    return inner
+
+
+def sequence(value: Mapping[str, Any], key: str, where: str = "") -> Sequence[Any]:
+    """The list under `key`, empty where it is absent or null.
+
+    Raises:
+        EdgepruneError: something that is not a list stands there.
+    """
+    inner = value.get(key)
+    if inner is None:
+        return ()
+    if not isinstance(inner, list | tuple):
+        raise _wrong(f"{where}{key}", "be a list", inner)
+    return inner
+
+
+def objects(value: Mapping[str, Any], key: str, where: str = "") -> list[Mapping[str, Any]]:
+    """The list of objects under `key`, empty where it is absent or null.
+
+    Raises:
+        EdgepruneError: something else stands there.
+    """
+    rows = list(sequence(value, key, where))
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise _wrong(f"{where}{key}", "list objects", row)
+    return rows
+
+
+def _wrong(where: str, should: str, value: Any) -> EdgepruneError:
+    kind = type(value).__name__
+    return EdgepruneError(f"result.json: {where} should {should}, not {kind}; run the recipe again.")

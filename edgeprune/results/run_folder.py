@@ -1,0 +1,186 @@
+"""A run's folder: the name of every file in it, its lock, and how far the run has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from edgeprune import console
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import cannot_write, read_json
+from edgeprune.recipe import Recipe
+from edgeprune.recipe_files import RECIPE, check_same_run, load_recipe, write_recipe
+from edgeprune.results.result import DENSE_PREFIX, NetworkName, Result
+
+FAILED = "failed.json"
+"""What a sweep leaves of a run that failed: `{"reason": ...}`."""
+_FILE_PREFIX: dict[NetworkName, str] = {"dense": "dense", "pruned": "model"}
+
+
+class RunState(Enum):
+    """How far a run has come."""
+
+    DONE = "done"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; it need not exist yet."""
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / RECIPE
+
+    @property
+    def result_file(self) -> Path:
+        """Written last: where it is, the run is done."""
+        return self.path / "result.json"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def latency_file(self) -> Path:
+        return self.path / "latency.json"
+
+    @property
+    def frontend_file(self) -> Path:
+        """What the front-end in C takes, kept because counting its instructions is slow."""
+        return self.path / "frontend.json"
+
+    @property
+    def failure_file(self) -> Path:
+        return self.path / FAILED
+
+    def checkpoint(self, network: NetworkName) -> Path:
+        """`dense.ckpt` or `pruned.ckpt`."""
+        return self.path / f"{network}.ckpt"
+
+    def step_checkpoint(self, step: int) -> Path:
+        """The network after one of several pruning steps that is not the last, counted from 1."""
+        return self.path / f"pruned_{step}.ckpt"
+
+    def training(self, part: str) -> Path:
+        """Folder of a training's states and history: `dense`, `finetune`, `finetune_1` ..."""
+        return self.path / "training" / part
+
+    def profile(self, device: str) -> Path:
+        """Latency table of the dense network's int8 file on a device."""
+        return self.path / f"profile_{device}.json"
+
+    def onnx(self, network: NetworkName) -> Path:
+        """`dense.onnx` or `model.onnx`."""
+        return self.path / f"{_FILE_PREFIX[network]}.onnx"
+
+    def tflite(self, network: NetworkName, format: str) -> Path:
+        """`dense_<format>.tflite` or `model_<format>.tflite`."""
+        return self.path / f"{_FILE_PREFIX[network]}_{format}.tflite"
+
+    def predictions(self, network: NetworkName, format: str) -> Path:
+        """What the file of a format said about every clip of the evaluation part."""
+        return self.path / f"predictions_{DENSE_PREFIX if network == 'dense' else ''}{format}.csv"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was begun here."""
+        return self.recipe_file.is_file()
+
+    @property
+    def is_done(self) -> bool:
+        return self.result_file.is_file()
+
+    def state(self) -> RunState:
+        """How far the run has come; `DAMAGED` where its result cannot be read."""
+        if self.is_done:
+            try:
+                self.result()
+            except EdgepruneError:
+                return RunState.DAMAGED
+            return RunState.DONE
+        return RunState.FAILED if self.failure_file.is_file() else RunState.UNFINISHED
+
+    def failure_reason(self) -> str:
+        """Why a sweep's run failed, without a full stop; "" where it did not."""
+        if not self.failure_file.is_file():
+            return ""
+        try:
+            return str(read_json(self.failure_file)["reason"]).rstrip(".")
+        except (EdgepruneError, KeyError, TypeError):
+            return "the reason cannot be read"
+
+    def recipe(self) -> Recipe:
+        """The run's recipe, `out` set to this folder.
+
+        Raises:
+            EdgepruneError: there is none, or it does not fit this version.
+        """
+        return load_recipe(str(self.path))
+
+    def result(self) -> Result:
+        """The run's result.
+
+        Raises:
+            EdgepruneError: the run is not done, or the result cannot be read.
+        """
+        if not self.is_done:
+            raise EdgepruneError(f"{self.path}: has no result.json; give a run that has finished.")
+        return Result.read(self.path)
+
+    @staticmethod
+    def existing(path: Path | str) -> RunFolder:
+        """The folder of a run that was begun.
+
+        Raises:
+            EdgepruneError: it is not a run folder.
+        """
+        folder = RunFolder(Path(path))
+        if not folder.is_run:
+            raise EdgepruneError(f"{path}: is not a run folder (it holds no {RECIPE}); check the path.")
+        return folder
+
+    @contextmanager
+    def locked(self) -> Iterator[RunFolder]:
+        """Make the folder, lock it against other processes and open its log, for as long as the block runs.
+
+        Raises:
+            EdgepruneError: another process works in it, or it cannot be written.
+        """
+        import filelock
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(self.path / ".lock", timeout=0), console.logging_to(self.log_file):
+                yield self
+        except filelock.Timeout as error:
+            raise EdgepruneError(
+                f"{self.path}: another process works in this run folder; wait for it or choose --out."
+            ) from error
+        except OSError as error:
+            raise cannot_write(error.filename or self.path, error) from error
+
+    @staticmethod
+    @contextmanager
+    def open(recipe: Recipe) -> Iterator[RunFolder]:
+        """The recipe's folder, locked, with the recipe in it.
+
+        Raises:
+            EdgepruneError: it holds the run of another recipe, another process works in it, or it cannot be written.
+        """
+        with RunFolder(recipe.folder()).locked() as folder:
+            if folder.is_run:
+                check_same_run(folder.path, recipe)
+            write_recipe(folder.recipe_file, recipe)
+            yield folder

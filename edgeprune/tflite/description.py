@@ -1,0 +1,120 @@
+"""What a network is told by those who made it: labels, front-end, normalisation, layout; it travels with every file.
+
+Checkpoints, exported files (`edgeprune.json` inside the .tflite) and sidecars hold it as the same plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.models.registry import Layout, ModelSpec, entry
+from edgeprune.recipe import LogMel
+
+if TYPE_CHECKING:
+    from edgeprune.audio.logmel import Frontend
+    from edgeprune.data.patches import Normalisation
+
+WAVEFORM = "waveform"
+"""Value of the field `input` in a file whose front-end is inside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What is needed to use a network on audio (or images).
+
+    Attributes:
+        labels: class names, in the order of the output.
+        frontend: the log-mel settings the network was trained with; None for images.
+        normalisation: mean and standard deviation of each mel band (or colour channel).
+        spec: the network's name, classes, input shape and widths.
+        takes_waveform: whether samples enter the file rather than features.
+    """
+
+    labels: tuple[str, ...]
+    frontend: LogMel | None
+    normalisation: Normalisation
+    spec: ModelSpec
+    takes_waveform: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        """Which axis of a patch comes first."""
+        return entry(self.spec.name).layout
+
+    @property
+    def logmel(self) -> LogMel:
+        """The front-end.
+
+        Raises:
+            EdgepruneError: the network takes images.
+        """
+        if self.frontend is None:
+            raise EdgepruneError(f"{self.spec.name}: takes images and has no log-mel front-end.")
+        return self.frontend
+
+    @staticmethod
+    def from_dict(value: Mapping[str, Any]) -> Description:
+        """From what a file or a sidecar holds; a checkpoint's `extra` needs its spec beside it, as `model`.
+
+        Raises:
+            EdgepruneError: a field is missing or malformed.
+        """
+        from edgeprune.data.patches import Normalisation
+
+        try:
+            return Description(
+                labels=tuple(value["labels"]),
+                frontend=LogMel(**value["frontend"]) if value["frontend"] else None,
+                normalisation=Normalisation.from_dict(value["normalisation"]),
+                spec=ModelSpec.from_dict(value["model"]),
+                takes_waveform=value.get("input") == WAVEFORM,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise EdgepruneError(
+                f"the description of a network is damaged ({type(error).__name__}: {error}); export it again."
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are stored."""
+        value: dict[str, Any] = {
+            "labels": list(self.labels),
+            "frontend": asdict(self.frontend) if self.frontend else {},
+            "normalisation": self.normalisation.to_dict(),
+            "model": self.spec.to_dict(),
+        }
+        return {**value, "input": WAVEFORM} if self.takes_waveform else value
+
+    def patches(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A clip's patches as the file takes them.
+
+        Args:
+            clip: `[samples]` at the front-end's rate, full scale 1.
+
+        Returns:
+            `[patches, height, width, 1]`, normalised and not quantised; `[patches, samples]` where samples enter.
+        """
+        import torch
+
+        from edgeprune.audio.logmel import patch_starts, waveform_patches
+
+        spec = self.logmel
+        if self.takes_waveform:
+            return waveform_patches(clip, spec)
+        frames = (self._frontend(torch.from_numpy(clip)).numpy() - self.normalisation.mean) / self.normalisation.std
+        starts = patch_starts(len(frames), spec.patch_frames, spec.patch_hop_frames)
+        patches = np.stack([frames[start : start + spec.patch_frames] for start in starts])
+        turned = patches if self.layout == "frames_mels" else patches.transpose(0, 2, 1)
+        return np.ascontiguousarray(turned[..., np.newaxis])
+
+    @cached_property
+    def _frontend(self) -> Frontend:
+        from edgeprune.audio.logmel import Frontend
+
+        return Frontend(self.logmel)
