@@ -7,9 +7,11 @@ from pathlib import Path
 import edgeprune
 
 ROOT = Path(edgeprune.__file__).parent
-LAYERS = """version errors units files console tabular script flags recipe recipe_files
-    audio data models graph tflite pruning training evaluation convert firmware devices results reporting bundles run
-    comparing submitting cli __init__ __main__""".split()  # fmt: skip
+LAYERS = (
+    *("version", "errors", "units", "files", "console", "tabular", "script", "flags", "recipe", "recipe_files"),
+    *("audio", "data", "models", "graph", "tflite", "pruning", "training", "evaluation", "convert", "firmware"),
+    *("devices", "results", "reporting", "bundles", "run", "comparing", "submitting", "cli", "__init__", "__main__"),
+)
 
 
 def imports() -> dict[str, set[str]]:
