@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_bundle_micro import LABELS, SPEC, make_source
+from bundle_sources import LABELS, SPEC, make_source
 
 from edgeprune.audio.logmel import waveform_patches
 from edgeprune.bundles import android

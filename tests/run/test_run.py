@@ -2,56 +2,26 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tiny_runs import FORMATS, kill_when, same_but_times, start, tiny
 
 from edgeprune.cli.main import main
 from edgeprune.data.scene_data import load_data
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
 from edgeprune.models import checkpoint
-from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
+from edgeprune.recipe import Budget, Export, Prune, Train
 from edgeprune.recipe_files import load_recipe
 from edgeprune.run.finished import evaluate, export
 from edgeprune.run.run import run
 from edgeprune.tflite.interpreter import TFLiteModel, operators
 from edgeprune.tflite.sidecar import read_metadata, read_sidecar
-
-FORMATS = ("float32", "int8")
-
-
-def tiny(out: Path, cache: Path) -> Recipe:
-    """60 one-second clips to train on, 30 to test on, a network of a quarter of the width."""
-    return Recipe(
-        name="tiny",
-        data=Data(clips_per_scene=9, root=cache / "scenes", cache=cache, validation=0.2),
-        frontend=LogMel.dcase21(16000, 1.0),
-        model=Model(width=0.25),
-        train=Train(epochs=3, batch_size=16, threads=1),
-        prune=Prune(keep=0.75),
-        budget=Budget(macs=1_000_000),
-        finetune=Train(epochs=3, batch_size=16, distillation=0.5, threads=1),
-        export=Export(formats=FORMATS, dense_formats=("float32",), calibration_clips=20),
-        bench=Bench(runs=3),
-        out=out,
-    )
-
-
-def same_but_times(result: dict[str, Any]) -> dict[str, Any]:
-    """A result without latency, versions and the folder."""
-    kept = {name: value for name, value in result.items() if name not in ("latency", "versions")}
-    return kept | {"recipe": {name: value for name, value in kept["recipe"].items() if name != "out"}}
 
 
 @pytest.fixture(scope="module")
@@ -246,22 +216,6 @@ STAGES: dict[str, Callable[[Path], bool]] = {
     "evaluation": lambda f: any(f.glob("predictions_*.csv")),
     "latency": lambda f: "host: timing" in (f / "log.txt").read_text(),
 }
-
-
-def start(recipe: Path, *flags: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(recipe), *flags]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-
-
-def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool], limit_s: float = 600) -> None:
-    """SIGKILL the process and its children as soon as `reached`."""
-    end = time.monotonic() + limit_s
-    while not reached():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < end, "the stage was not reached"
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def test_killed_in_every_stage_it_ends_with_the_same_result(done, cache, tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_run import kill_when, same_but_times, start, tiny
+from tiny_runs import kill_when, same_but_times, start, tiny
 
 import edgeprune.devices.profile as profiling
 import edgeprune.run.run

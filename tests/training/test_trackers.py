@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_fit import RECIPE, run
+from random_patches import RECIPE, run
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json

@@ -5,9 +5,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from allocation_problems import all_allocations, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_relaxation import all_allocations, problems
 
 from edgeprune.graph.cost import count, graph_of
 from edgeprune.graph.graph import Graph
