@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeprune.tflite.sidecar import pack_model, set_metadata
+from edgeprune.tflite.flatbuffer import pack_model
+from edgeprune.tflite.metadata import set_metadata
 
 SHAPE = (20, 12)
 """Mels and frames of the input."""

@@ -9,7 +9,7 @@ import numpy as np
 import tiny_tflite
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeprune.tflite.sidecar import unpack_model
+from edgeprune.tflite.flatbuffer import unpack_model
 
 
 def small_network(path: Path, widths: tuple[int, int] = (8, 16)) -> Path:

@@ -8,7 +8,7 @@ from edgeprune.bundles.source import Source
 from edgeprune.bundles.tflm_sources import c_float, copy_files, facts_text
 from edgeprune.files import write_bytes, write_json
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import read_metadata
+from edgeprune.tflite.metadata import read_metadata
 
 _MAIN = Path("app/src/main")
 _HEARS = (

@@ -44,7 +44,7 @@ class Source:
 
     Attributes:
         model: the int8 .tflite that ships.
-        metadata: what is embedded in it (see `sidecar.read_metadata`).
+        metadata: what is embedded in it (see `metadata.read_metadata`).
         labels: classes in the order of the output; any text.
         vectors: inputs of real clips.
         stored: int8 `[n, ...]`, the same as the file takes them.
@@ -110,7 +110,8 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
 
     from edgeprune.devices.checks import reference
     from edgeprune.devices.inputs import inputs_for
-    from edgeprune.tflite.sidecar import read_metadata, read_sidecar
+    from edgeprune.tflite.metadata import read_metadata
+    from edgeprune.tflite.sidecar import read_sidecar
 
     model = run / "model_int8.tflite"
     if not model.is_file():

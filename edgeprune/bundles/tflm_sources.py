@@ -16,8 +16,8 @@ from edgeprune.bundles.source import Source
 from edgeprune.devices.tflm import outputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import share_folder, write_bytes, write_text
-from edgeprune.tflite.interpreter import TFLiteModel, operators
-from edgeprune.tflite.sidecar import unpack_model
+from edgeprune.tflite.flatbuffer import operators, unpack_model
+from edgeprune.tflite.interpreter import TFLiteModel
 
 ALIGNMENT = 16
 """Bytes; the interpreter reads the file in place."""

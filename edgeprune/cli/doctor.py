@@ -9,7 +9,6 @@ from typing import Any
 
 from edgeprune.console import print_table
 from edgeprune.devices.find import DEVICES, Device
-from edgeprune.errors import EdgepruneError
 from edgeprune.version import __version__
 
 MISSING = "not installed"
@@ -106,9 +105,8 @@ def _version(package: str) -> str | None:
 
 
 def _interpreter() -> str | None:
-    from edgeprune.tflite.interpreter import runtime_version
-
     try:
-        return runtime_version()
-    except EdgepruneError:
+        from edgeprune.tflite.interpreter import runtime_version
+    except (ImportError, AttributeError):  # a build for another platform or another major version of numpy
         return None
+    return runtime_version()

@@ -96,8 +96,9 @@ def open_listener(
     from edgeprune.convert.waveform import takes_waveform
     from edgeprune.data.patches import Normalisation
     from edgeprune.models.registry import entry
-    from edgeprune.tflite.interpreter import TFLiteModel, operators
-    from edgeprune.tflite.sidecar import read_metadata
+    from edgeprune.tflite.flatbuffer import operators
+    from edgeprune.tflite.interpreter import TFLiteModel
+    from edgeprune.tflite.metadata import read_metadata
 
     described = read_metadata(path)
     if not described.get("frontend") or "labels" not in described:

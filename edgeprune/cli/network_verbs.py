@@ -89,7 +89,7 @@ class _Subject:
     @staticmethod
     def of_tflite(path: Path) -> "_Subject":
         from edgeprune.tflite.cost import cost_of_tflite, file_facts
-        from edgeprune.tflite.sidecar import read_metadata
+        from edgeprune.tflite.metadata import read_metadata
 
         cost, facts = cost_of_tflite(path), file_facts(path)
         title = (

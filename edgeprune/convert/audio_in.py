@@ -26,7 +26,7 @@ def patches_of(described: Mapping[str, Any]) -> Cut:
     """How the patches of a clip are made for a file.
 
     Args:
-        described: what is embedded in the file (see `sidecar.read_metadata`).
+        described: what is embedded in the file (see `metadata.read_metadata`).
 
     Returns:
         a function that gives `[patches, height, width, 1]`, normalised and not quantised, or `[patches, samples]` for a
@@ -73,7 +73,7 @@ def audio_probabilities(
     """
     from edgeprune.audio.decode import load_clip
     from edgeprune.tflite.interpreter import TFLiteModel
-    from edgeprune.tflite.sidecar import read_metadata
+    from edgeprune.tflite.metadata import read_metadata
 
     described = read_metadata(path)
     model = TFLiteModel(path, threads=threads or os.cpu_count() or 1)

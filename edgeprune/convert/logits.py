@@ -4,8 +4,7 @@ from pathlib import Path
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes
-from edgeprune.tflite.interpreter import operators
-from edgeprune.tflite.sidecar import pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
 
 
 def without_softmax(path: Path | str, out: Path | str) -> Path:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from edgeprune.convert.onnx_export import input_shape_of, load_onnx
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, write_bytes
-from edgeprune.tflite.interpreter import operators
-from edgeprune.tflite.sidecar import pack_model, set_metadata, unpack_model
+from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
+from edgeprune.tflite.metadata import set_metadata
 
 if TYPE_CHECKING:
     import numpy as np

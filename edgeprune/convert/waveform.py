@@ -14,8 +14,9 @@ from edgeprune.convert.waveform_graph import Builder, add_frontend, check_spec
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import write_bytes
 from edgeprune.recipe import LogMel
-from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter, operators
-from edgeprune.tflite.sidecar import describe_tensors, pack_model, read_metadata, set_metadata, unpack_model
+from edgeprune.tflite.flatbuffer import describe_tensors, operators, pack_model, unpack_model
+from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter
+from edgeprune.tflite.metadata import read_metadata, set_metadata
 
 if TYPE_CHECKING:
     from edgeprune.data.patches import Normalisation

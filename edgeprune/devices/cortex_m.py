@@ -22,7 +22,7 @@ from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file, share_folder, write_text
 from edgeprune.firmware.c11 import C11, compile_c11
 from edgeprune.tflite.cost import cost_of_tflite
-from edgeprune.tflite.interpreter import operators
+from edgeprune.tflite.flatbuffer import operators
 
 LAYER_CLIPS = 3
 """Clips that the layers' instructions are counted on; they hardly depend on the clip."""

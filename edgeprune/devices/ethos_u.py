@@ -18,8 +18,7 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import last_line, run_tool
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import sha256_file
-from edgeprune.tflite.interpreter import operators
-from edgeprune.tflite.sidecar import describe_tensors, unpack_model
+from edgeprune.tflite.flatbuffer import describe_tensors, operators, unpack_model
 
 ACCELERATORS = (
     *(f"ethos-u55-{macs}" for macs in (32, 64, 128, 256)),

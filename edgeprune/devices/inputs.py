@@ -12,7 +12,7 @@ from edgeprune.convert.audio_in import patches_of
 from edgeprune.devices.job import CLIPS, Inputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import read_metadata
+from edgeprune.tflite.metadata import read_metadata
 
 if TYPE_CHECKING:
     from edgeprune.recipe import Data

@@ -28,8 +28,9 @@ from edgeprune.devices.record import Kind
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import read_json, sha256_file, write_json
 from edgeprune.graph.graph import Graph
+from edgeprune.tflite.flatbuffer import describe_tensors, unpack_model
+from edgeprune.tflite.metadata import read_metadata
 from edgeprune.tflite.rewidth import Stage, Template, empty_file
-from edgeprune.tflite.sidecar import describe_tensors, read_metadata, unpack_model
 
 SCHEMA = 1
 TILE = 8

@@ -25,7 +25,8 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import child_environment
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file
-from edgeprune.tflite.interpreter import TFLiteModel, operators
+from edgeprune.tflite.flatbuffer import operators
+from edgeprune.tflite.interpreter import TFLiteModel
 
 UNIT = "arena_bytes"
 STEP = 16

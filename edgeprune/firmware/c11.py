@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from edgeprune.convert.logits import without_softmax
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import write_bytes
-from edgeprune.tflite.interpreter import operators
-from edgeprune.tflite.sidecar import describe_tensors, pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import describe_tensors, operators, pack_model, unpack_model
 
 TARGETS = ("host", "cortex-m4", "cortex-m7", "cortex-m33")
 """`host`: C for any compiler. The others: kernels of CMSIS-NN for processors with Arm's DSP instructions."""

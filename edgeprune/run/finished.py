@@ -62,15 +62,16 @@ def _with_frontend(path: Path) -> Path:
     """Write `<path>_waveform.tflite`, compare it with the chain it replaces, and describe it in a sidecar."""
     from edgeprune.convert.waveform import check_waveform, write_waveform_model
     from edgeprune.devices.inputs import clips_of
-    from edgeprune.tflite.sidecar import read_metadata, write_sidecar
+    from edgeprune.tflite.description import Description
+    from edgeprune.tflite.metadata import read_metadata
+    from edgeprune.tflite.sidecar import write_sidecar
 
     console.say(f"putting the front-end into {path.name}")
     out = write_waveform_model(path, path.with_name(f"{path.stem}_waveform.tflite"))
     described = read_metadata(out)
     clips = [clip for clip, _ in clips_of(path, described, WAVEFORM_CLIPS)]
     parity = check_waveform(out, path, clips)
-    told = {name: described[name] for name in ("labels", "frontend", "normalisation", "model")}
-    write_sidecar(out, **told, extra={"parity": asdict(parity)})
+    write_sidecar(out, Description.from_dict(described), extra={"parity": asdict(parity)})
     return out
 
 
@@ -87,7 +88,7 @@ def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict
         EdgepruneError: the file does not say which front-end it needs, or the data have other classes.
     """
     from edgeprune.convert.waveform import takes_waveform
-    from edgeprune.tflite.sidecar import read_metadata
+    from edgeprune.tflite.metadata import read_metadata
 
     if split not in ("test", "train"):
         raise EdgepruneError(f"split '{split}': there are test and train.")

@@ -718,6 +718,7 @@ def export_network(
     from edgeprune.evaluation.predict import evenly_spaced_inputs
     from edgeprune.graph.cost import cost
     from edgeprune.tflite.cost import check_cost
+    from edgeprune.tflite.description import Description
     from edgeprune.tflite.sidecar import write_sidecar
 
     paths = {format: folder / f"{prefix}_{format}.tflite" for format in formats}
@@ -738,7 +739,8 @@ def export_network(
     for format in missing:
         check_cost(promised, paths[format])
         parity = check_tflite(reference, paths[format], inputs, format)
-        write_sidecar(paths[format], **described, extra={"parity": asdict(parity), "parity_onnx": parity_onnx})
+        extra = {"parity": asdict(parity), "parity_onnx": parity_onnx}
+        write_sidecar(paths[format], Description.from_dict(described), extra)
     return paths
 
 
@@ -759,7 +761,7 @@ def file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndarr
     from edgeprune.convert.audio_in import takes_time_first
     from edgeprune.evaluation.predict import file_probabilities
     from edgeprune.tflite.interpreter import TFLiteModel
-    from edgeprune.tflite.sidecar import read_metadata
+    from edgeprune.tflite.metadata import read_metadata
 
     model = TFLiteModel(path, threads=os.cpu_count() or 1)
     first = takes_time_first(read_metadata(path))

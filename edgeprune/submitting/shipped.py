@@ -49,7 +49,7 @@ class Shipped:
     @cached_property
     def described(self) -> dict[str, Any]:
         """What is embedded in the file: labels, front-end, normalisation, network."""
-        from edgeprune.tflite.sidecar import read_metadata
+        from edgeprune.tflite.metadata import read_metadata
 
         return read_metadata(self.path)
 
@@ -106,8 +106,7 @@ _TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32"
 
 def nonzero_params(path: Path) -> int | None:
     """How many weights and biases of a .tflite stand for another value than zero; None of types it does not know."""
-    from edgeprune.tflite.interpreter import operators
-    from edgeprune.tflite.sidecar import unpack_model
+    from edgeprune.tflite.flatbuffer import operators, unpack_model
 
     model = unpack_model(path)
     graph, counted = model.subgraphs[0], set()

@@ -18,8 +18,7 @@ from typing import Any
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.graph.arena import arena_bytes
 from edgeprune.graph.cost import Cost, LayerCost
-from edgeprune.tflite.interpreter import operators
-from edgeprune.tflite.sidecar import unpack_model
+from edgeprune.tflite.flatbuffer import operators, unpack_model
 
 _LAYERS = {
     "CONV_2D": ("conv", 0, 1, 2),

@@ -18,8 +18,8 @@ from typing import Any
 
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.graph.graph import Block, Blocks, Graph, Operator
-from edgeprune.tflite.interpreter import load_interpreter, operators
-from edgeprune.tflite.sidecar import pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
+from edgeprune.tflite.interpreter import load_interpreter
 
 DESCRIPTION = "edgeprune: placeholder weights, for measuring memory and time only; never for predictions"
 

@@ -27,8 +27,9 @@ from edgeprune.convert.waveform import write_waveform_model
 from edgeprune.convert.waveform_graph import Builder
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
+from edgeprune.tflite.flatbuffer import pack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import embed_metadata, pack_model, set_metadata
+from edgeprune.tflite.metadata import embed_metadata, set_metadata
 
 RATE = 8000
 SPEC = LogMel(sample_rate=RATE, mels=12, patch_frames=20, patch_hop_frames=5)

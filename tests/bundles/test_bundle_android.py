@@ -10,7 +10,7 @@ from bundle_sources import LABELS, SPEC, make_source
 from edgeprune.audio.logmel import waveform_patches
 from edgeprune.bundles import android
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import read_metadata
+from edgeprune.tflite.metadata import read_metadata
 
 MAIN = "app/src/main"
 

@@ -18,7 +18,7 @@ from edgeprune.bundles import arduino, esp_idf, tflm, zephyr
 from edgeprune.bundles import tflm_sources as micro
 from edgeprune.bundles.source import Source
 from edgeprune.errors import EdgepruneError
-from edgeprune.tflite.interpreter import operators
+from edgeprune.tflite.flatbuffer import operators
 
 TARGETS = {"tflm": tflm, "esp-idf": esp_idf, "zephyr": zephyr, "arduino": arduino}
 SOURCES = {

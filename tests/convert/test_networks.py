@@ -20,7 +20,7 @@ from edgeprune.convert.tflite_export import convert
 from edgeprune.graph.cost import cost
 from edgeprune.models.layers import MelNorm, MelScale
 from edgeprune.models.registry import build, make_spec
-from edgeprune.tflite.interpreter import operators
+from edgeprune.tflite.flatbuffer import operators
 
 WIDTH = 0.125
 _VGG16 = {"CONV_2D": 13, "MAX_POOL_2D": 5, "FULLY_CONNECTED": 2}

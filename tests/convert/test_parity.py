@@ -7,8 +7,8 @@ import torch
 from edgeprune.convert.onnx_export import export_onnx
 from edgeprune.convert.parity import check_onnx, check_tflite, reference_outputs
 from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import pack_model, unpack_model
 
 
 def test_reference_outputs_are_the_networks_own(dcase21) -> None:

@@ -20,8 +20,9 @@ from edgeprune.convert.onnx_export import export_onnx
 from edgeprune.convert.tflite_export import FORMATS, check_formats, convert, fill_reshape_options
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.models.layers import Flatten
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import pack_model, read_metadata, unpack_model
+from edgeprune.tflite.metadata import read_metadata
 
 EVERY_FILE = [("dcase21", format) for format in FORMATS] + [("vggish", "float32"), ("vggish", "int8")]
 INT8_FILES = [("dcase21", "int8"), ("vggish", "int8")]

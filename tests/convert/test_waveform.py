@@ -26,8 +26,9 @@ from edgeprune.data.patches import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.models.registry import entry
 from edgeprune.recipe import LogMel
-from edgeprune.tflite.interpreter import TFLiteModel, operators
-from edgeprune.tflite.sidecar import embed_metadata, pack_model, read_metadata, unpack_model
+from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
+from edgeprune.tflite.interpreter import TFLiteModel
+from edgeprune.tflite.metadata import embed_metadata, read_metadata
 
 SPECS = {
     "dcase21, 16 kHz": LogMel.dcase21(16000, 1.0),

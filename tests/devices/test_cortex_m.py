@@ -21,7 +21,7 @@ from edgeprune.devices.record import Measurement
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.firmware import c11
 from edgeprune.tflite.cost import cost_of_tflite
-from edgeprune.tflite.sidecar import unpack_model
+from edgeprune.tflite.flatbuffer import unpack_model
 
 needs_board = pytest.mark.skipif(
     not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),

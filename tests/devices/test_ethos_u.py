@@ -18,7 +18,7 @@ from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.tools import run_tool
 from edgeprune.errors import EdgepruneError
-from edgeprune.tflite.interpreter import operators
+from edgeprune.tflite.flatbuffer import operators
 
 INPUTS = Inputs(conv_tflite.clips(3), "3 draws")
 

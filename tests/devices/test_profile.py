@@ -20,8 +20,8 @@ from edgeprune.files import read_json, sha256_file, write_json
 from edgeprune.graph.cost import graph_of
 from edgeprune.graph.graph import Graph
 from edgeprune.models.registry import build, make_spec
+from edgeprune.tflite.flatbuffer import unpack_model
 from edgeprune.tflite.rewidth import Template
-from edgeprune.tflite.sidecar import unpack_model
 
 CALL_MS = 0.25
 

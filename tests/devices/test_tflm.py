@@ -19,7 +19,7 @@ from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.tflm import measure
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.tflite.cost import cost_of_tflite
-from edgeprune.tflite.interpreter import operators
+from edgeprune.tflite.flatbuffer import operators
 
 INPUTS = Inputs(conv_tflite.clips(), "10 draws")
 

@@ -17,7 +17,7 @@ from edgeprune.devices.job import Inputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware import c11
 from edgeprune.firmware.c11 import C11, compile_c11, probabilities
-from edgeprune.tflite.sidecar import pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 
 HOSTILE = "*/ int evil; /* \\\n#error evil\n??/\n%s ${evil} \x00"
 

@@ -20,8 +20,10 @@ from edgeprune.recipe import Budget, Export, Prune, Train
 from edgeprune.recipe_files import load_recipe
 from edgeprune.run.finished import evaluate, export
 from edgeprune.run.run import run
-from edgeprune.tflite.interpreter import TFLiteModel, operators
-from edgeprune.tflite.sidecar import read_metadata, read_sidecar
+from edgeprune.tflite.flatbuffer import operators
+from edgeprune.tflite.interpreter import TFLiteModel
+from edgeprune.tflite.metadata import read_metadata
+from edgeprune.tflite.sidecar import read_sidecar
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,7 @@ def expected_of(done: Path, names: list[str]) -> list[tuple[str, np.ndarray]]:
     import librosa
     import soundfile
 
-    from edgeprune.tflite.sidecar import read_metadata
+    from edgeprune.tflite.metadata import read_metadata
 
     described = read_metadata(done / "model_int8.tflite")
     mean, std = (np.array(described["normalisation"][key])[:, None] for key in ("mean", "std"))

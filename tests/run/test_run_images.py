@@ -16,7 +16,8 @@ from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, 
 from edgeprune.run.finished import evaluate, export
 from edgeprune.run.run import run
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import read_metadata, read_sidecar
+from edgeprune.tflite.metadata import read_metadata
+from edgeprune.tflite.sidecar import read_sidecar
 
 SHAPE = (16, 12, 3)
 

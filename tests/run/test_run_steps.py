@@ -30,7 +30,8 @@ from edgeprune.recipe import Budget, Export, Prune, Recipe, Train
 from edgeprune.recipe_files import load_recipe
 from edgeprune.run.run import Journey, load_data, normalisation_of, run
 from edgeprune.tflite import cost as tflite_cost
-from edgeprune.tflite.sidecar import sidecar_path, unpack_model
+from edgeprune.tflite.flatbuffer import unpack_model
+from edgeprune.tflite.sidecar import sidecar_path
 
 CONVS = ("conv1", "conv2", "conv3")
 ASKED_MACS = 800_000

@@ -12,7 +12,7 @@ import tiny_tflite
 from edgeprune.evaluation.predictions import write_predictions
 from edgeprune.evaluation.scene import evaluate
 from edgeprune.recipe import Data, LogMel, Recipe
-from edgeprune.tflite.sidecar import embed_metadata
+from edgeprune.tflite.metadata import embed_metadata
 
 # in another order than the challenge's columns
 LABELS = [

@@ -19,9 +19,10 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import count, graph_of
 from edgeprune.graph.graph import Graph
 from edgeprune.models.registry import build, make_spec
-from edgeprune.tflite.interpreter import TFLiteModel, operators
+from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
+from edgeprune.tflite.interpreter import TFLiteModel
+from edgeprune.tflite.metadata import read_metadata
 from edgeprune.tflite.rewidth import DESCRIPTION, Template, empty_file, rewidth
-from edgeprune.tflite.sidecar import pack_model, read_metadata, unpack_model
 
 PRUNED = {"conv1": 13, "conv2": 11, "conv3": 27, "fc1": 100}  # the widths of the fixture `dcase21`
 

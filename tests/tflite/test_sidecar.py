@@ -1,25 +1,29 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from edgeprune.data.patches import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.models.registry import make_spec
+from edgeprune.recipe import LogMel
+from edgeprune.tflite.description import Description
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.sidecar import (
-    METADATA_NAME,
-    embed_metadata,
-    pack_model,
-    read_metadata,
-    read_sidecar,
-    sidecar_path,
-    unpack_model,
-    write_sidecar,
-)
+from edgeprune.tflite.metadata import METADATA_NAME, embed_metadata, read_description, read_metadata
+from edgeprune.tflite.sidecar import read_sidecar, sidecar_path, write_sidecar
 
 LABELS = [f"scene {number}" for number in range(10)]
+DESCRIPTION = Description(
+    labels=tuple(LABELS),
+    frontend=LogMel.dcase21(),
+    normalisation=Normalisation(np.zeros(40, np.float32), np.ones(40, np.float32)),
+    spec=make_spec("dcase21"),
+)
 FORMATS = ["float32", "float16", "dynamic", "int8", "int16x8"]
 
 
@@ -85,7 +89,7 @@ def test_a_file_without_a_graph(tmp_path) -> None:
 
 
 def _write(path, labels=LABELS):
-    return write_sidecar(path, labels, {"mels": 40}, {"mean": [0.0]}, {"name": "dcase21"}, extra={"accuracy": 0.5})
+    return write_sidecar(path, replace(DESCRIPTION, labels=tuple(labels)), extra={"accuracy": 0.5})
 
 
 def test_sidecar_says_what_the_file_is(copied) -> None:
@@ -108,8 +112,10 @@ def test_sidecar_says_what_the_file_is(copied) -> None:
     assert (entrance["name"], entrance["shape"], entrance["dtype"]) == ("input", [1, 40, 51, 1], "int8")
     assert (entrance["scale"], entrance["zero_point"]) == model.input_quantisation
     assert exit_ == {"name": "output", "shape": [1, 10], "dtype": "int8", "scale": 1 / 256, "zero_point": -128}
-    assert (content["frontend"], content["normalisation"]) == ({"mels": 40}, {"mean": [0.0]})
-    assert (content["model"], content["extra"]) == ({"name": "dcase21"}, {"accuracy": 0.5})
+    assert content["frontend"] == asdict(LogMel.dcase21())
+    assert content["normalisation"] == {"mean": [0.0] * 40, "std": [1.0] * 40}
+    assert content["model"] == DESCRIPTION.spec.to_dict()
+    assert content["extra"] == {"accuracy": 0.5}
     assert read_sidecar(copied) == read_sidecar(sidecar) == content
 
 
@@ -155,3 +161,13 @@ def test_sidecars_that_are_none(copied) -> None:
     copied.unlink()
     with pytest.raises(EdgepruneError, match="is missing beside its sidecar"):
         read_sidecar(sidecar)
+
+
+def test_the_description_travels_in_the_file(copied) -> None:
+    embed_metadata(copied, DESCRIPTION.to_dict())
+    read = read_description(copied)
+    assert read.to_dict() == DESCRIPTION.to_dict()
+    assert (read.layout, read.takes_waveform, read.logmel) == ("mels_frames", False, LogMel.dcase21())
+    embed_metadata(copied, {**DESCRIPTION.to_dict(), "normalisation": {"mean": [0.0]}})
+    with pytest.raises(EdgepruneError, match=r"model_int8\.tflite: the description of a network is damaged .*'std'"):
+        read_description(copied)

@@ -20,7 +20,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import Cost, LayerCost, cost
 from edgeprune.models.registry import build, make_spec
 from edgeprune.tflite.cost import FileFacts, cost_of_tflite, file_facts
-from edgeprune.tflite.sidecar import unpack_model
+from edgeprune.tflite.flatbuffer import unpack_model
 
 EVERY_FILE = [("dcase21", format) for format in FORMATS] + [("vggish", "float32"), ("vggish", "int8")]
 STORED = {  # types of weights and activations; bytes a weight and a bias

@@ -1,0 +1,122 @@
+"""The .tflite as an object that can be edited, and back to bytes.
+
+A .tflite is a FlatBuffer (schema: tensorflow/compiler/mlir/lite/schema/schema.fbs, identifier `TFL3`).
+"""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.tflite.integrity import check_file, damaged
+
+ALIGNMENT = 16
+"""The schema demands it of every buffer, in bytes; kernels with vector instructions rely on it."""
+
+
+def _names(kind: type) -> dict[int, str]:
+    return {number: name for name, number in vars(kind).items() if isinstance(number, int)}
+
+
+OPERATOR_NAMES = _names(schema.BuiltinOperator)
+"""Names of the builtin operators by their code: `CONV_2D`, `SOFTMAX` ..."""
+TYPE_NAMES = {number: name.lower() for number, name in _names(schema.TensorType).items()}
+"""Names of the tensors' types by their number: `float32`, `int8` ..."""
+
+
+def unpack_model(path: Path | str) -> Any:
+    """The object form of a .tflite, `ModelT` of TFLite's schema.
+
+    Raises:
+        EdgepruneError: the file is missing, is not a whole TFLite model, or holds no graph.
+    """
+    check_file(path)
+    try:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(Path(path).read_bytes(), 0))
+    except (struct.error, ValueError, IndexError, TypeError) as error:  # options of operators are not checked above
+        raise EdgepruneError(f"{path}: is damaged ({error}); copy or export it again.") from error
+    if not model.subgraphs or not model.buffers:
+        raise EdgepruneError(f"{path}: is a TFLite file without a graph; export the model again.")
+    codes = len(model.operatorCodes or ())
+    if any(operator.opcodeIndex >= codes for graph in model.subgraphs for operator in graph.operators or ()):
+        raise damaged(path)
+    return model
+
+
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+    """The schema's `BufferT` with the alignment that the generated Python code leaves out."""
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802 (the schema's name)
+        offset = None
+        if self.data is not None and len(self.data):
+            content = np.asarray(self.data, dtype=np.uint8).tobytes()
+            builder.StartVector(1, len(content), ALIGNMENT)
+            builder.head -= len(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content
+            offset = builder.EndVector()
+        schema.BufferStart(builder)
+        if offset is not None:
+            schema.BufferAddData(builder, offset)
+        end: int = schema.BufferEnd(builder)
+        return end
+
+
+def pack_model(model: Any) -> bytes:
+    """The bytes of a `ModelT`, every buffer aligned to 16 bytes; the same model gives the same bytes."""
+    model.buffers = [_AlignedBuffer(buffer.data) for buffer in model.buffers]
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = flatbuffers.Builder(size + size // 16 + 65536)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def operators(path: Path | str) -> list[str]:
+    """Names of a file's operators (see `operator_names`).
+
+    Raises:
+        EdgepruneError: as `unpack_model`.
+    """
+    return operator_names(unpack_model(path))
+
+
+def operator_names(model: Any) -> list[str]:
+    """Names of the operators of a `ModelT` in the order they run, subgraph after subgraph: `CONV_2D`, `SOFTMAX` ...
+
+    A custom operator has its own name. A network whose list ends in `SOFTMAX` gives probabilities, another one logits.
+    """
+    codes = [_code_name(code) for code in model.operatorCodes or ()]
+    return [codes[operator.opcodeIndex] for graph in model.subgraphs for operator in graph.operators or ()]
+
+
+def _code_name(entry: Any) -> str:
+    # Codes above 127 do not fit the older of the two fields, which then holds a placeholder.
+    code = max(entry.builtinCode, entry.deprecatedBuiltinCode)
+    if code == schema.BuiltinOperator.CUSTOM and entry.customCode:
+        custom: bytes | str = entry.customCode
+        return custom if isinstance(custom, str) else custom.decode("utf-8", "replace")
+    return OPERATOR_NAMES.get(code, f"BUILTIN_{code}")
+
+
+def describe_tensors(model: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Inputs and outputs of a `ModelT`: name, shape, dtype, and scale and zero point (None when not quantised).
+
+    A stored integer q stands for the value `scale * (q - zero_point)`.
+    """
+    graph = model.subgraphs[0]
+    return ([_describe(graph.tensors[i]) for i in graph.inputs], [_describe(graph.tensors[i]) for i in graph.outputs])
+
+
+def _describe(tensor: Any) -> dict[str, Any]:
+    quantisation = tensor.quantization
+    quantised = quantisation is not None and quantisation.scale is not None and len(quantisation.scale) == 1
+    return {
+        "name": tensor.name.decode() if isinstance(tensor.name, bytes) else tensor.name,
+        "shape": [int(size) for size in tensor.shape],
+        "dtype": TYPE_NAMES[tensor.type],
+        "scale": float(quantisation.scale[0]) if quantised else None,
+        "zero_point": int(quantisation.zeroPoint[0]) if quantised else None,
+    }

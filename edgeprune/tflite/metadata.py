@@ -1,0 +1,76 @@
+"""The JSON inside a .tflite that makes it usable on its own: labels, front-end, normalisation, network.
+
+The table `Model.metadata` of a .tflite names buffers; ours is called `edgeprune.json`, and interpreters ignore it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import to_jsonable, write_bytes
+from edgeprune.tflite.description import Description
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
+
+METADATA_NAME = "edgeprune.json"
+
+
+def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
+    """Embed `metadata` in a `ModelT` as the buffer `edgeprune.json`, replacing what was there."""
+    text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), default=to_jsonable, allow_nan=False)
+    content = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+    model.metadata = model.metadata or []
+    for item in model.metadata:
+        if item.name == METADATA_NAME.encode():
+            model.buffers[item.buffer].data = content
+            return
+    model.buffers.append(schema.BufferT(content))
+    item = schema.MetadataT()
+    item.name = METADATA_NAME
+    item.buffer = len(model.buffers) - 1
+    model.metadata.append(item)
+
+
+def embed_metadata(path: Path | str, metadata: Mapping[str, Any]) -> None:
+    """Embed `metadata` in the .tflite at `path`; weights and graph stay as they are.
+
+    Raises:
+        EdgepruneError: the file is missing or not a TFLite model.
+    """
+    model = unpack_model(path)
+    set_metadata(model, metadata)
+    write_bytes(path, pack_model(model))
+
+
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """The JSON embedded in a .tflite: the fields of its `Description`, its format, and how the waveform is fed.
+
+    Raises:
+        EdgepruneError: the file is missing, not a TFLite model, or carries no such JSON.
+    """
+    model = unpack_model(path)
+    for item in model.metadata or []:
+        if item.name == METADATA_NAME.encode():
+            try:
+                content: dict[str, Any] = json.loads(bytes(model.buffers[item.buffer].data))
+            except (ValueError, IndexError, TypeError) as error:
+                raise EdgepruneError(f"{path}: its {METADATA_NAME} is damaged; export the model again.") from error
+            return content
+    raise EdgepruneError(f"{path}: carries no {METADATA_NAME}; it was not exported by edgeprune, give labels yourself.")
+
+
+def read_description(path: Path | str) -> Description:
+    """The description of the network in a .tflite exported by edgeprune.
+
+    Raises:
+        EdgepruneError: as `read_metadata`, or a field of the description is missing or malformed.
+    """
+    metadata = read_metadata(path)
+    try:
+        return Description.from_dict(metadata)
+    except EdgepruneError as error:
+        raise EdgepruneError(f"{path}: {error}") from error
