@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 BOARD := .board
 
-.PHONY: setup board demo test test-fast lint types bench docs clean
+.PHONY: setup board demo test test-fast lint types bench docs clean print-python
 
 setup: $(VENV)/.installed
 
@@ -46,5 +46,8 @@ bench: setup
 docs: setup
 	$(BIN)/mkdocs build --strict
 
+print-python:
+	@echo $(PYTHON)
+
 clean:
-	rm -rf $(VENV) $(BOARD) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-other $(BOARD) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -36,7 +36,8 @@ VERSION = 1
 """Raised whenever the same parameters would no longer give the same clips."""
 
 MANIFEST = "synthetic.json"
-_MADE_BY = "edgeprune.data.synthetic"
+_MADE_BY = "edgeprune.audio.synthetic"
+"""What the manifests of all versions hold."""
 CITIES = ("barcelona", "helsinki", "lisbon", "lyon", "prague", "vienna")
 LOCATIONS_PER_CITY = 3
 """For each scene; the last location of every city is held out for evaluation."""
