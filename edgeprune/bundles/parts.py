@@ -49,8 +49,8 @@ def common_files(source: Source, out: Path, frontend: Path) -> dict[str, Any]:
     from edgeprune.version import __version__
 
     described, quantisation = (source.frontend, source.normalisation), source.quantisation()
-    write_frontend(*described, frontend, source.time_first, quantisation)
-    write_json(out / "frontend.json", spec_of(*described, source.time_first, quantisation))
+    write_frontend(*described, frontend, source.layout, quantisation)
+    write_json(out / "frontend.json", spec_of(*described, source.layout, quantisation))
     write_bytes(out / source.model.name, source.model.read_bytes())
     write_json(out / "labels.json", list(source.labels))
     return {

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.models.registry import Layout, entry
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgeprune.data.patches import Normalisation
+    from edgeprune.data.normalisation import Normalisation
     from edgeprune.devices.job import Inputs
     from edgeprune.recipe import LogMel
 
@@ -77,16 +78,14 @@ class Source:
     @property
     def normalisation(self) -> Normalisation:
         """Of the features, before they are quantised."""
-        from edgeprune.data.patches import Normalisation
+        from edgeprune.data.normalisation import Normalisation
 
         return Normalisation.from_dict(self.metadata["normalisation"])
 
     @property
-    def time_first(self) -> bool:
-        """Whether the network takes `[frames, mels]` rather than `[mels, frames]`."""
-        from edgeprune.convert.audio_in import takes_time_first
-
-        return takes_time_first(self.metadata)
+    def layout(self) -> Layout:
+        """Which axis of a patch comes first."""
+        return entry(self.metadata["model"]["name"]).layout
 
     def quantisation(self) -> tuple[float, int]:
         """Scale and zero point of the input."""
@@ -149,7 +148,7 @@ def _clips(model: Path, metadata: dict[str, Any], given: Sequence[Path]) -> list
     from edgeprune.devices.inputs import clips_of
     from edgeprune.recipe import LogMel
 
-    files = [(path, "") for path in given[:AUDIO_CLIPS]] or clips_of(model, metadata, AUDIO_CLIPS)
+    files = [(path, "") for path in given[:AUDIO_CLIPS]] or clips_of(model, LogMel(**metadata["frontend"]), AUDIO_CLIPS)
     return [_clip(model, metadata, LogMel(**metadata["frontend"]), path, scene) for path, scene in files]
 
 
@@ -158,12 +157,12 @@ def _clip(model: Path, metadata: dict[str, Any], spec: LogMel, path: Path, scene
     import numpy as np
 
     from edgeprune.audio.decode import load_clip
-    from edgeprune.convert.audio_in import patches_of
+    from edgeprune.tflite.description import Description
     from edgeprune.tflite.interpreter import TFLiteModel
 
     waveform = load_clip(path, spec.sample_rate)[: clip_samples(spec)]
     samples = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
-    patches = patches_of(metadata)((samples / 32768).astype(np.float32))
+    patches = Description.from_dict(metadata).patches((samples / 32768).astype(np.float32))
     interpreter = TFLiteModel(model, xnnpack=False)
     return Clip(path.name, samples, scene, interpreter.predict(patches[:1])[0])
 

@@ -209,7 +209,7 @@ def facts_text(source: Source, arena: Arena | None = None) -> str:
     """Labels, quantisation and arena, as Markdown."""
     model = TFLiteModel(source.model)
     (scale_in, zero_in), (scale_out, zero_out) = model.input_quantisation, model.output_quantisation
-    layout = "frames, mels" if source.time_first else "mels, frames"
+    layout = "frames, mels" if source.layout == "frames_mels" else "mels, frames"
     shape = " x ".join(str(size) for size in model.input_shape[1:3])
     lines = [
         f"- Input: int8, {shape} ({layout}); a stored q stands for {scale_in:.9g} * (q {-zero_in:+d}).",

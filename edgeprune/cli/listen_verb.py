@@ -14,7 +14,6 @@ from tyro.conf import Positional
 from edgeprune.audio.streaming import Decision, Listener, Microphone, Samples, file_blocks
 from edgeprune.console import say
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import LogMel
 
 TOP = 3
 """Scenes a line; --json has all."""
@@ -93,34 +92,23 @@ def open_listener(
         EdgepruneError: the file is not one of edgeprune's for audio, gives no probabilities, or hop or smoothing are
             out of range.
     """
-    from edgeprune.convert.waveform import takes_waveform
-    from edgeprune.data.patches import Normalisation
-    from edgeprune.models.registry import entry
     from edgeprune.tflite.flatbuffer import operators
     from edgeprune.tflite.interpreter import TFLiteModel
-    from edgeprune.tflite.metadata import read_metadata
+    from edgeprune.tflite.metadata import read_description
 
-    described = read_metadata(path)
-    if not described.get("frontend") or "labels" not in described:
+    description = read_description(path)
+    if description.frontend is None:
         raise EdgepruneError(f"{path}: is no classifier of audio; give one that was trained on clips.")
     if "SOFTMAX" not in operators(path):
         raise EdgepruneError(f"{path}: gives logits, not probabilities; give the exported file with its softmax.")
-    spec, model = LogMel(**described["frontend"]), TFLiteModel(path, threads)
-    labels = list(described["labels"])
+    model = TFLiteModel(path, threads)
 
-    def of_samples(samples: Samples) -> NDArray[Any]:
-        return model.predict(samples[np.newaxis])[0]
+    def predict(patch: Samples) -> NDArray[Any]:
+        x = patch if description.takes_waveform else description.inputs(patch[np.newaxis])[0]
+        return model.predict(x[np.newaxis])[0]
 
-    if takes_waveform(described):
-        return Listener(spec, of_samples, hop_s, smoothing, from_samples=True), labels
-    normalisation = Normalisation.from_dict(described["normalisation"])
-    time_first = entry(described["model"]["name"]).time_first
-
-    def of_frames(frames: Samples) -> NDArray[Any]:
-        values = (frames - normalisation.mean) / normalisation.std
-        return model.predict((values if time_first else values.T)[np.newaxis, ..., np.newaxis])[0]
-
-    return Listener(spec, of_frames, hop_s, smoothing), labels
+    listener = Listener(description.frontend, predict, hop_s, smoothing, from_samples=description.takes_waveform)
+    return listener, list(description.labels)
 
 
 def _first(blocks: Iterator[Samples], samples: int) -> Iterator[Samples]:

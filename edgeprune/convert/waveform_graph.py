@@ -5,34 +5,33 @@ double precision, as the Python front-end does; what surrounds it is float32.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from edgeprune.audio.logmel import Frontend
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
+from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
-
-if TYPE_CHECKING:
-    from edgeprune.data.patches import Normalisation
 
 _BEYOND_OLD_FIELD = 127
 """Operator codes above it do not fit the schema's older field, which then holds this placeholder."""
 
 
-class Builder:
+class GraphBuilder:
     """Adds tensors and operators to the first graph of a `ModelT`; what is there keeps its numbers and its bytes."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.graph = model.subgraphs[0]
-        self.steps: list[Any] = []
+        self.operators: list[Any] = []
         """Operators made so far, in the order they run; not yet part of the graph."""
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "FLOAT32", buffer: int = 0) -> int:
         """Number of a new tensor; buffer 0, which is empty, holds those that are computed."""
-        from ai_edge_litert import schema_py_generated as schema
-
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
         tensor.type = getattr(schema.TensorType, dtype)
@@ -41,8 +40,6 @@ class Builder:
 
     def constant(self, name: str, values: NDArray[Any]) -> int:
         """Number of a new tensor that holds float32 or int32 values."""
-        from ai_edge_litert import schema_py_generated as schema
-
         content = np.frombuffer(np.ascontiguousarray(values).tobytes(), dtype=np.uint8)
         self.model.buffers.append(schema.BufferT(content))
         return self.tensor(name, values.shape, values.dtype.name.upper(), len(self.model.buffers) - 1)
@@ -59,23 +56,19 @@ class Builder:
             version: of the operator, as TFLite counts them; an old runtime refuses what it does not know.
             fields: values of the options; the schema's own otherwise.
         """
-        from ai_edge_litert import schema_py_generated as schema
-
-        step = schema.OperatorT()
-        step.opcodeIndex = self._code(getattr(schema.BuiltinOperator, operator), version)
-        step.inputs, step.outputs = inputs, [output]
+        added = schema.OperatorT()
+        added.opcodeIndex = self._code(getattr(schema.BuiltinOperator, operator), version)
+        added.inputs, added.outputs = inputs, [output]
         if options:
-            step.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
-            step.builtinOptions = getattr(schema, f"{options}OptionsT")()
+            added.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
+            added.builtinOptions = getattr(schema, f"{options}OptionsT")()
             for name, value in fields.items():
-                setattr(step.builtinOptions, name, value)
-        self.steps.append(step)
+                setattr(added.builtinOptions, name, value)
+        self.operators.append(added)
         return output
 
     def _code(self, builtin: int, version: int) -> int:
         """Index of an operator's entry."""
-        from ai_edge_litert import schema_py_generated as schema
-
         for place, code in enumerate(self.model.operatorCodes):
             if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin and code.version == version:
                 return place
@@ -86,8 +79,8 @@ class Builder:
         return len(self.model.operatorCodes) - 1
 
 
-def check_spec(spec: LogMel) -> LogMel:
-    """Refuse a front-end that TFLite's FFT cannot compute; return it.
+def check_fft(spec: LogMel) -> None:
+    """Refuse a front-end that TFLite's FFT cannot compute.
 
     Raises:
         EdgepruneError: the FFT size is no power of two, or the fields contradict each other.
@@ -99,14 +92,14 @@ def check_spec(spec: LogMel) -> LogMel:
             f"front-end: n_fft {size} is no power of two, and TFLite's FFT takes no other; train with n_fft {near}, or "
             "compute the features outside the file."
         )
-    return spec
 
 
-def add_frontend(builder: Builder, spec: LogMel, normalisation: "Normalisation", time_first: bool, output: int) -> int:
+def add_frontend(builder: GraphBuilder, spec: LogMel, normalisation: Normalisation, layout: Layout, output: int) -> int:
     """Add the operators from the waveform to normalised log-mel.
 
     Args:
-        output: the float32 tensor they write, `[1, mels, frames, 1]`, or `[1, frames, mels, 1]` if `time_first`.
+        layout: the order of the axes of a patch.
+        output: the float32 tensor they write, `[1, height, width, 1]`.
 
     Returns:
         the number of the input `waveform`: float32 `[1, patch_samples]`, full scale 1.
@@ -114,21 +107,21 @@ def add_frontend(builder: Builder, spec: LogMel, normalisation: "Normalisation",
     waveform = builder.tensor("waveform", (1, spec.patch_samples))
     spectrum = _spectrum(builder, spec, _windowed(builder, spec, waveform))
     features = _normalised(builder, spec, normalisation, _log_mel(builder, spec, spectrum))
-    if not time_first:
+    if layout == "mels_frames":
         turned = builder.tensor("frontend/turned", (spec.mels, spec.patch_frames))
         order = builder.constant("frontend/order", np.array([1, 0], np.int32))
         features = builder.apply("TRANSPOSE", [features, order], turned, "Transpose")
     return _end(builder, features, output, waveform)
 
 
-def _end(builder: Builder, features: int, output: int, waveform: int) -> int:
+def _end(builder: GraphBuilder, features: int, output: int, waveform: int) -> int:
     shape = [int(size) for size in builder.graph.tensors[output].shape]
     wanted = builder.constant("frontend/shape", np.array(shape, np.int32))
     builder.apply("RESHAPE", [features, wanted], output, "Reshape", newShape=shape)
     return waveform
 
 
-def _windowed(builder: Builder, spec: LogMel, waveform: int) -> int:
+def _windowed(builder: GraphBuilder, spec: LogMel, waveform: int) -> int:
     """`[frames, 1, columns]`: each frame's samples times the window.
 
     The waveform is laid out in rows of one hop. A frame is a row and the next few beside it, so that no index has to
@@ -165,12 +158,10 @@ def _windowed(builder: Builder, spec: LogMel, waveform: int) -> int:
 
 
 def _window(spec: LogMel) -> NDArray[np.float32]:
-    from edgeprune.audio.logmel import Frontend
-
     return Frontend(spec).window.numpy().astype(np.float32)
 
 
-def _spectrum(builder: Builder, spec: LogMel, lines: int) -> int:
+def _spectrum(builder: GraphBuilder, spec: LogMel, lines: int) -> int:
     """`[frames, 1, bins]`, magnitude or power; RFFT2D pads each frame to the FFT size by itself, or cuts zeros off."""
     shape = (spec.patch_frames, 1, spec.fft_size // 2 + 1)
     size = builder.constant("frontend/fft_size", np.array([1, spec.fft_size], np.int32))
@@ -182,10 +173,8 @@ def _spectrum(builder: Builder, spec: LogMel, lines: int) -> int:
     return builder.apply("SQUARE", [magnitude], builder.tensor("frontend/power", shape), "Square")
 
 
-def _log_mel(builder: Builder, spec: LogMel, spectrum: int) -> int:
+def _log_mel(builder: GraphBuilder, spec: LogMel, spectrum: int) -> int:
     """`[frames, mels]`, natural logarithm of the bands; the offset is the bias of the filter bank."""
-    from edgeprune.audio.logmel import Frontend
-
     shape = (spec.patch_frames, spec.mels)
     bank = builder.constant("frontend/filter_bank", Frontend(spec).filter_bank.numpy().T.astype(np.float32))
     offset = builder.constant("frontend/log_offset", np.full(spec.mels, spec.log_offset, np.float32))
@@ -194,7 +183,7 @@ def _log_mel(builder: Builder, spec: LogMel, spectrum: int) -> int:
     return builder.apply("LOG", [bands], builder.tensor("frontend/log_mel", shape))
 
 
-def _normalised(builder: Builder, spec: LogMel, normalisation: "Normalisation", log_mel: int) -> int:
+def _normalised(builder: GraphBuilder, spec: LogMel, normalisation: Normalisation, log_mel: int) -> int:
     """`[frames, mels]`, less the mean and divided by the standard deviation of each band."""
     shape = (spec.patch_frames, spec.mels)
     mean = builder.constant("frontend/mean", normalisation.mean.astype(np.float32))

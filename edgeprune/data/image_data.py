@@ -13,7 +13,8 @@ from torch import Tensor
 
 from edgeprune.data.cards import Card, load_card
 from edgeprune.data.image_files import read_part
-from edgeprune.data.patches import Normalisation, Patches
+from edgeprune.data.normalisation import Normalisation
+from edgeprune.data.patches import Patches
 from edgeprune.data.scene_data import stratified
 from edgeprune.data.splits import COLUMNS
 from edgeprune.errors import EdgepruneError

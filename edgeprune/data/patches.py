@@ -1,45 +1,17 @@
 """Patches: the fixed-size pieces of log-mel that a network sees, gathered from the features by the batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from edgeprune.audio.logmel import patch_starts
+from edgeprune.audio.logmel import cut_patches, patch_starts
 from edgeprune.data.feature_cache import Features
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and standard deviation of each mel band over the training clips; `(x - mean) / std` enters the network."""
-
-    mean: np.ndarray
-    std: np.ndarray
-
-    @staticmethod
-    def of(features: Features, filenames: Sequence[str]) -> "Normalisation":
-        """Over all frames of the named clips; a band that never changes keeps a standard deviation of 1."""
-        count, total, squares = 0, 0.0, 0.0
-        for filename in filenames:
-            frames = features.clip(filename).astype(np.float64)
-            count += len(frames)
-            total = total + frames.sum(axis=0)
-            squares = squares + np.square(frames).sum(axis=0)
-        mean = np.asarray(total / count)
-        std = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0.0))
-        return Normalisation(mean.astype(np.float32), np.where(std < 1e-4, 1.0, std).astype(np.float32))
-
-    def to_dict(self) -> dict[str, list[float]]:
-        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
-
-    @staticmethod
-    def from_dict(value: dict[str, list[float]]) -> "Normalisation":
-        return Normalisation(np.asarray(value["mean"], np.float32), np.asarray(value["std"], np.float32))
 
 
 class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -76,7 +48,7 @@ class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
         self.patch_frames = spec.patch_frames
         self._starts = np.asarray(starts)
         self._frames = features.frames
-        self._mean, self._std = normalisation.mean, normalisation.std
+        self._normalisation = normalisation
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -92,6 +64,5 @@ class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """Network inputs `[n, 1, mels, frames]`, normalised."""
-        rows = self._starts[np.asarray(indices)][:, None] + np.arange(self.patch_frames)
-        x = (self._frames[rows] - self._mean) / self._std
-        return torch.from_numpy(x.transpose(0, 2, 1)[:, None])
+        patches = cut_patches(self._frames, self._starts[np.asarray(indices)], self.patch_frames)
+        return torch.from_numpy(self._normalisation.apply(patches).transpose(0, 2, 1)[:, None])

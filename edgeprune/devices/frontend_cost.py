@@ -150,10 +150,10 @@ def _sizes(files: FrontendFiles, board: str, folder: Path, timeout_s: float) -> 
 def _files_of(frontend: LogMel | FrontendFiles, folder: Path) -> FrontendFiles:
     if isinstance(frontend, FrontendFiles):
         return frontend
-    from edgeprune.data.patches import Normalisation
+    from edgeprune.data.normalisation import Normalisation
 
     plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
-    return write_frontend(frontend, plain, folder, time_first=False, quantisation=(0.1, 0))
+    return write_frontend(frontend, plain, folder, layout="mels_frames", quantisation=(0.1, 0))
 
 
 def _noise(spec: LogMel) -> NDArray[np.int16]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeprune.convert.audio_in import patches_of
 from edgeprune.devices.job import CLIPS, Inputs
 from edgeprune.errors import EdgepruneError
+from edgeprune.tflite.description import Description
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 
 if TYPE_CHECKING:
-    from edgeprune.recipe import Data
+    from edgeprune.recipe import Data, LogMel
 
 
 def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> Inputs:
@@ -30,39 +30,34 @@ def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> In
         EdgepruneError: a clip cannot be read, or audio is given for a file that tells no front-end.
     """
     try:
-        described = read_metadata(path)
+        description = Description.from_dict(read_metadata(path))
     except EdgepruneError:
-        described = {}
-    if not described.get("frontend"):
+        description = None
+    if description is None or description.frontend is None:
         if clips:
             raise EdgepruneError(f"{path}: tells no front-end, so audio cannot be fed to it; leave --clips out.")
         return _of_images(path, count) if (path.parent / "recipe.json").is_file() else _noise(path, count)
     if clips:
-        return _of_audio(described, clips[:count], f"{len(clips[:count])} clips given")
-    return _of_run(path, described, count)
+        return _of_audio(description, clips[:count], f"{len(clips[:count])} clips given")
+    files = [file for file, _ in clips_of(path, description.frontend, count)]
+    data = _data_of(path)
+    return _of_audio(description, files, f"{len(files)} test clips of {data.name}, fold {data.fold}")
 
 
-def _of_audio(described: dict[str, Any], files: Sequence[Path], source: str) -> Inputs:
+def _of_audio(description: Description, files: Sequence[Path], source: str) -> Inputs:
     """The first patch of each file, as the network takes it."""
     from edgeprune.audio.decode import load_clip
-    from edgeprune.recipe import LogMel
 
-    cut, spec = patches_of(described), LogMel(**described["frontend"])
-    # a patch sees no sample beyond the first `patch_samples`
+    spec = description.logmel
+    # the first patch depends on no sample after `patch_samples`
     clips = (load_clip(file, spec.sample_rate)[: spec.patch_samples] for file in files)
-    return Inputs(np.stack([cut(clip)[0] for clip in clips]), source)
+    return Inputs(np.stack([description.patches(clip)[0] for clip in clips]), source)
 
 
-def _of_run(path: Path, described: dict[str, Any], count: int) -> Inputs:
-    """Evaluation clips of the run the file lies in, or synthetic scenes; only these clips are decoded."""
-    files = [file for file, _ in clips_of(path, described, count)]
-    return _of_audio(described, files, f"{len(files)} test clips of {_data_of(path).name}, fold {_data_of(path).fold}")
-
-
-def clips_of(path: Path, described: dict[str, Any], count: int) -> list[tuple[Path, str]]:
+def clips_of(path: Path, frontend: LogMel, count: int) -> list[tuple[Path, str]]:
     """Audio files and their labels, evenly spaced over the evaluation part of the run a file lies in.
 
-    Outside a run, and in a run on the synthetic scenes, clips of these.
+    Outside a run, and in a run on the synthetic scenes, they are clips of the synthetic scenes; only these are decoded.
 
     Raises:
         EdgepruneError: the run's data are no longer there.
@@ -70,11 +65,10 @@ def clips_of(path: Path, described: dict[str, Any], count: int) -> list[tuple[Pa
     from edgeprune.data.cards import load_card
     from edgeprune.data.scene_data import data_root, evenly
     from edgeprune.data.splits import load_split
-    from edgeprune.recipe import LogMel
 
     data = _data_of(path)
     card = load_card(data.name)
-    root = data_root(card, data, LogMel(**described["frontend"]))
+    root = data_root(card, data, frontend)
     test = evenly(load_split(card, root, data.fold, data.subset).test, count)
     return [(root / name, label) for name, label in zip(test["filename"], test["label"], strict=True)]
 

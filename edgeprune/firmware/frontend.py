@@ -1,23 +1,20 @@
 """The log-mel front-end as C99 for a device: hand-written code, and tables generated from the `LogMel` that trains."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import atomic_path, share_folder, write_text
+from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
-
-if TYPE_CHECKING:
-    from edgeprune.data.patches import Normalisation
 
 CONFIG = "edgeprune_frontend_config.h"
 TABLES = "edgeprune_frontend_tables.c"
@@ -77,7 +74,7 @@ def write_frontend(
     spec: LogMel,
     normalisation: Normalisation,
     out: Path,
-    time_first: bool,
+    layout: Layout,
     quantisation: tuple[float, int] | None,
 ) -> FrontendFiles:
     """Write the front-end's C sources: the same arguments give the same bytes.
@@ -86,7 +83,7 @@ def write_frontend(
         spec: the front-end that the network was trained with.
         normalisation: mean and standard deviation `[mels]`.
         out: folder; made if it is not there.
-        time_first: whether the network takes `[frames, mels]` rather than `[mels, frames]`.
+        layout: the order of the axes of a patch.
         quantisation: scale and zero point of an int8 network's input; None: the network takes float32.
 
     Raises:
@@ -104,7 +101,7 @@ def write_frontend(
         "ep_mean": np.asarray(normalisation.mean, np.float32),
         "ep_std": np.asarray(normalisation.std, np.float32),
     }
-    write_text(out / CONFIG, _config(spec, len(tables["ep_weights"]), time_first, quantisation))
+    write_text(out / CONFIG, _config(spec, len(tables["ep_weights"]), layout, quantisation))
     write_text(out / TABLES, _tables_source(tables))
     paths = [out / name for name in (*_WRITTEN, CONFIG, TABLES)]
     return FrontendFiles(
@@ -117,7 +114,7 @@ def write_frontend(
 
 
 def spec_of(
-    spec: LogMel, normalisation: Normalisation, time_first: bool, quantisation: tuple[float, int] | None
+    spec: LogMel, normalisation: Normalisation, layout: Layout, quantisation: tuple[float, int] | None
 ) -> dict[str, Any]:
     """The front-end as plain JSON values, for whoever computes it by other means.
 
@@ -145,8 +142,8 @@ def spec_of(
             "std": np.asarray(normalisation.std, np.float32).tolist(),
         },
         "input": {
-            "layout": ["frames", "mels"] if time_first else ["mels", "frames"],
-            "shape": [frames, mels] if time_first else [mels, frames],
+            "layout": layout.split("_"),
+            "shape": [frames, mels] if layout == "frames_mels" else [mels, frames],
             "dtype": "float32" if quantisation is None else "int8",
             "scale": scale,
             "zero_point": zero_point,
@@ -292,7 +289,7 @@ def _turns(spec: LogMel) -> dict[str, NDArray[Any]]:
     return {"ep_turns": turns, "ep_factors": np.asarray(_factors(size // 2), np.uint8)}
 
 
-def _config(spec: LogMel, weights: int, time_first: bool, quantisation: tuple[float, int] | None) -> str:
+def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[float, int] | None) -> str:
     mixed = _is_mixed(spec)
     values: dict[str, int | str] = {
         "EP_SAMPLE_RATE": spec.sample_rate,
@@ -307,7 +304,7 @@ def _config(spec: LogMel, weights: int, time_first: bool, quantisation: tuple[fl
         "EP_CENTER": int(spec.center),
         "EP_POWER": int(spec.spectrum == "power"),
         "EP_LOG_OFFSET": _float(spec.log_offset),
-        "EP_TIME_FIRST": int(time_first),
+        "EP_TIME_FIRST": int(layout == "frames_mels"),
         "EP_INPUT_SIZE": spec.mels * spec.patch_frames,
         "EP_RING_INT8": int(quantisation is not None),
     }

@@ -60,18 +60,18 @@ def export(target: str, formats: Sequence[str], waveform: bool = False) -> dict[
 
 def _with_frontend(path: Path) -> Path:
     """Write `<path>_waveform.tflite`, compare it with the chain it replaces, and describe it in a sidecar."""
-    from edgeprune.convert.waveform import check_waveform, write_waveform_model
+    from edgeprune.convert.waveform import write_waveform_model
+    from edgeprune.convert.waveform_parity import check_waveform
     from edgeprune.devices.inputs import clips_of
-    from edgeprune.tflite.description import Description
-    from edgeprune.tflite.metadata import read_metadata
+    from edgeprune.tflite.metadata import read_description
     from edgeprune.tflite.sidecar import write_sidecar
 
     console.say(f"putting the front-end into {path.name}")
     out = write_waveform_model(path, path.with_name(f"{path.stem}_waveform.tflite"))
-    described = read_metadata(out)
-    clips = [clip for clip, _ in clips_of(path, described, WAVEFORM_CLIPS)]
+    description = read_description(out)
+    clips = [clip for clip, _ in clips_of(path, description.logmel, WAVEFORM_CLIPS)]
     parity = check_waveform(out, path, clips)
-    write_sidecar(out, Description.from_dict(described), extra={"parity": asdict(parity)})
+    write_sidecar(out, description, extra={"parity": asdict(parity)})
     return out
 
 
@@ -87,7 +87,7 @@ def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict
     Raises:
         EdgepruneError: the file does not say which front-end it needs, or the data have other classes.
     """
-    from edgeprune.convert.waveform import takes_waveform
+    from edgeprune.tflite.description import WAVEFORM
     from edgeprune.tflite.metadata import read_metadata
 
     if split not in ("test", "train"):
@@ -104,12 +104,12 @@ def evaluate(target: str, data: Data | None = None, split: str = "test") -> dict
     if has_images(data) == bool(described["frontend"]):
         takes, has = ("clips", "images") if described["frontend"] else ("images", "clips")
         raise EdgepruneError(f"{path}: takes {takes}, but {data.name} holds {has}; give the data it was made for.")
-    judge = _judge_audio if takes_waveform(described) else _judge_features
+    judge = _judge_audio if described.get("input") == WAVEFORM else _judge_features
     return {"path": str(path), "sha256": sha256_file(path), **judge(path, described, data, split)}
 
 
 def _judge_features(path: Path, described: Mapping[str, Any], data: Data, split: str) -> dict[str, Any]:
-    from edgeprune.data.patches import Normalisation
+    from edgeprune.data.normalisation import Normalisation
 
     found = load_data(replace(data, validation=0.0, train_share=1.0), LogMel(**described["frontend"]))
     _check_classes(path, described, found.card.name, found.classes)
@@ -121,10 +121,10 @@ def _judge_features(path: Path, described: Mapping[str, Any], data: Data, split:
 
 def _judge_audio(path: Path, described: Mapping[str, Any], data: Data, split: str) -> dict[str, Any]:
     """The same from the clips' samples; no features are computed."""
-    from edgeprune.convert.waveform import waveform_probabilities
     from edgeprune.data.cards import load_card
     from edgeprune.data.scene_data import data_root
     from edgeprune.data.splits import load_split
+    from edgeprune.evaluation.audio_files import audio_probabilities
 
     card = load_card(data.name)
     root = data_root(card, data, LogMel(**described["frontend"]))
@@ -133,7 +133,7 @@ def _judge_audio(path: Path, described: Mapping[str, Any], data: Data, split: st
     refuse_unlabelled_test(card.name, found.test)
     clips = found.test if split == "test" else found.train
     files = [root / name for name in clips["filename"]]
-    return scores_of(waveform_probabilities(path, files, f"evaluating {path.name}"), clips, found.classes)
+    return scores_of(audio_probabilities(path, files, f"evaluating {path.name}"), clips, found.classes)
 
 
 def _check_classes(path: Path, described: Mapping[str, Any], name: str, classes: Sequence[str]) -> None:

@@ -698,7 +698,7 @@ def time_first(model_name: str) -> bool:
 
 def normalisation_of(network: Checkpoint) -> Any:
     """The normalisation a checkpoint was trained with."""
-    from edgeprune.data.patches import Normalisation
+    from edgeprune.data.normalisation import Normalisation
 
     return Normalisation.from_dict(network.extra["normalisation"])
 
@@ -758,13 +758,12 @@ def file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndarr
     """Class probabilities `[clips, classes]` that a .tflite gives the clips."""
     import os
 
-    from edgeprune.convert.audio_in import takes_time_first
     from edgeprune.evaluation.predict import file_probabilities
     from edgeprune.tflite.interpreter import TFLiteModel
-    from edgeprune.tflite.metadata import read_metadata
+    from edgeprune.tflite.metadata import read_description
 
     model = TFLiteModel(path, threads=os.cpu_count() or 1)
-    first = takes_time_first(read_metadata(path))
+    first = read_description(path).layout == "frames_mels"
     return file_probabilities(model, data.patches(clips), first, title=f"evaluating {path.name}")
 
 

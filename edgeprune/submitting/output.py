@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.convert.audio_in import audio_probabilities
 from edgeprune.errors import EdgepruneError
+from edgeprune.evaluation.audio_files import audio_probabilities
 from edgeprune.submitting.shipped import Shipped
 from edgeprune.submitting.template import Template
 

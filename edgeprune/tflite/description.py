@@ -1,4 +1,4 @@
-"""What a network is told by those who made it: labels, front-end, normalisation, layout; it travels with every file.
+"""The description of a network that travels with every file: labels, front-end, normalisation, layout.
 
 Checkpoints, exported files (`edgeprune.json` inside the .tflite) and sidecars hold it as the same plain values.
 """
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import Layout, ModelSpec, entry
 from edgeprune.recipe import LogMel
 
 if TYPE_CHECKING:
     from edgeprune.audio.logmel import Frontend
-    from edgeprune.data.patches import Normalisation
 
 WAVEFORM = "waveform"
 """Value of the field `input` in a file whose front-end is inside."""
@@ -66,8 +66,6 @@ class Description:
         Raises:
             EdgepruneError: a field is missing or malformed.
         """
-        from edgeprune.data.patches import Normalisation
-
         try:
             return Description(
                 labels=tuple(value["labels"]),
@@ -102,15 +100,19 @@ class Description:
         """
         import torch
 
-        from edgeprune.audio.logmel import patch_starts, waveform_patches
+        from edgeprune.audio.logmel import cut_patches, patch_starts, waveform_patches
 
         spec = self.logmel
         if self.takes_waveform:
             return waveform_patches(clip, spec)
-        frames = (self._frontend(torch.from_numpy(clip)).numpy() - self.normalisation.mean) / self.normalisation.std
+        frames = self._frontend(torch.from_numpy(clip)).numpy()
         starts = patch_starts(len(frames), spec.patch_frames, spec.patch_hop_frames)
-        patches = np.stack([frames[start : start + spec.patch_frames] for start in starts])
-        turned = patches if self.layout == "frames_mels" else patches.transpose(0, 2, 1)
+        return self.inputs(cut_patches(frames, starts, spec.patch_frames))
+
+    def inputs(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Patches of log-mel `[patches, frames, mels]` as the network takes them, `[patches, height, width, 1]`."""
+        values = self.normalisation.apply(log_mel)
+        turned = values if self.layout == "frames_mels" else values.transpose(0, 2, 1)
         return np.ascontiguousarray(turned[..., np.newaxis])
 
     @cached_property

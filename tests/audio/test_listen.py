@@ -24,12 +24,13 @@ from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
 from edgeprune.audio.streaming import FrameStream, Listener, Microphone, Sliding, file_blocks, resampled
 from edgeprune.cli.listen_verb import Listen, open_listener
 from edgeprune.convert.waveform import write_waveform_model
-from edgeprune.convert.waveform_graph import Builder
+from edgeprune.convert.waveform_graph import GraphBuilder
 from edgeprune.errors import EdgepruneError
+from edgeprune.models.registry import make_spec
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.flatbuffer import pack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.metadata import embed_metadata, set_metadata
+from edgeprune.tflite.metadata import embed_metadata, read_metadata, set_metadata
 
 RATE = 8000
 SPEC = LogMel(sample_rate=RATE, mels=12, patch_frames=20, patch_hop_frames=5)
@@ -181,19 +182,19 @@ def classifier(tmp_path: Path) -> Path:
     model, graph = schema.ModelT(), schema.SubGraphT()
     model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [graph], [], [schema.BufferT()]
     graph.tensors = []
-    builder = Builder(model)
+    builder = GraphBuilder(model)
     features = builder.tensor("input", (1, SPEC.mels, SPEC.patch_frames, 1))
     weights = builder.constant("weights", generator.normal(0, 0.3, (4, 240)).astype(np.float32))
     bias = builder.constant("bias", np.zeros(4, np.float32))
     logits, output = builder.tensor("logits", (1, 4)), builder.tensor("output", (1, 4))
     builder.apply("FULLY_CONNECTED", [features, weights, bias], logits, "FullyConnected")
     builder.apply("SOFTMAX", [logits], output, "Softmax", beta=1.0)
-    graph.operators, graph.inputs, graph.outputs = builder.steps, [features], [output]
+    graph.operators, graph.inputs, graph.outputs = builder.operators, [features], [output]
     described = {
         "labels": LABELS,
         "frontend": asdict(SPEC),
         "normalisation": {"mean": [-2.0] * SPEC.mels, "std": [1.5] * SPEC.mels},
-        "model": {"name": "dcase21"},
+        "model": make_spec("dcase21", 4).to_dict(),
     }
     set_metadata(model, described)
     path = tmp_path / "classifier.tflite"
@@ -273,11 +274,11 @@ def test_wrong_flags(fields: dict[str, Any], sentence: str, classifier, recordin
 
 
 def test_wrong_models(classifier: Path) -> None:
-    embed_metadata(classifier, {"labels": LABELS, "frontend": {}})
+    embed_metadata(classifier, read_metadata(classifier) | {"frontend": {}})
     with pytest.raises(EdgepruneError, match="is no classifier of audio"):
         open_listener(classifier)
     embed_metadata(classifier, {"frontend": asdict(SPEC)})
-    with pytest.raises(EdgepruneError, match="is no classifier of audio"):
+    with pytest.raises(EdgepruneError, match=r"classifier\.tflite: the description of a network is damaged"):
         open_listener(classifier)
 
 

@@ -8,9 +8,10 @@ import torch
 
 from edgeprune.audio.logmel import Frontend
 from edgeprune.bundles.source import Clip, Source, clip_samples
-from edgeprune.data.patches import Normalisation
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.devices.checks import reference
 from edgeprune.devices.job import Inputs
+from edgeprune.models.registry import make_spec
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 
@@ -34,7 +35,7 @@ def make_source(folder: Path, spec: LogMel = SPEC, labels: tuple[str, ...] = LAB
         "labels": list(labels),
         "frontend": {name: getattr(spec, name) for name in spec.__dataclass_fields__},
         "normalisation": normalisation.to_dict(),
-        "model": {"name": "dcase21"},
+        "model": make_spec("dcase21", len(labels)).to_dict(),
     }
     path = conv_tflite.conv_network(folder / "model_int8.tflite", metadata=metadata)
     volume = np.geomspace(30, 20_000, 10)[:, None]

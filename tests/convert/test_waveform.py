@@ -14,21 +14,18 @@ from ai_edge_litert import schema_py_generated as schema
 from edgeprune.audio.decode import load_clip
 from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
 from edgeprune.convert.waveform import (
-    LOG_MEL_TOLERANCE,
-    check_waveform,
-    takes_waveform,
-    waveform_probabilities,
-    waveform_spec,
     write_frontend_model,
     write_waveform_model,
 )
-from edgeprune.data.patches import Normalisation
+from edgeprune.convert.waveform_parity import LOG_MEL_TOLERANCE, check_waveform
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.models.registry import entry
+from edgeprune.evaluation.audio_files import audio_probabilities
+from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.metadata import embed_metadata, read_metadata
+from edgeprune.tflite.metadata import embed_metadata, read_description, read_metadata
 
 SPECS = {
     "dcase21, 16 kHz": LogMel.dcase21(16000, 1.0),
@@ -42,7 +39,10 @@ SPECS = {
     "one frame": LogMel(sample_rate=8000, patch_frames=1, patch_hop_frames=1),
     "longest hop": LogMel(sample_rate=8000, window_s=0.032, hop_s=0.032, patch_frames=9, center=False),
 }
-TIME_FIRST = {"vggish", "cnn14"}
+
+
+def layout_of(name: str) -> Layout:
+    return "frames_mels" if name in ("vggish", "cnn14") else "mels_frames"
 
 
 def normalisation(mels: int) -> Normalisation:
@@ -65,12 +65,12 @@ def sounds(rate: int) -> dict[str, np.ndarray]:
     return {name: values.astype(np.float32) for name, values in made.items()}
 
 
-def python_chain(clip: np.ndarray, spec: LogMel, norm: Normalisation, time_first: bool) -> np.ndarray:
+def python_chain(clip: np.ndarray, spec: LogMel, norm: Normalisation, layout: Layout) -> np.ndarray:
     """Patches cut from the features of the whole clip, as the network takes them."""
     frames = Frontend(spec)(torch.from_numpy(clip)).numpy()
     starts = patch_starts(len(frames), spec.patch_frames, spec.patch_hop_frames)
     values = np.stack([(frames[start : start + spec.patch_frames] - norm.mean) / norm.std for start in starts])
-    return np.ascontiguousarray((values if time_first else values.transpose(0, 2, 1))[..., None])
+    return np.ascontiguousarray((values if layout == "frames_mels" else values.transpose(0, 2, 1))[..., None])
 
 
 # The front-end alone
@@ -78,12 +78,12 @@ def python_chain(clip: np.ndarray, spec: LogMel, norm: Normalisation, time_first
 
 @pytest.mark.parametrize("name", SPECS)
 def test_every_patch_is_the_python_chains(name: str, tmp_path: Path) -> None:
-    spec, time_first = SPECS[name], name in TIME_FIRST
+    spec, layout = SPECS[name], layout_of(name)
     norm = normalisation(spec.mels)
-    model = TFLiteModel(write_frontend_model(spec, norm, time_first, tmp_path / "frontend.tflite"))
+    model = TFLiteModel(write_frontend_model(spec, norm, layout, tmp_path / "frontend.tflite"))
     assert model.input_shape == (1, spec.patch_samples)
     for kind, clip in sounds(spec.sample_rate).items():
-        expected = python_chain(clip, spec, norm, time_first)
+        expected = python_chain(clip, spec, norm, layout)
         found = np.concatenate([model.invoke_raw(patch[None]) for patch in waveform_patches(clip, spec)])
         assert found.shape == expected.shape, kind
         np.testing.assert_allclose(found, expected, rtol=0, atol=2 * LOG_MEL_TOLERANCE, err_msg=kind)
@@ -93,7 +93,7 @@ def test_equals_librosa(tmp_path: Path) -> None:
     spec = LogMel.dcase21(16000, 1.0)
     clip = sounds(16000)["noise"][:16000]
     norm = Normalisation(np.zeros(40, np.float32), np.ones(40, np.float32))
-    model = TFLiteModel(write_frontend_model(spec, norm, False, tmp_path / "frontend.tflite"))
+    model = TFLiteModel(write_frontend_model(spec, norm, "mels_frames", tmp_path / "frontend.tflite"))
     spectrum = np.abs(librosa.stft(clip, n_fft=1024, hop_length=320, win_length=640, window="hamming"))
     # librosa lays the window in the middle of the FFT frame, which moves no magnitude; it starts 192 samples later
     assert spectrum.shape[1] == 51
@@ -104,7 +104,8 @@ def test_equals_librosa(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_only_builtin_operators(name: str, tmp_path: Path) -> None:
-    path = write_frontend_model(SPECS[name], normalisation(SPECS[name].mels), True, tmp_path / "frontend.tflite")
+    norm = normalisation(SPECS[name].mels)
+    path = write_frontend_model(SPECS[name], norm, "frames_mels", tmp_path / "frontend.tflite")
     assert set(operators(path)) <= set(vars(schema.BuiltinOperator))  # a custom one would have a name of its own
     assert operators(path).count("RFFT2D") == 1
 
@@ -112,15 +113,14 @@ def test_only_builtin_operators(name: str, tmp_path: Path) -> None:
 def test_an_fft_size_that_is_no_power_of_two_is_refused(tmp_path: Path) -> None:
     spec = LogMel(sample_rate=16000, n_fft=1000)
     with pytest.raises(EdgepruneError, match=r"n_fft 1000 is no power of two.* train with n_fft 1024"):
-        write_frontend_model(spec, normalisation(40), False, tmp_path / "frontend.tflite")
+        write_frontend_model(spec, normalisation(40), "mels_frames", tmp_path / "frontend.tflite")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_calls_give_the_same_bytes(tmp_path: Path) -> None:
-    files = [
-        write_frontend_model(SPECS["vggish"], normalisation(64), True, tmp_path / name).read_bytes() for name in "ab"
-    ]
-    assert files[0] == files[1]
+    for name in "ab":
+        write_frontend_model(SPECS["vggish"], normalisation(64), "frames_mels", tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 # In front of exported networks
@@ -159,12 +159,11 @@ def exported(networks, tmp_path: Path):
 
 def chain_probabilities(source: Path, clips: list[Path]) -> np.ndarray:
     """Means over patches, through the Python front-end."""
-    described = read_metadata(source)
-    spec, model = LogMel(**described["frontend"]), TFLiteModel(source)
-    norm, first = Normalisation.from_dict(described["normalisation"]), entry(described["model"]["name"]).time_first
-    return np.stack(
-        [model.predict(python_chain(load_clip(c, spec.sample_rate), spec, norm, first)).mean(axis=0) for c in clips]
-    )
+    description, model = read_description(source), TFLiteModel(source)
+    spec, layout = description.logmel, description.layout
+    waveforms = [load_clip(clip, spec.sample_rate) for clip in clips]
+    patches = [python_chain(waveform, spec, description.normalisation, layout) for waveform in waveforms]
+    return np.stack([model.predict(clip).mean(axis=0) for clip in patches])
 
 
 @pytest.mark.parametrize("format", ["float32", "float16", "dynamic", "int8", "int16x8"])
@@ -208,12 +207,11 @@ def test_real_clips_of_a_network_that_takes_time_first(format: str, exported, tu
 def test_probabilities_of_files_are_the_chains(format: str, exported, tut2017, tmp_path: Path) -> None:
     source = exported("dcase21", format, LogMel.dcase21(16000, 1.0), tut2017)
     path = write_waveform_model(source, tmp_path / "waveform.tflite")
-    found, expected = waveform_probabilities(path, tut2017), chain_probabilities(source, tut2017)
+    found, expected = audio_probabilities(path, tut2017), chain_probabilities(source, tut2017)
     assert found.shape == expected.shape == (12, 10)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if format == "float32" else 2e-3)
-    assert waveform_probabilities(path, []).shape == (0, 10)
-    with pytest.raises(EdgepruneError, match="takes features, not samples"):
-        waveform_probabilities(source, tut2017)
+    assert audio_probabilities(path, []).shape == (0, 10)
+    np.testing.assert_allclose(audio_probabilities(source, tut2017), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("format", ["float32", "int8", "dynamic"])
@@ -248,7 +246,7 @@ def test_runs_in_the_bare_interpreter_by_its_signature(exported, tut2017, tmp_pa
     first = run(waveform=np.pad(clip, (320, 0))[None, : 50 * 320 + 640])["probabilities"]
     assert first.dtype == np.float32
     np.testing.assert_allclose(first.sum(), 1, atol=0.02)
-    np.testing.assert_array_equal(first, TFLiteModel(path).predict(waveform_patches(clip, waveform_spec(path))[:1]))
+    np.testing.assert_array_equal(first, TFLiteModel(path).predict(read_description(path).patches(clip)[:1]))
 
 
 def test_metadata_tells_how_to_feed_it(exported, tut2017, tmp_path: Path) -> None:
@@ -257,8 +255,8 @@ def test_metadata_tells_how_to_feed_it(exported, tut2017, tmp_path: Path) -> Non
     told = read_metadata(path)
     # 40 ms are 441 samples, of which 221 come before the frame's own; 20 ms are 220 (even of 220.5)
     assert told["waveform"] == {"sample_rate": 11025, "samples": 50 * 220 + 441, "before": 221, "hop": 25 * 220}
-    assert takes_waveform(told)
-    assert not takes_waveform(read_metadata(source))
+    assert read_description(path).takes_waveform
+    assert not read_description(source).takes_waveform
     assert {name: told[name] for name in read_metadata(source)} == read_metadata(source)
     oldest = {item.name: bytes(unpack_model(path).buffers[item.buffer].data) for item in unpack_model(path).metadata}
     assert oldest[b"min_runtime_version"] == b"2.5.0".ljust(16, b"\0")
@@ -282,13 +280,15 @@ def test_refusals(exported, tut2017, tmp_path: Path) -> None:
     with pytest.raises(EdgepruneError, match="takes the waveform already"):
         write_waveform_model(path, tmp_path / "never.tflite")
     refused("takes images, not audio", frontend={})
-    refused("does not tell its network and its normalisation", normalisation=None)
+    refused(r"other\.tflite: the description of a network is damaged .*'normalisation'", normalisation=None)
     refused("no power of two", frontend={**described["frontend"], "n_fft": 700})
     refused(r"takes \[1, 40, 51, 1\] where its front-end gives \[1, 40, 52, 1\]", frontend=asdict(
         replace(LogMel.dcase21(16000, 1.0), patch_frames=52)
     ))  # fmt: skip
     with pytest.raises(EdgepruneError, match="there are no clips"):
         check_waveform(path, source, [])
+    with pytest.raises(EdgepruneError, match="takes features, not samples"):
+        check_waveform(source, source, tut2017[:1])
     assert not (tmp_path / "never.tflite").exists()
 
 

@@ -9,7 +9,7 @@ import torch
 from squares import CLASSES, squares
 
 from edgeprune.data.image_data import ImageData, load_images
-from edgeprune.data.patches import Normalisation
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data
 

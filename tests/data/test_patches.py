@@ -6,7 +6,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from edgeprune.data.feature_cache import Features
-from edgeprune.data.patches import Normalisation, Patches
+from edgeprune.data.normalisation import Normalisation
+from edgeprune.data.patches import Patches
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
 

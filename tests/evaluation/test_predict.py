@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from edgeprune.data.feature_cache import Features
-from edgeprune.data.patches import Normalisation, Patches
+from edgeprune.data.normalisation import Normalisation
+from edgeprune.data.patches import Patches
 from edgeprune.evaluation.predict import clip_means, file_probabilities, torch_probabilities
 from edgeprune.recipe import LogMel
 

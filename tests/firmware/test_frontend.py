@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from edgeprune.audio.decode import load_clip
 from edgeprune.audio.logmel import Frontend, patch_starts
-from edgeprune.data.patches import Normalisation
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.frontend import FrontendFiles, frontend_cost, spec_of, write_frontend
+from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 
@@ -71,7 +72,7 @@ class CFrontend:
         self,
         spec: LogMel,
         folder: Path,
-        time_first: bool = False,
+        layout: Layout = "mels_frames",
         quantisation: tuple[float, int] | None = (0.037, -7),
         extra: tuple[Path, ...] = (),
         options: tuple[str, ...] = (),
@@ -80,7 +81,7 @@ class CFrontend:
             pytest.skip("needs gcc")
         self.spec = spec
         self.quantised = quantisation is not None
-        self.files = write_frontend(spec, normalisation(spec), folder, time_first, quantisation)
+        self.files = write_frontend(spec, normalisation(spec), folder, layout, quantisation)
         (folder / "size.c").write_text(SIZE)
         sources = [*self.files.sources, *extra, folder / "size.c"]
         command = ["gcc", *WARNINGS, "-O2", *options, "-fPIC", "-shared", "-I", folder, *sources]
@@ -198,29 +199,29 @@ def test_log_mels_of_real_clips_are_those_of_training(shared_data: Path, compile
     assert error.max() < 1e-3
 
 
-@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("layout", ["mels_frames", "frames_mels"])
 @pytest.mark.parametrize("name", ["dcase21", "dcase21, 44.1 kHz", "vggish", "FFT of 2^6 x 10"])
 def test_int8_inputs_of_real_clips_are_those_of_training(
-    shared_data: Path, compiled, tmp_path: Path, name: str, time_first: bool
+    shared_data: Path, compiled, tmp_path: Path, name: str, layout: Layout
 ) -> None:
     spec, quantisation = SPECS[name], (0.021, 11)
-    c = compiled(name, time_first=time_first, quantisation=quantisation)
+    c = compiled(name, layout=layout, quantisation=quantisation)
     for waveform in clips_of(shared_data, spec, each=240):
         expected = tflite_quantise(tmp_path, python_patches(spec, python_log_mel(spec, waveform)), quantisation)
-        if time_first:
+        if layout == "frames_mels":
             expected = expected.transpose(0, 2, 1)
         found = np.stack(c.listen(waveform)[1]).reshape(expected.shape).astype(int)
         assert np.abs(found - expected).max() <= 1
         assert (found != expected).mean() < 0.002  # 0.01 is what is promised
 
 
-@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("layout", ["mels_frames", "frames_mels"])
 @pytest.mark.parametrize("name", ["vggish", "FFT of 2^6 x 10"])
-def test_float_inputs_are_those_of_training(compiled, name: str, time_first: bool) -> None:
+def test_float_inputs_are_those_of_training(compiled, name: str, layout: Layout) -> None:
     spec = SPECS[name]
-    c = compiled(name, time_first=time_first, quantisation=None)
+    c = compiled(name, layout=layout, quantisation=None)
     expected = python_patches(spec, python_log_mel(spec, noise(spec, 2)))
-    if time_first:
+    if layout == "frames_mels":
         expected = expected.transpose(0, 2, 1)
     found = np.stack(c.listen(noise(spec, 2))[1])
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=0, atol=1e-4)
@@ -459,7 +460,7 @@ def test_cmsis_dsp_is_refused_at_sizes_it_lacks(tmp_path: Path) -> None:
 
 
 def write(folder: Path, spec: LogMel, **how) -> FrontendFiles:
-    arguments = {"time_first": False, "quantisation": (0.05, -3)} | how
+    arguments = {"layout": "mels_frames", "quantisation": (0.05, -3)} | how
     return write_frontend(spec, normalisation(spec), folder, **arguments)
 
 
@@ -564,7 +565,7 @@ def test_no_function_of_double_precision_is_called(tmp_path: Path) -> None:
 
 def test_description_is_json_and_complete() -> None:
     spec = SPECS["odd window"]
-    described = json.loads(json.dumps(spec_of(spec, normalisation(spec), True, (0.05, -3)), allow_nan=False))
+    described = json.loads(json.dumps(spec_of(spec, normalisation(spec), "frames_mels", (0.05, -3)), allow_nan=False))
     assert LogMel(**described["settings"]) == spec
     assert described["samples"] == {"window": 441, "hop": 220, "fft": 512}
     assert described["hertz"] == {"sample_rate": 11025, "lowest": 0.0, "highest": 5512.5}
@@ -578,5 +579,5 @@ def test_description_is_json_and_complete() -> None:
         "scale": 0.05,
         "zero_point": -3,
     }
-    plain = spec_of(spec, normalisation(spec), False, None)["input"]
+    plain = spec_of(spec, normalisation(spec), "mels_frames", None)["input"]
     assert (plain["layout"], plain["dtype"], plain["scale"]) == (["mels", "frames"], "float32", None)

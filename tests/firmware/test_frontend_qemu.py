@@ -11,25 +11,26 @@ import torch
 
 from edgeprune.audio.decode import load_clip
 from edgeprune.audio.logmel import Frontend
-from edgeprune.data.patches import Normalisation
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.devices.frontend_cost import HOPS, instructions_per_hop, run_frontend
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.frontend import FrontendFiles, frontend_cost, write_frontend
+from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 
 TIMEOUT_S = 60
 QUANTISATION = (0.031, 4)
 CASES = {
-    "dcase21": ("cortex-m4", LogMel.dcase21(16000, 1.0), "tut2017/audio", "*.flac", False),
-    "dcase21, 44.1 kHz": ("cortex-m4", LogMel.dcase21(44100, 1.0), "esc10/audio", "*.ogg", False),
-    "vggish": ("cortex-m4", LogMel.vggish(), "tut2017/audio", "*.flac", True),
+    "dcase21": ("cortex-m4", LogMel.dcase21(16000, 1.0), "tut2017/audio", "*.flac", "mels_frames"),
+    "dcase21, 44.1 kHz": ("cortex-m4", LogMel.dcase21(44100, 1.0), "esc10/audio", "*.ogg", "mels_frames"),
+    "vggish": ("cortex-m4", LogMel.vggish(), "tut2017/audio", "*.flac", "frames_mels"),
     "mixed FFT, power": (
         "cortex-m33",
         LogMel(sample_rate=16000, n_fft=640, spectrum="power", patch_frames=9),
         "tut2017/audio",
         "*.flac",
-        True,
+        "frames_mels",
     ),
 }
 
@@ -49,8 +50,8 @@ def normalisation(spec: LogMel) -> Normalisation:
     return Normalisation(np.float32(-3) + bands / 17, np.float32(0.7) + bands / 31)
 
 
-def write(folder: Path, spec: LogMel, time_first: bool, quantisation: tuple[float, int] | None) -> FrontendFiles:
-    return write_frontend(spec, normalisation(spec), folder, time_first, quantisation)
+def write(folder: Path, spec: LogMel, layout: Layout, quantisation: tuple[float, int] | None) -> FrontendFiles:
+    return write_frontend(spec, normalisation(spec), folder, layout, quantisation)
 
 
 def tflite_quantise(folder: Path, values: np.ndarray) -> np.ndarray:
@@ -63,10 +64,10 @@ def tflite_quantise(folder: Path, values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", CASES)
 def test_real_clips_on_a_board(shared_data: Path, tmp_path: Path, name: str) -> None:
     """The last second of a clip: log-mels of training, and the network's int8 input but for single steps."""
-    board, spec, folder, pattern, time_first = CASES[name]
+    board, spec, folder, pattern, layout = CASES[name]
     clip = load_clip(sorted((shared_data / folder).glob(pattern))[7], spec.sample_rate)[-spec.sample_rate :]
     stored = np.clip(np.round(clip * 32768), -32768, 32767).astype(np.int16)
-    found = run_frontend(write(tmp_path / "c", spec, time_first, QUANTISATION), stored, board, TIMEOUT_S)
+    found = run_frontend(write(tmp_path / "c", spec, layout, QUANTISATION), stored, board, TIMEOUT_S)
 
     expected = Frontend(spec)(torch.from_numpy(stored.astype(np.float32) / 32768)).numpy()
     assert found.log_mels.shape == expected.shape
@@ -76,7 +77,7 @@ def test_real_clips_on_a_board(shared_data: Path, tmp_path: Path, name: str) -> 
 
     norm = normalisation(spec)
     patch = tflite_quantise(tmp_path, (expected[-spec.patch_frames :] - norm.mean) / norm.std)
-    patch = (patch if time_first else patch.T).ravel().astype(int)
+    patch = (patch if layout == "frames_mels" else patch.T).ravel().astype(int)
     assert np.abs(found.patch - patch).max() <= 1
     assert (found.patch != patch).mean() <= 0.01
 
@@ -93,13 +94,18 @@ def test_instructions_are_counted_and_the_same_each_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "time_first", "quantised"),
-    [("vggish", True, True), ("vggish", False, False), ("mixed FFT, power", True, False), ("dcase21", False, True)],
+    ("name", "layout", "quantised"),
+    [
+        ("vggish", "frames_mels", True),
+        ("vggish", "mels_frames", False),
+        ("mixed FFT, power", "frames_mels", False),
+        ("dcase21", "mels_frames", True),
+    ],
 )
-def test_flash_is_foretold(tmp_path: Path, name: str, time_first: bool, quantised: bool) -> None:
+def test_flash_is_foretold(tmp_path: Path, name: str, layout: Layout, quantised: bool) -> None:
     """Of a bare program: code to 10 %, tables and variables to the byte, and a stack of a few hundred bytes."""
     spec = replace(CASES[name][1], patch_frames=20)
-    files = write(tmp_path, spec, time_first, QUANTISATION if quantised else None)
+    files = write(tmp_path, spec, layout, QUANTISATION if quantised else None)
     found, cost = instructions_per_hop(files, "cortex-m4", TIMEOUT_S), frontend_cost(spec, quantised)
     assert found.ram_bytes == cost.ram_bytes
     assert found.flash_bytes - cost.table_bytes == pytest.approx(cost.code_bytes, rel=0.1)

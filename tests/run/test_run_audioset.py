@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgeprune.data.patches import Normalisation
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.models import cnn14, vggish
 from edgeprune.recipe import Model, Recipe

@@ -11,6 +11,7 @@ import tiny_tflite
 
 from edgeprune.evaluation.predictions import write_predictions
 from edgeprune.evaluation.scene import evaluate
+from edgeprune.models.registry import make_spec
 from edgeprune.recipe import Data, LogMel, Recipe
 from edgeprune.tflite.metadata import embed_metadata
 
@@ -78,8 +79,9 @@ def write_network(path: Path, spec: LogMel) -> Path:
     model = tiny_tflite.dense_model(weights, bias, ends="int8", **SCALES)
     model.subgraphs[0].tensors[0].shape = [1, spec.mels, spec.patch_frames, 1]
     tiny_tflite.write(model, path)
-    told = {"labels": LABELS, "frontend": asdict(spec), "normalisation": NORMALISATION, "model": {"name": "dcase21"}}
-    embed_metadata(path, told)
+    model_spec = make_spec("dcase21", len(LABELS)).to_dict()
+    fields = {"labels": LABELS, "frontend": asdict(spec), "normalisation": NORMALISATION, "model": model_spec}
+    embed_metadata(path, fields)
     return path
 
 

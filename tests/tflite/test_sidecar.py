@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeprune.data.patches import Normalisation
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.models.registry import make_spec
 from edgeprune.recipe import LogMel

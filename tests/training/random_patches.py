@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from edgeprune.data.feature_cache import Features
-from edgeprune.data.patches import Normalisation, Patches
+from edgeprune.data.normalisation import Normalisation
+from edgeprune.data.patches import Patches
 from edgeprune.models.registry import build, make_spec
 from edgeprune.recipe import LogMel, Train
 from edgeprune.training.fit import fit

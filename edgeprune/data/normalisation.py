@@ -1,0 +1,43 @@
+"""The statistics of the training clips that every feature is normalised by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from edgeprune.data.feature_cache import Features
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each mel band over the training clips; `(x - mean) / std` enters the network."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @staticmethod
+    def of(features: "Features", filenames: Sequence[str]) -> "Normalisation":
+        """Over all frames of the named clips; a band that never changes keeps a standard deviation of 1."""
+        count, total, squares = 0, 0.0, 0.0
+        for filename in filenames:
+            frames = features.clip(filename).astype(np.float64)
+            count += len(frames)
+            total = total + frames.sum(axis=0)
+            squares = squares + np.square(frames).sum(axis=0)
+        mean = np.asarray(total / count)
+        std = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0.0))
+        return Normalisation(mean.astype(np.float32), np.where(std < 1e-4, 1.0, std).astype(np.float32))
+
+    def apply(self, log_mel: np.ndarray) -> np.ndarray:
+        """Log-mel `[..., mels]` as it enters the network."""
+        normalised: np.ndarray = (log_mel - self.mean) / self.std
+        return normalised
+
+    def to_dict(self) -> dict[str, list[float]]:
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @staticmethod
+    def from_dict(value: dict[str, list[float]]) -> "Normalisation":
+        return Normalisation(np.asarray(value["mean"], np.float32), np.asarray(value["std"], np.float32))
