@@ -260,9 +260,9 @@ def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_P
         parts = read(card, layout, root, fold, looked)
         if parts:
             expected = layout.rows.get(str(fold))
-            found = tuple(len(part.rows) for part in parts)
-            if expected and found != expected:
-                say(f"warning: {card.name} fold {fold}: {found} rows for train and test, published {expected}")
+            rows = tuple(len(part.rows) for part in parts)
+            if expected and rows != expected:
+                say(f"warning: {card.name} fold {fold}: {rows} rows for train and test, published {expected}")
             lists = dict.fromkeys(part.where.relative_to(root).as_posix() for part in parts)
             return parts, tuple(lists)
     raise EdgepruneError(
@@ -329,15 +329,15 @@ def _clip_table(card: Card, part: _Part, finder: ClipFinder, check_files: bool) 
             raise EdgepruneError(
                 f"{part.where}: row {line} names the clip '{name}'; give its path relative to the data folder."
             )
-    found = [finder.find(name) for name in names]
-    if check_files and None in found:
-        absent = [name for name, place in zip(names, found, strict=True) if place is None]
+    listed = [finder.find(name) for name in names]
+    if check_files and None in listed:
+        absent = [name for name, place in zip(names, listed, strict=True) if place is None]
         others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         raise EdgepruneError(
             f"{card.name}: {absent[0]}{others} named in {part.where} but not in {finder.root}; "
             f"fetch the audio or run `edgeprune data verify {card.name} --root {finder.root}`."
         )
-    places = [place or finder.published(name) for name, place in zip(names, found, strict=True)]
+    places = [place or finder.published(name) for name, place in zip(names, listed, strict=True)]
     labels = _cells(part.rows, "label")
     if labels is not None:
         _check_labels(card, part, labels, lines)

@@ -30,6 +30,7 @@ VERSION = 1
 MANIFEST = "synthetic.json"
 _MADE_BY = "edgeprune.audio.synthetic"
 """What the manifests of all versions hold."""
+
 LOCATIONS_PER_CITY = 3
 """For each scene; the last location of every city is held out for evaluation."""
 
@@ -39,9 +40,6 @@ MIN_CLIPS_PER_SCENE = 9
 CLIPS_PER_SCENE = 108
 CLIP_S = 1.0
 """The defaults: 720 clips to train on, 360 to evaluate on, 35 MB."""
-
-
-# The set
 
 
 def plan(clips_per_scene: int) -> list[Clip]:
@@ -140,8 +138,6 @@ def _checked(clips_per_scene: int, clip_s: float, sample_rate: int, seed: int) -
     return clips, {"made_by": _MADE_BY, "version": VERSION, **settings}
 
 
-# The folder
-
 _LISTS = ("meta.csv", *(f"evaluation_setup/fold1_{part}.csv" for part in ("train", "test", "evaluate")))
 
 
@@ -216,10 +212,10 @@ def _write_lists(folder: Path, clips: Sequence[Clip]) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest in `folder`, or None where there is none that can be read."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return manifest if isinstance(manifest, dict) else None
 
 
 def _is_whole(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) -> bool:

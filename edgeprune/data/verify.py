@@ -54,14 +54,14 @@ def verify(card: Card, root: Path | str) -> VerifyReport:
     root = Path(root)
     finder = ClipFinder(root, card.audio)
     listed, known = _listed(card, root, finder)
-    found = {name: finder.find(name) for name in sorted(listed)}
-    present = {place: listed[name] for name, place in found.items() if place is not None}
+    places = {name: finder.find(name) for name in sorted(listed)}
+    present = {place: listed[name] for name, place in places.items() if place is not None}
     extra = [name for name in _audio_files(card, root) if name not in present and name not in known]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         reasons = pool.map(lambda item: _fault(root / item[0], item[1]), present.items())
         faults = list(track(reasons, f"verifying {card.name}", len(present)))
     corrupt = [(name, fault) for name, fault in zip(present, faults, strict=True) if fault]
-    missing = [name for name, place in found.items() if place is None]
+    missing = [name for name, place in places.items() if place is None]
     return VerifyReport(tuple(missing), tuple(extra), tuple(corrupt), len(present) - len(corrupt))
 
 
