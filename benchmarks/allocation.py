@@ -30,7 +30,7 @@ UNIFORM = "uniform"
 
 def budget_of(text: str, dense: Any) -> Budget:
     """`macs=0.25+params=0.3` as limits, in shares of a network's cost."""
-    from edgeprune.pruning.allocation.plan import COSTS
+    from edgeprune.pruning.allocation.allocate import COSTS
 
     limits = {}
     for part in text.split("+"):
@@ -65,9 +65,7 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
 
     from edgeprune.graph.cost import cost, graph_of
     from edgeprune.graph.surgery import remove_filters
-    from edgeprune.pruning.allocation.plan import plan
-    from edgeprune.pruning.allocation.sensitivity import measure_losses
-    from edgeprune.pruning.group_scores import choose_filters, score_groups
+    from edgeprune.pruning.prune import score_filters
     from edgeprune.run.run import sensitivity_batches, time_first
     from edgeprune.training.fit import fit
 
@@ -75,13 +73,9 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
     graph = graph_of(dense.spec)
     rules = replace(recipe.prune, keep=1.0, allocation=UNIFORM if objective == UNIFORM else "solver")
     rules = rules if objective == UNIFORM else replace(rules, objective=objective)
-    scores = score_groups(dense.model, graph, rules.criterion)
-    losses = None
-    if objective == "sensitivity":
-        example = torch.zeros(1, *dense.spec.input_shape)
-        losses = measure_losses(dense.model, example, graph, scores, sensitivity_batches(data, recipe))
-    values = {name: layer.tolist() for name, layer in scores.items()}
-    found = plan(graph, budget_of(text, cost(dense.spec)), rules, values, losses)
+    example = torch.zeros(1, *dense.spec.input_shape)
+    scored = score_filters(dense.model, example, graph, rules, loss_batches=sensitivity_batches(data, recipe))
+    found = scored.allocate(budget_of(text, cost(dense.spec)))
     described = {"budget": text, "objective": objective, "widths": found.widths, "reached": found.reached}
     for twin in sorted(path.parent.glob(f"{text}-*.json")):  # the same filters, so the same network
         other = read_json(twin)
@@ -89,7 +83,7 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
             write_json(path, {**other, **described})
             say(f"{path.stem}: as {twin.stem}")
             return
-    model, spec = remove_filters(dense.model, dense.spec, choose_filters(scores, found.widths))
+    model, spec = remove_filters(dense.model, dense.spec, scored.kept(found))
     torch.manual_seed(recipe.seed + 1)
     fit(
         model,

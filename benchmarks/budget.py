@@ -30,24 +30,24 @@ def plans(model: str, objective: str, dense_layers: bool) -> list[dict[str, Any]
 
     from edgeprune.graph.cost import count, graph_of
     from edgeprune.models.registry import build, make_spec
-    from edgeprune.pruning.allocation.plan import COSTS, plan
-    from edgeprune.pruning.group_scores import score_groups
+    from edgeprune.pruning.allocation.allocate import COSTS
+    from edgeprune.pruning.prune import score_filters
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
     spec = make_spec(model, 10)
     graph, whole = graph_of(spec), count(graph_of(spec))
-    scores = score_groups(build(spec).eval(), graph, "operator_norm", dense_layers)
-    values = {name: layer.tolist() for name, layer in scores.items()}
+    settings = Prune(objective=objective, dense_layers=dense_layers)
+    scored = score_filters(build(spec).eval(), torch.zeros(1, *spec.input_shape), graph, settings)
     rows = []
     for shares in SHARES:
         budget = Budget(**{name: int(getattr(whole, COSTS[name]) * share) for name, share in shares.items()})
         start = time.perf_counter()
-        found = plan(graph, budget, Prune(objective=objective, dense_layers=dense_layers), values)
+        found = scored.allocate(budget)
         rows.append(
             {
                 "model": model + (" with dense layers" if dense_layers else ""),
-                "groups": len(values),
+                "groups": len(scored.scores),
                 "budget": ", ".join(f"{name} {share:g}" for name, share in shares.items()),
                 "seconds": time.perf_counter() - start,
                 "used": {name: found.reached[name] / found.asked[name] for name in shares},

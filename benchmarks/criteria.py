@@ -143,12 +143,12 @@ class Experiment:
     def widths(self, dense: Checkpoint, share: float) -> dict[str, int]:
         """Filters each layer keeps, whoever judges them: without a budget the scores play no part."""
         from edgeprune.graph.cost import graph_of
-        from edgeprune.pruning.allocation.plan import plan
+        from edgeprune.pruning.allocation.allocate import allocate
         from edgeprune.recipe import Budget, Prune
 
         graph = graph_of(dense.spec)
         equal = {name: [1.0] * group.filters for name, group in graph.prunable().items()}
-        return plan(graph, Budget(), Prune(keep=share), equal).widths
+        return allocate(graph, Budget(), Prune(keep=share), equal).widths
 
     def fit(self, model: Any, train: Any, key: str, teacher: Any) -> None:
         import torch

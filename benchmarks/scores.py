@@ -34,7 +34,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predict import to_network
 from edgeprune.models.registry import ENTRIES, build, entry, make_spec
 from edgeprune.pruning.scores import CRITERIA, criterion, score
-from edgeprune.pruning.scores.network import score_network
+from edgeprune.pruning.scores.layer_scores import score_network
 from edgeprune.recipe import Data, LogMel
 
 OURS = "operator_norm"

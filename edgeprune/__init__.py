@@ -9,7 +9,7 @@ from edgeprune.version import __version__ as __version__
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from edgeprune.pruning.allocation.plan import Plan
+    from edgeprune.pruning.allocation.allocate import Allocation
     from edgeprune.recipe import Budget, Prune, Recipe
 
 
@@ -46,47 +46,46 @@ def prune(
     model: "nn.Module",
     example_input: "Tensor | tuple[Tensor, ...]",
     budget: "Budget | None" = None,
-    criterion: str = "operator_norm",
-    rules: "Prune | None" = None,
+    settings: "Prune | None" = None,
     batches: "Iterable[tuple[Tensor, Tensor]] | None" = None,
-) -> "tuple[nn.Module, Plan]":
+) -> "tuple[nn.Module, Allocation]":
     """Prune whole filters of any network until it fits a budget; fine-tune it afterwards as you trained it.
 
-        slim, plan = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs=10_000_000, params=30_000))
+        slim, allocation = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs=10_000_000, params=30_000))
 
     Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. What the
     network's input and output fix, and grouped convolutions, are left as they are.
 
     Args:
-        model: any network that `torch.export` can trace; left as it is.
+        model: any network that `torch.export` can trace; it is left as it is.
         example_input: `[n, channels, ...]`, or a tuple of the network's inputs; its size decides MACs and memory.
-        budget: limits; None where `rules` say how much to keep.
-        criterion: a name from `edgeprune.pruning.scores.CRITERIA`.
-        rules: share to keep, fewest filters a layer, multiples, objective, whether hidden dense layers are pruned.
-        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data and the objective
+        budget: limits; None where `settings.keep` alone says how much stays.
+        settings: criterion, objective, share to keep, fewest filters a layer, multiples, whether hidden dense layers
+            are pruned, latency profile.
+        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data and for the objective
             `sensitivity`.
 
     Returns:
-        the pruned copy, on the model's device and in evaluation mode, and the plan: widths, costs, limits asked and
-        reached.
+        the pruned copy, on the model's device and in evaluation mode; and the allocation: widths, cost, limits asked
+        for and reached.
 
     Raises:
-        EdgepruneError: the network cannot be traced or holds nothing to prune, or the criterion cannot judge it.
+        EdgepruneError: the network cannot be traced or has nothing to prune, the criterion cannot judge it, or a
+            setting does not apply (`steps` and `restart` need training).
         InfeasibleBudgetError: even the narrowest network exceeds the budget.
     """
     from edgeprune.pruning.prune import prune as prune_network
 
     limit = None if budget is None else budget.latency()
-    latency = None
-    if limit is not None:
+    profile = None
+    if limit is not None and settings is not None and settings.profile is not None:
         from edgeprune.devices.profile import Profile
         from edgeprune.errors import EdgepruneError
-        from edgeprune.pruning.allocation.latency import LatencyLimit
 
-        if rules is None or rules.profile is None:
-            raise EdgepruneError("prune: a limit on latency needs a latency table; give rules=Prune(profile=FILE).")
-        latency = LatencyLimit(limit[0], Profile.load(rules.profile))
-    return prune_network(model, example_input, budget, criterion, rules, batches, latency)
+        profile = Profile.load(settings.profile)
+        if profile.device != limit[1]:
+            raise EdgepruneError(f"{settings.profile}: is a profile of {profile.device}, not of {limit[1]}.")
+    return prune_network(model, example_input, budget, settings, batches, profile)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ PUBLIC = [
     "edgeprune.score",
     "edgeprune.prune",
     "edgeprune.recipe.Recipe",
-    "edgeprune.pruning.allocation.plan.plan",
+    "edgeprune.pruning.allocation.allocate.allocate",
     "edgeprune.pruning.scores.score",
     "edgeprune.convert.parity.check_tflite",
     "edgeprune.devices.find.measure",

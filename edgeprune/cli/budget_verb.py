@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from edgeprune.cli.model_argument import Network, find_network
-from edgeprune.cli.network_verbs import Bits, PruneDense, counted, data_of, judged, print_verdicts, scores_of
+from edgeprune.cli.network_verbs import Bits, PruneDense, counted, data_of, judged, print_verdicts, score_batches_of
 from edgeprune.cli.verbs import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
@@ -17,7 +17,8 @@ from edgeprune.recipe import Budget as Limits
 from edgeprune.recipe import Prune as Rules
 
 if TYPE_CHECKING:
-    from edgeprune.pruning.allocation.plan import Plan
+    from edgeprune.pruning.allocation.allocate import Allocation
+    from edgeprune.pruning.prune import ScoredNetwork
 
 _FRONTIER_POINTS = 12
 
@@ -131,7 +132,7 @@ class Budget:
         }
         return replace(limits, **tighter)
 
-    def _draw(self, points: Sequence[Mapping[str, Any]], found: "Plan") -> None:
+    def _draw(self, points: Sequence[Mapping[str, Any]], found: "Allocation") -> None:
         from edgeprune.files import write_bytes
         from edgeprune.reporting.plots import frontier_plot
 
@@ -160,33 +161,35 @@ def _sum(values: Mapping[str, float], more: Mapping[str, int]) -> dict[str, floa
 class _Planner:
     """A network with its scores, ready for any number of budgets."""
 
-    graph: Any
+    scored: "ScoredNetwork"
     dense: dict[str, int]
-    rules: Rules
-    scores: dict[str, list[float]]
-    losses: dict[str, dict[int, float]] | None
     table: Any
 
     @staticmethod
     def of(network: Network, rules: Rules, limits: Limits) -> "_Planner":
+        import torch
+
         from edgeprune.graph.cost import graph_of
         from edgeprune.pruning.allocation.objective import check_objective
+        from edgeprune.pruning.prune import score_filters
 
         check_objective(rules.objective)
         table = _latency_table(network, rules, limits)
-        scores = scores_of(network, [rules.criterion], rules.dense_layers)[rules.criterion]
-        losses = _losses(network, scores) if rules.objective == "sensitivity" else None
-        return _Planner(graph_of(network.spec), dict(network.spec.widths), rules, scores, losses, table)
+        batches = score_batches_of(network, [rules.criterion])(rules.criterion)
+        clips = _sensitivity_batches(network) if rules.objective == "sensitivity" else None
+        model, example = network.model(), torch.zeros(1, *network.spec.input_shape)
+        torch.manual_seed(0)  # for the criterion `random`
+        scored = score_filters(model, example, graph_of(network.spec), rules, batches, clips)
+        return _Planner(scored, dict(network.spec.widths), table)
 
-    def plan(self, limits: Limits, **rules: Any) -> "Plan":
-        from edgeprune.pruning.allocation.latency import LatencyLimit
-        from edgeprune.pruning.allocation.plan import plan
+    @property
+    def rules(self) -> Rules:
+        return self.scored.settings
 
-        asked = limits.latency()
-        latency = None if asked is None else LatencyLimit(asked[0], self.table)
-        return plan(self.graph, limits, replace(self.rules, **rules), self.scores, self.losses, latency)
+    def plan(self, limits: Limits, **rules: Any) -> "Allocation":
+        return replace(self.scored, settings=replace(self.rules, **rules)).allocate(limits, self.table)
 
-    def describe(self, found: "Plan") -> dict[str, Any]:
+    def describe(self, found: "Allocation") -> dict[str, Any]:
         from edgeprune.graph.cost import count
 
         return {
@@ -195,7 +198,7 @@ class _Planner:
             "allocation": self.rules.allocation,
             **found.to_dict(),
             "widths": {"dense": self.dense, "pruned": {**self.dense, **found.widths}},
-            "cost": {"dense": count(self.graph).to_dict(), "pruned": found.cost.to_dict()},
+            "cost": {"dense": count(self.scored.graph).to_dict(), "pruned": found.cost.to_dict()},
         }
 
     def frontier(self, limits: Limits) -> list[dict[str, Any]]:
@@ -251,21 +254,14 @@ def _latency_table(network: Network, rules: Rules, limits: Limits) -> Any:
     return Profile.load(path).of(asked[1], graph_of(network.spec), path)
 
 
-def _losses(network: Network, scores: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
-    import torch
-
-    from edgeprune.graph.cost import graph_of
-    from edgeprune.pruning.allocation.sensitivity import measure_losses
+def _sensitivity_batches(network: Network) -> Any:
     from edgeprune.run.run import sensitivity_batches
 
     recipe, data = data_of(network, "sensitivity: is measured on clips of the run")
-    tensors = {name: torch.tensor(values) for name, values in scores.items()}
-    example = torch.zeros(1, *network.spec.input_shape)
-    batches = sensitivity_batches(data, recipe)
-    return measure_losses(network.model(), example, graph_of(network.spec), tensors, batches)
+    return sensitivity_batches(data, recipe)
 
 
-def _print_plan(network: Network, found: "Plan", answer: Mapping[str, Any]) -> None:
+def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]) -> None:
     print(network.title())
     if found.asked:
         rows = [
@@ -308,7 +304,7 @@ def _print_plan(network: Network, found: "Plan", answer: Mapping[str, Any]) -> N
     print(_how_good(found, answer))
 
 
-def _how_good(found: "Plan", answer: Mapping[str, Any]) -> str:
+def _how_good(found: "Allocation", answer: Mapping[str, Any]) -> str:
     if answer["allocation"] == "uniform":
         return "The same share of every layer, the largest that fits."
     objective = answer["objective"]

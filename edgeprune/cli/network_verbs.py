@@ -161,11 +161,9 @@ def scores_of(network: Network, criteria: Sequence[str], dense_layers: bool) -> 
 
     from edgeprune.graph.cost import graph_of
     from edgeprune.pruning.group_scores import score_groups
-    from edgeprune.pruning.scores import criterion
 
     # a wrong name, or missing data, is told before a large network is made
-    active = [name for name in criteria if criterion(name).active]
-    batches = _score_batches(network, active[0]) if active else lambda _: None
+    batches = score_batches_of(network, criteria)
     model, graph = network.model(), graph_of(network.spec)
     scores = {}
     for name in criteria:
@@ -175,12 +173,15 @@ def scores_of(network: Network, criteria: Sequence[str], dense_layers: bool) -> 
     return scores
 
 
-def _score_batches(network: Network, active: str) -> Callable[[str], Any]:
-    """For each criterion anew, training clips of the run a checkpoint lies in, as the network takes them."""
+def score_batches_of(network: Network, criteria: Sequence[str]) -> Callable[[str], Any]:
+    """For each criterion anew, training clips of the run a checkpoint lies in; None for those that need no clips."""
     from edgeprune.pruning.scores import criterion
     from edgeprune.run.run import score_batches
 
-    recipe, data = data_of(network, f"{active}: judges filters by what training clips make of them")
+    active = [name for name in criteria if criterion(name).active]
+    if not active:
+        return lambda _: None
+    recipe, data = data_of(network, f"{active[0]}: judges filters by what training clips make of them")
     return lambda name: score_batches(data, recipe, name) if criterion(name).active else None
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.graph.graph import Graph
-from edgeprune.pruning.scores.network import score_network
+from edgeprune.pruning.scores.layer_scores import score_network
 
 
 def score_groups(

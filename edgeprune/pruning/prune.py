@@ -1,64 +1,166 @@
-"""Pruning any network to a budget in one call."""
+"""The chain of pruning: score the filters, allocate the budget, cut the network.
 
-from collections.abc import Iterable
-from dataclasses import replace
+`edgeprune.prune`, `edgeprune budget` and the pruning of a run go through it; they differ in where clips and latency
+profiles come from, and a run fine-tunes afterwards.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.graph.graph import Graph
 from edgeprune.graph.surgery import remove
 from edgeprune.graph.trace import trace
-from edgeprune.pruning.allocation.latency import LatencyLimit
-from edgeprune.pruning.allocation.plan import Plan, plan
+from edgeprune.pruning.allocation.allocate import Allocation, allocate
+from edgeprune.pruning.allocation.latency_limit import LatencyTable
+from edgeprune.pruning.allocation.objective import check_objective
 from edgeprune.pruning.allocation.sensitivity import measure_losses
 from edgeprune.pruning.group_scores import choose_filters, score_groups
 from edgeprune.recipe import Budget, Prune
 
+Example = Tensor | tuple[Tensor, ...]
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class ScoredNetwork:
+    """A network whose filters are scored; it can be allocated any number of budgets.
+
+    Attributes:
+        example_input: the input `graph` was traced with.
+        scores: of each prunable group, `[filters]`, float64 on the CPU.
+        losses: by group, the loss by the number of filters kept; measured for the objective `sensitivity` alone.
+    """
+
+    model: nn.Module
+    example_input: Example
+    graph: Graph
+    settings: Prune
+    scores: dict[str, Tensor]
+    losses: dict[str, dict[int, float]] | None = None
+
+    def allocate(
+        self, budget: Budget, profile: LatencyTable | None = None, caps: Mapping[str, int] | None = None
+    ) -> Allocation:
+        """How many filters each group keeps; arguments and errors are those of `allocation.allocate.allocate`."""
+        values = {name: scores.tolist() for name, scores in self.scores.items()}
+        return allocate(self.graph, budget, self.settings, values, self.losses, profile, caps)
+
+    def kept(self, allocation: Allocation) -> dict[str, list[int]]:
+        """Indices of the filters each group keeps, ascending: those with the highest scores."""
+        return choose_filters(self.scores, allocation.widths)
+
+    def cut(self, allocation: Allocation) -> nn.Module:
+        """A copy of the network that has only the filters it keeps, in evaluation mode, on the CPU."""
+        return remove(self.model, self.example_input, self.graph, self.kept(allocation))
+
+
+def score_filters(
+    model: nn.Module,
+    example_input: Example,
+    graph: Graph,
+    settings: Prune,
+    batches: Batches | None = None,
+    loss_batches: Batches | None = None,
+) -> ScoredNetwork:
+    """Score the prunable groups of a network by `settings.criterion`, and measure the losses the objective needs.
+
+    Args:
+        batches: what active criteria look at: network inputs `[n, ...]` and labels `[n]`.
+        loss_batches: what the objective `sensitivity` is measured on, of the same form.
+
+    Raises:
+        EdgepruneError: criterion or objective is unknown, or lacks the batches it needs; a score cannot be computed.
+    """
+    measured = check_objective(settings.objective) == "sensitivity"
+    if measured and loss_batches is None:
+        raise EdgepruneError("prune: the objective sensitivity is measured on clips; give batches=.")
+    scores = score_groups(model, graph, settings.criterion, settings.dense_layers, batches)
+    losses = None
+    if measured and loss_batches is not None:
+        losses = measure_losses(model, example_input, graph, scores, loss_batches)
+    return ScoredNetwork(model, example_input, graph, settings, scores, losses)
+
 
 def prune(
     model: nn.Module,
-    example_input: Tensor | tuple[Tensor, ...],
+    example_input: Example,
     budget: Budget | None = None,
-    criterion: str = "operator_norm",
-    rules: Prune | None = None,
-    batches: Iterable[tuple[Tensor, Tensor]] | None = None,
-    latency: LatencyLimit | None = None,
-) -> tuple[nn.Module, Plan]:
-    """Prune a network of your own to a budget; see `edgeprune.prune`."""
-    budget = budget or Budget()
-    rules = replace(rules or Prune(), criterion=criterion)
-    if rules.check().keep == 1 and budget == Budget():
-        raise EdgepruneError(
-            "prune: nothing is asked for; give a budget, as Budget(macs=10_000_000), or rules=Prune(keep=0.5)."
-        )
+    settings: Prune | None = None,
+    batches: Batches | None = None,
+    profile: LatencyTable | None = None,
+) -> tuple[nn.Module, Allocation]:
+    """Prune whole filters of any network until it fits a budget; fine-tune it afterwards as you trained it.
+
+        slim, allocation = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs=10_000_000, params=30_000))
+
+    Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. What the
+    network's input and output fix, and grouped convolutions, are left as they are.
+
+    Args:
+        model: any network that `torch.export` can trace; it is left as it is.
+        example_input: `[n, channels, ...]`, or a tuple of the network's inputs; its size decides MACs and memory.
+        budget: limits; None where `settings.keep` alone says how much stays.
+        settings: criterion, objective, share to keep, fewest filters a layer, multiples, whether hidden dense layers
+            are pruned.
+        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data and for the objective
+            `sensitivity`.
+        profile: the content of `settings.profile`, which a limit on latency needs.
+
+    Returns:
+        the pruned copy, on the model's device and in evaluation mode; and the allocation: widths, cost, limits asked
+        for and reached.
+
+    Raises:
+        EdgepruneError: the network cannot be traced or has nothing to prune, the criterion cannot judge it, or a
+            setting does not apply here.
+        InfeasibleBudgetError: even the narrowest network exceeds the budget.
+    """
+    budget, settings = budget or Budget(), (settings or Prune()).check()
+    _check_settings(budget, settings)
     graph = trace(model, example_input)
-    if not graph.prunable(rules.dense_layers):
+    if not graph.prunable(settings.dense_layers):
         raise EdgepruneError(
-            f"{type(model).__name__}: has no layer that may lose filters; see rules=Prune(dense_layers=True)."
+            f"{type(model).__name__}: has no layer that may lose filters; see settings=Prune(dense_layers=True)."
         )
-    if rules.objective == "sensitivity":
-        if batches is None:
-            raise EdgepruneError("prune: the objective sensitivity is measured on clips; give batches=.")
-        batches = list(batches)  # they are looked at twice
-    scores = score_groups(model, graph, criterion, rules.dense_layers, batches)
-    losses = None
-    if rules.objective == "sensitivity":
-        assert batches is not None
-        losses = measure_losses(model, example_input, graph, scores, batches)
-    values = {name: layer.tolist() for name, layer in scores.items()}
-    found = plan(graph, budget, rules, values, losses, latency)
-    pruned = remove(model, example_input, graph, choose_filters(scores, found.widths))
-    _run(pruned, example_input)
-    return pruned.to(next(model.parameters()).device), found
+    if batches is not None:
+        batches = list(batches)  # scores and losses each go through them
+    scored = score_filters(model, example_input, graph, settings, batches, batches)
+    allocation = scored.allocate(budget, profile)
+    pruned = scored.cut(allocation)
+    _check_runs(pruned, example_input)
+    return pruned.to(next(model.parameters()).device), allocation
 
 
-def _run(pruned: nn.Module, example_input: Tensor | tuple[Tensor, ...]) -> None:
+def _check_settings(budget: Budget, settings: Prune) -> None:
+    """Raise EdgepruneError if nothing limits the network, or a setting has no meaning without a run."""
+    if settings.keep == 1 and replace(budget, include_frontend=False) == Budget():
+        raise EdgepruneError(
+            "prune: neither budget nor share is given; give Budget(macs=10_000_000), or settings=Prune(keep=0.5)."
+        )
+    for name in ("steps", "restart"):
+        if getattr(settings, name) != getattr(Prune, name):
+            raise EdgepruneError(f"prune.{name}: needs training, which this call does not do; leave it out.")
+    if settings.clips != Prune.clips:
+        raise EdgepruneError("prune.clips: picks clips of a run's data; here `batches` holds them; leave it out.")
+    if budget.include_frontend:
+        raise EdgepruneError("budget.include_frontend: the front-end of this network is not known; leave it out.")
+    if (budget.latency_ms is None) != (settings.profile is None):
+        raise EdgepruneError(
+            "prune: a limit on latency and a latency profile need each other; give Budget(latency_ms='0.8@host') and "
+            "settings=Prune(profile=FILE), or neither."
+        )
+
+
+def _check_runs(pruned: nn.Module, example_input: Example) -> None:
     example = example_input if isinstance(example_input, tuple) else (example_input,)
     try:
         with torch.inference_mode():
             pruned(*(x.cpu() for x in example))
     except (RuntimeError, ValueError, IndexError) as error:
         raise EdgepruneError(
-            f"{type(pruned).__name__}: does not run any more after pruning ({error}); its forward counts on sizes."
+            f"{type(pruned).__name__}: does not run any more after pruning ({error}); its forward has fixed sizes."
         ) from error

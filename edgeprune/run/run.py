@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from edgeprune.devices.job import Inputs
     from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
-    from edgeprune.pruning.allocation.plan import Plan
-    from edgeprune.pruning.allocation.schedule import Step
+    from edgeprune.pruning.allocation.pruning_steps import PruningStep
+    from edgeprune.pruning.prune import ScoredNetwork
 
     RunData: TypeAlias = SceneData | ImageData
 
@@ -269,7 +269,7 @@ class Journey:
         """The dense network without the filters the budget has no room for, fine-tuned; in one step or several."""
         from edgeprune.graph.cost import cost, graph_of
         from edgeprune.models import checkpoint
-        from edgeprune.pruning.allocation import schedule
+        from edgeprune.pruning.allocation.pruning_steps import pruning_steps
 
         recipe = self.recipe
         if (self.folder / "pruned.ckpt").is_file():
@@ -279,7 +279,7 @@ class Journey:
         filters = {name: group.filters for name, group in groups.items()}
         whole_ms = None if table is None else float(table.latency_ms([list(filters.values())], list(filters))[0])
         network = dense
-        for step in schedule.steps(
+        for step in pruning_steps(
             cost(dense.spec), filters, _network_budget(recipe), recipe.prune, self._finetuning().epochs, whole_ms
         ):
             path = self.folder / ("pruned.ckpt" if step.last else f"pruned_{step.number}.ckpt")
@@ -288,7 +288,9 @@ class Journey:
             network = checkpoint.load(path)
         return network
 
-    def _prune(self, path: Path, data: RunData, dense: Checkpoint, network: Checkpoint, step: Step, table: Any) -> None:
+    def _prune(
+        self, path: Path, data: RunData, dense: Checkpoint, network: Checkpoint, step: PruningStep, table: Any
+    ) -> None:
         """Score, choose, cut and fine-tune: one step of the way from `network` to the budget."""
         import torch
 
@@ -296,12 +298,12 @@ class Journey:
         from edgeprune.graph import surgery
         from edgeprune.models import checkpoint
         from edgeprune.models.registry import build
-        from edgeprune.pruning.group_scores import choose_filters
 
         recipe = self.recipe
         torch.manual_seed(recipe.seed + step.number - 1)
-        scores, plan = self._plan(data, network, step, table)
-        kept = choose_filters(scores, plan.widths)
+        scored = self._score(data, network)
+        plan = scored.allocate(step.budget, table, step.caps)
+        kept = scored.kept(plan)
         model, spec = surgery.remove_filters(network.model, network.spec, kept)
         console.say(
             f"pruned by {recipe.prune.criterion}{'' if step.of == 1 else f', step {step.number} of {step.of}'}: "
@@ -325,28 +327,19 @@ class Journey:
         checkpoint.save(path, spec, model, extra)
         self._forget_training(part)
 
-    def _plan(self, data: RunData, network: Checkpoint, step: Step, table: Any) -> tuple[dict[str, Any], Plan]:
-        """Scores of the groups, and how many of their filters stay in this step."""
+    def _score(self, data: RunData, network: Checkpoint) -> ScoredNetwork:
+        """The network with its filters scored, on training clips where the criterion looks at clips."""
         import torch
 
         from edgeprune.graph.cost import graph_of
-        from edgeprune.pruning.allocation import plan as budget
-        from edgeprune.pruning.allocation.latency import LatencyLimit
-        from edgeprune.pruning.allocation.sensitivity import measure_losses
-        from edgeprune.pruning.group_scores import score_groups
+        from edgeprune.pruning.prune import score_filters
         from edgeprune.pruning.scores import criterion
 
-        prune, graph = self.recipe.prune, graph_of(network.spec)
-        name = prune.criterion
-        batches = score_batches(data, self.recipe, name) if criterion(name).active else None
-        scores = score_groups(network.model, graph, name, prune.dense_layers, batches)
-        losses = None
-        if prune.objective == "sensitivity":
-            example = torch.zeros(1, *network.spec.input_shape)
-            losses = measure_losses(network.model, example, graph, scores, sensitivity_batches(data, self.recipe))
-        limit = None if table is None or step.latency_ms is None else LatencyLimit(step.latency_ms, table)
-        values = {name: layer.tolist() for name, layer in scores.items()}
-        return scores, budget.plan(graph, step.budget, prune, values, losses, limit, step.caps)
+        prune = self.recipe.prune
+        batches = score_batches(data, self.recipe, prune.criterion) if criterion(prune.criterion).active else None
+        example = torch.zeros(1, *network.spec.input_shape)
+        clips = sensitivity_batches(data, self.recipe)
+        return score_filters(network.model, example, graph_of(network.spec), prune, batches, clips)
 
     def _latency_table(self, data: RunData, dense: Checkpoint) -> Any:
         """The profile a limit on latency is held to: the recipe's, or one of the dense network's int8 file."""
@@ -515,7 +508,7 @@ class Journey:
     def _budget(self, pruned: Checkpoint, artefacts: Mapping[str, Any]) -> dict[str, Any]:
         """Asked and reached; the latter read from a file that ships, if there is one."""
         from edgeprune.graph.cost import cost
-        from edgeprune.pruning.allocation.plan import COSTS
+        from edgeprune.pruning.allocation.allocate import COSTS
 
         kept = pruned.extra["budget"]
         shipped = [artefacts[name] for name in ("int8", *self.recipe.export.formats) if name in artefacts]

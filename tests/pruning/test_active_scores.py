@@ -15,7 +15,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.pruning.scores import CRITERIA, criterion, score
 from edgeprune.pruning.scores.activity import apoz, entropy, entropy_over_clips
 from edgeprune.pruning.scores.capture import Capture
-from edgeprune.pruning.scores.network import score_network
+from edgeprune.pruning.scores.layer_scores import score_network
 from edgeprune.pruning.scores.singular_values import energy, hrank
 from edgeprune.pruning.scores.taylor import taylor, taylor_over_clips
 

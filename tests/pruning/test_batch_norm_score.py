@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import build, make_spec
 from edgeprune.pruning.scores.batch_norm import batchnorm_scale
-from edgeprune.pruning.scores.network import score_network
+from edgeprune.pruning.scores.layer_scores import score_network
 
 
 def _data(model_input: tuple[int, ...], n: int = 3) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -140,7 +141,7 @@ def test_the_budget_is_met_by_the_network_that_comes_back(name, criterion) -> No
     model, x = _network(name)
     whole = count(trace(model, x))
     budget = Budget(macs=whole.macs // 2, params=int(whole.params * 0.6), flash=int(whole.flash_bytes * 0.7))
-    pruned, plan = edgeprune.prune(model, x, budget, criterion=criterion)
+    pruned, plan = edgeprune.prune(model, x, budget, Prune(criterion=criterion))
     found = count(trace(pruned, x))
     assert found == plan.cost
     assert found.macs <= budget.macs
@@ -177,11 +178,11 @@ def test_criteria_that_look_at_data() -> None:
     model, x = _network("residual")
     batches = [(x, torch.tensor([0, 1, 0]))]
     for criterion in ("hrank", "taylor", "apoz"):
-        pruned, plan = edgeprune.prune(model, x, Budget(macs=12_000), criterion, batches=batches)
+        pruned, plan = edgeprune.prune(model, x, Budget(macs=12_000), Prune(criterion=criterion), batches)
         assert plan.reached["macs"] <= 12_000
         assert pruned(x).shape == (3, 2)
     with pytest.raises(EdgepruneError, match="criterion 'hrank' needs data"):
-        edgeprune.prune(model, x, Budget(macs=12_000), "hrank")
+        edgeprune.prune(model, x, Budget(macs=12_000), Prune(criterion="hrank"))
 
 
 def test_the_model_stays_as_it_is() -> None:
@@ -189,7 +190,7 @@ def test_the_model_stays_as_it_is() -> None:
     model.train()
     model.inner.weight.requires_grad_(False)
     before = copy.deepcopy(model.state_dict())
-    pruned, _ = edgeprune.prune(model, x, rules=Prune(keep=0.5))
+    pruned, _ = edgeprune.prune(model, x, settings=Prune(keep=0.5))
     assert model.training
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
     assert all(parameter.grad is None for parameter in (*model.parameters(), *pruned.parameters()))
@@ -199,7 +200,7 @@ def test_the_model_stays_as_it_is() -> None:
 
 def test_it_trains_afterwards() -> None:
     model, x = _network("separable")
-    pruned, _ = edgeprune.prune(model, x, rules=Prune(keep=0.5))
+    pruned, _ = edgeprune.prune(model, x, settings=Prune(keep=0.5))
     pruned.train()
     optimizer = torch.optim.SGD(pruned.parameters(), 0.1)
     labels = torch.tensor([0, 1, 2])
@@ -224,7 +225,7 @@ def test_half_precision_and_two_inputs() -> None:
             return self.head((self.a(x) + self.b(y)).relu().mean((2, 3)))
 
     inputs = (torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16), torch.zeros(1, 2, 4, 4, dtype=torch.bfloat16))
-    pruned, plan = edgeprune.prune(Two().bfloat16(), inputs, rules=Prune(keep=0.5))
+    pruned, plan = edgeprune.prune(Two().bfloat16(), inputs, settings=Prune(keep=0.5))
     assert plan.widths == {"a": 2}
     assert pruned.a.weight.dtype == torch.bfloat16
 
@@ -232,17 +233,43 @@ def test_half_precision_and_two_inputs() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [
-        ({}, EdgepruneError, "nothing is asked for"),
+        ({}, EdgepruneError, "neither budget nor share is given"),
         ({"budget": Budget(macs=1)}, InfeasibleBudgetError, "macs 1 cannot be met"),
-        ({"budget": Budget(macs=9000), "criterion": "hrnk"}, EdgepruneError, "perhaps you meant 'hrank'"),
-        ({"budget": Budget(macs=9000), "criterion": "batchnorm_scale"}, EdgepruneError, "no batch norm"),
-        ({"rules": Prune(keep=2.0)}, EdgepruneError, "prune.keep"),
+        (
+            {"budget": Budget(macs=9000), "settings": Prune(criterion="hrnk")},
+            EdgepruneError,
+            "perhaps you meant 'hrank'",
+        ),
+        (
+            {"budget": Budget(macs=9000), "settings": Prune(criterion="batchnorm_scale")},
+            EdgepruneError,
+            "no batch norm",
+        ),
+        ({"settings": Prune(keep=2.0)}, EdgepruneError, "prune.keep"),
+        ({"settings": Prune(keep=0.5, steps=2)}, EdgepruneError, "prune.steps: needs training"),
+        ({"settings": Prune(keep=0.5, restart=True)}, EdgepruneError, "prune.restart: needs training"),
+        ({"settings": Prune(keep=0.5, clips=20)}, EdgepruneError, "prune.clips: picks clips of a run's data"),
+        ({"settings": Prune(keep=0.5, profile=Path("profile_host.json"))}, EdgepruneError, "need each other"),
+        ({"settings": Prune(keep=0.5, objective="sensitivity")}, EdgepruneError, "measured on clips; give batches="),
+        ({"budget": Budget(latency_ms="1@host")}, EdgepruneError, "need each other"),
+        ({"budget": Budget(flash=9000, include_frontend=True)}, EdgepruneError, "front-end of this network"),
     ],
 )
 def test_what_cannot_be_done(kwargs, error, message) -> None:
     model, x = _network("residual")
     with pytest.raises(error, match=message):
         edgeprune.prune(model, x, **kwargs)
+
+
+def test_an_allocation_is_a_table_of_groups() -> None:
+    model, x = _network("separable")
+    _, allocation = edgeprune.prune(model, x, settings=Prune(keep=0.5))
+    table = allocation.table()
+    assert table.index.tolist() == list(allocation.widths)
+    assert table["filters after"].tolist() == list(allocation.widths.values())
+    assert (table["filters after"] == (table["filters before"] * table["share"])).all()
+    assert table["score kept"].to_dict() == allocation.kept
+    assert "filters before" in allocation._repr_html_()
 
 
 def test_a_network_without_layers_to_prune() -> None:
@@ -258,7 +285,7 @@ def test_limits_need_known_costs() -> None:
     deeper = nn.Sequential(nn.Conv2d(1, 6, 1), nn.Conv2d(6, 4, 1), nn.PixelShuffle(2))
     with pytest.raises(EdgepruneError, match="is not known, so no limit can be promised"):
         edgeprune.prune(deeper, x, Budget(macs=100))
-    pruned, plan = edgeprune.prune(deeper, x, rules=Prune(keep=0.5))
+    pruned, plan = edgeprune.prune(deeper, x, settings=Prune(keep=0.5))
     assert plan.widths == {"0": 3}
     assert pruned(x).shape == (1, 1, 8, 8)
 
@@ -274,4 +301,4 @@ def test_a_forward_that_counts_on_sizes_is_told() -> None:
             return self.head(self.conv(x).view(-1, 64))
 
     with pytest.raises(EdgepruneError, match="does not run any more after pruning"):
-        edgeprune.prune(Stubborn(), torch.zeros(1, 1, 4, 4), rules=Prune(keep=0.5))
+        edgeprune.prune(Stubborn(), torch.zeros(1, 1, 4, 4), settings=Prune(keep=0.5))

@@ -81,7 +81,7 @@ CRITERIA = {
             "Singh & Plumbley, 'A Passive Similarity based CNN Filter Pruning for Efficient Acoustic Scene "
             "Classification', Interspeech 2022",
         ),
-        Criterion("random", "chance", "weight", "none: the control"),
+        Criterion("random", "random_scores", "weight", "none: the control"),
         Criterion(
             "batchnorm_scale",
             "batch_norm",

@@ -1,6 +1,7 @@
 """Latency as a limit: a made-up table whose milliseconds are a known function of the widths, with steps of 8."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,8 +13,8 @@ from edgeprune.errors import InfeasibleBudgetError
 from edgeprune.graph.cost import count, graph_of
 from edgeprune.graph.graph import Graph
 from edgeprune.models.registry import make_spec
-from edgeprune.pruning.allocation.latency import LatencyLimit
-from edgeprune.pruning.allocation.plan import plan
+from edgeprune.pruning.allocation.allocate import allocate
+from edgeprune.pruning.allocation.latency_limit import LatencyLimit
 from edgeprune.recipe import Budget, Prune
 
 DCASE21 = graph_of(make_spec("dcase21", 10, (1, 40, 500)))
@@ -72,6 +73,11 @@ def _scores(graph: Graph, seed: int) -> dict[str, list[float]]:
     return {name: rng.pareto(1.2, group.filters).tolist() for name, group in graph.prunable().items()}
 
 
+def _text(limit_ms: float) -> str:
+    """A limit on latency as a budget holds it."""
+    return f"{float(limit_ms)!r}@host"
+
+
 def _dcase21_params(widths: np.ndarray) -> np.ndarray:
     """7x7 kernels, then 2 places of each filter into a dense layer of 100, and 10 classes."""
     one, two, three = widths.T
@@ -111,7 +117,13 @@ def test_the_optimum_of_all_allocations_is_found(share, params, objective, seed)
         ranked = np.sort(layer)[::-1]
         kept = np.arange(1, len(ranked) + 1) / len(ranked) if objective == "log_width" else ranked.cumsum() / sum(layer)
         worth += (kept if objective == "mass" else np.log(kept))[ALL[:, column] - 1]
-    found = plan(DCASE21, budget, Prune(objective=objective), scores, latency=limit)
+    found = allocate(
+        DCASE21,
+        replace(budget, latency_ms=_text(limit.limit_ms)),
+        Prune(objective=objective),
+        scores,
+        profile=DCASE21_TABLE,
+    )
     assert found.proven
     assert found.value == pytest.approx(worth[fits].max(), abs=1e-6)
     assert found.reached["latency_ms"] == pytest.approx(limit.of(found.widths))
@@ -128,7 +140,9 @@ def test_a_network_too_large_to_try_keeps_the_limit(share, macs, seed) -> None:
     at_least, at_most = (LatencyLimit(0.0, VGGISH_TABLE).of(widths) for widths in (narrow, {"conv1": 16}))
     limit = LatencyLimit(at_least + share * (at_most - at_least), VGGISH_TABLE)
     budget = Budget() if macs is None else Budget(macs=int(macs * dense.macs))
-    found = plan(NARROW_VGGISH, budget, Prune(), scores, latency=limit)
+    found = allocate(
+        NARROW_VGGISH, replace(budget, latency_ms=_text(limit.limit_ms)), Prune(), scores, profile=VGGISH_TABLE
+    )
     assert limit.of(found.widths) <= limit.limit_ms
     assert macs is None or found.cost.macs <= budget.macs
     assert found.bound >= found.value
@@ -143,7 +157,7 @@ def test_on_a_step_the_whole_tile_is_kept() -> None:
     """A limit that allows just two tiles of conv3 gives 16 filters, not 9."""
     table = SteppedTable(DCASE21, [0.0, 0.0, 1.0, 0.0, 0.0], channel_ms=0.0)
     scores = {"conv1": [1.0] * 16, "conv2": [1.0] * 8 + [0.0] * 8, "conv3": [1.0] * 32}
-    found = plan(DCASE21, Budget(), Prune(), scores, latency=LatencyLimit(OVERHEAD_MS + 2.0, table))
+    found = allocate(DCASE21, Budget(latency_ms=_text(OVERHEAD_MS + 2.0)), Prune(), scores, profile=table)
     assert found.widths == {"conv1": 16, "conv2": 8, "conv3": 16}
 
 
@@ -198,9 +212,9 @@ def test_nothing_is_said_below_where_fixed_costs_take_it_all() -> None:
 def test_a_latency_that_cannot_be_met() -> None:
     scores = _scores(DCASE21, 0)
     least = LatencyLimit(1.0, DCASE21_TABLE).of({"conv1": 1, "conv2": 1, "conv3": 1})
-    assert plan(DCASE21, Budget(), Prune(), scores, latency=LatencyLimit(least, DCASE21_TABLE)).proven
+    assert allocate(DCASE21, Budget(latency_ms=_text(least)), Prune(), scores, profile=DCASE21_TABLE).proven
     with pytest.raises(InfeasibleBudgetError) as caught:
-        plan(DCASE21, Budget(), Prune(), scores, latency=LatencyLimit(0.5, DCASE21_TABLE))
+        allocate(DCASE21, Budget(latency_ms="0.5@host"), Prune(), scores, profile=DCASE21_TABLE)
     assert caught.value.exit_code == 3
     message = str(caught.value)
     assert message.startswith(
@@ -211,8 +225,8 @@ def test_a_latency_that_cannot_be_met() -> None:
 
 def test_latency_stands_beside_the_other_limits() -> None:
     scores = _scores(DCASE21, 1)
-    limit = LatencyLimit(1.5, DCASE21_TABLE)
-    found = plan(DCASE21, Budget(params=10**6, macs=10**9), Prune(), scores, latency=limit)
+    budget = Budget(params=10**6, macs=10**9, latency_ms="1.5@host")
+    found = allocate(DCASE21, budget, Prune(), scores, profile=DCASE21_TABLE)
     assert found.binding == "latency_ms"
     assert found.slack()["latency_ms"] == pytest.approx(1.5 - found.reached["latency_ms"])
     assert set(found.asked) == {"params", "macs", "latency_ms"}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from edgeprune.graph.cost import count, graph_of
 from edgeprune.graph.graph import Graph
 from edgeprune.models.registry import make_spec
+from edgeprune.pruning.allocation.allocate import allocate
 from edgeprune.pruning.allocation.local_search import improve, into_limits
-from edgeprune.pruning.allocation.plan import plan
 from edgeprune.pruning.allocation.solver import solve
 from edgeprune.recipe import Budget, Prune
 
@@ -64,7 +64,7 @@ def test_dcase21_is_solved_to_the_optimum(shares, objective, seed, heavy) -> Non
     scores = random_scores(DCASE21, seed, heavy)
     fits = np.all([costs[name] <= limit for name, limit in limits.items()], axis=0)
     worth = sum(_worth(scores[name], objective)[widths[:, column] - 1] for column, name in enumerate(CONVOLUTIONS))
-    found = plan(DCASE21, Budget(**limits), Prune(objective=objective), scores)
+    found = allocate(DCASE21, Budget(**limits), Prune(objective=objective), scores)
     assert found.proven
     assert found.gap == 0
     assert found.value == pytest.approx(worth[fits].max(), abs=EXACT)
@@ -103,7 +103,7 @@ def test_dcase21_with_its_dense_layer_is_solved_to_the_optimum(shares, objective
         _worth(scores[name], objective)[axis - 1]
         for name, axis in zip(("conv1", "conv2", "conv3", "fc1"), (one, two, three, hidden), strict=True)
     )
-    found = plan(DCASE21, Budget(**limits), Prune(objective=objective, dense_layers=True), scores)
+    found = allocate(DCASE21, Budget(**limits), Prune(objective=objective, dense_layers=True), scores)
     assert found.proven
     assert found.value == pytest.approx(worth[fits].max(), abs=EXACT)
     assert all(found.reached[name] <= limit for name, limit in limits.items())
@@ -177,7 +177,7 @@ def _never_worth_less(graph: Graph, pairs, objective: str, seed: int, heavy: boo
             name: int(getattr(dense, COSTS[name]) * (share + larger * more * (1 - share)))
             for name, (share, more) in pairs.items()
         }
-        plans.append(plan(graph, Budget(**limits), Prune(objective=objective), scores))
+        plans.append(allocate(graph, Budget(**limits), Prune(objective=objective), scores))
     small, large = plans
     assert large.value + large.gap >= small.value - EXACT
     if large.proven:
@@ -203,15 +203,15 @@ def test_one_filter_more_or_less_of_a_limit_by_hand() -> None:
     """DCASE21_Net down to its smallest: 20,000 places of 7x7 for one filter each, 800 for the third layer."""
     least = 49 * (20_000 + 20_000 + 800) + 2 * 100 + 1_000
     scores = {"conv1": [1.0] * 16, "conv2": [1.0] * 16, "conv3": [1.0] * 32}
-    assert list(plan(DCASE21, Budget(macs=least), Prune(), scores).widths.values()) == [1, 1, 1]
+    assert list(allocate(DCASE21, Budget(macs=least), Prune(), scores).widths.values()) == [1, 1, 1]
     third = 49 * 800 + 2 * 100  # of another filter of conv3
-    assert list(plan(DCASE21, Budget(macs=least + third - 1), Prune(), scores).widths.values()) == [1, 1, 1]
-    assert list(plan(DCASE21, Budget(macs=least + third), Prune(), scores).widths.values()) == [1, 1, 2]
+    assert list(allocate(DCASE21, Budget(macs=least + third - 1), Prune(), scores).widths.values()) == [1, 1, 1]
+    assert list(allocate(DCASE21, Budget(macs=least + third), Prune(), scores).widths.values()) == [1, 1, 2]
 
 
 def test_the_solution_is_the_same_every_time() -> None:
     scores = random_scores(NARROW_VGGISH, 3, heavy=True)
     dense = count(NARROW_VGGISH)
     budget = Budget(params=dense.params // 3, macs=dense.macs // 4)
-    first, second = (plan(NARROW_VGGISH, budget, Prune(), scores) for _ in range(2))
+    first, second = (allocate(NARROW_VGGISH, budget, Prune(), scores) for _ in range(2))
     assert (first.widths, first.value, first.bound) == (second.widths, second.value, second.bound)

@@ -15,7 +15,7 @@ from edgeprune.graph.graph import Graph
 from edgeprune.graph.surgery import remove_filters
 from edgeprune.graph.trace import trace
 from edgeprune.models.registry import build, make_spec
-from edgeprune.pruning.allocation.plan import plan
+from edgeprune.pruning.allocation.allocate import allocate
 from edgeprune.pruning.group_scores import choose_filters, score_groups
 from edgeprune.recipe import Budget, Prune
 
@@ -79,7 +79,7 @@ def cases(draw, limited=("flash", "macs", "params")):
 
 
 def _is_met(graph, budget, prune, scores, limits, allowed):
-    found = plan(graph, budget, prune, scores)
+    found = allocate(graph, budget, prune, scores)
     assert found.asked == limits
     assert found.cost == count(graph, found.widths)
     assert found.reached == {name: getattr(found.cost, COSTS[name]) for name in limits}
@@ -126,7 +126,7 @@ def _vggish(graph: Graph, shares, objective: str, seed: int, heavy: bool):
         name: max(int(share * getattr(dense, COSTS[name])), getattr(least, COSTS[name]))
         for name, share in shares.items()
     }
-    found = plan(graph, Budget(**limits), Prune(objective=objective), scores)
+    found = allocate(graph, Budget(**limits), Prune(objective=objective), scores)
     assert all(found.reached[name] <= limit for name, limit in limits.items())
     assert found.bound >= found.value
     return found, limits
@@ -163,7 +163,7 @@ def test_planned_memory_of_dcase21_stays_below_the_limit(share, seed, heavy, obj
     """40 x 51 places are no multiple of 16, so what is planned exceeds what is in memory at once."""
     graph = GRAPHS["dcase21"]
     limit = int(4_096 + share * (65_280 - 4_096))
-    found = plan(graph, Budget(peak_ram=limit), Prune(objective=objective), _scores(graph, seed=seed, heavy=heavy))
+    found = allocate(graph, Budget(peak_ram=limit), Prune(objective=objective), _scores(graph, seed=seed, heavy=heavy))
     assert count(graph, found.widths).arena_bytes == found.reached["peak_ram"] <= limit
     # conv3's 80 bytes a filter are in memory after conv1's and conv2's 2,040 a filter are gone
     assert found.widths["conv3"] == 32 or limit < 8_192
@@ -177,7 +177,7 @@ def test_planned_memory_of_vggish_stays_below_the_limit(share, seed, heavy) -> N
     scores = _scores(graph, seed=seed, heavy=heavy)
     least, dense = count(graph, dict.fromkeys(scores, 1)).arena_bytes, count(graph).arena_bytes
     limit = int(least + share * (dense - least))
-    found = plan(graph, Budget(peak_ram=limit), Prune(), scores)
+    found = allocate(graph, Budget(peak_ram=limit), Prune(), scores)
     assert count(graph, found.widths).arena_bytes == found.reached["peak_ram"] <= limit
     assert found.bound >= found.value
 
@@ -189,12 +189,12 @@ def test_planned_memory_of_resnet_stays_below_the_limit(share, macs) -> None:
     graph = graph_of(RESNET)
     scores, dense = _scores(graph, seed=3, heavy=True), count(graph)
     limits = {"peak_ram": int(share * dense.arena_bytes), "macs": int(macs * dense.macs)}
-    found = plan(graph, Budget(**limits), Prune(), scores)
+    found = allocate(graph, Budget(**limits), Prune(), scores)
     cost_of_it = count(graph, found.widths)
     assert cost_of_it.arena_bytes == found.reached["peak_ram"] <= limits["peak_ram"]
     assert cost_of_it.macs == found.reached["macs"] <= limits["macs"]
     # a budget of which a uniform share is one answer; the solver's is no worse
-    uniform = plan(graph, Budget(**limits), Prune(allocation="uniform"), scores)
+    uniform = allocate(graph, Budget(**limits), Prune(allocation="uniform"), scores)
     assert np.log(list(found.kept.values())).sum() >= np.log(list(uniform.kept.values())).sum()
 
 
@@ -208,9 +208,9 @@ def test_multiples_by_hand(multiple_of) -> None:
     full = {name: group.filters for name, group in graph.prunable().items()}
     assert list(full.values()) == [6, 13, 26, 26, 51, 51]
     scores = _scores(graph)
-    loose = plan(graph, Budget(params=10**9), Prune(multiple_of=multiple_of), scores)
+    loose = allocate(graph, Budget(params=10**9), Prune(multiple_of=multiple_of), scores)
     assert loose.widths == full  # left whole, though no multiple
-    tight = plan(graph, Budget(macs=count(graph).macs // 2), Prune(multiple_of=multiple_of), scores)
+    tight = allocate(graph, Budget(macs=count(graph).macs // 2), Prune(multiple_of=multiple_of), scores)
     for name, width in tight.widths.items():
         assert width == full[name] or width % multiple_of == 0
         if full[name] < multiple_of:  # narrower than one multiple
@@ -221,27 +221,31 @@ def test_multiples_by_hand(multiple_of) -> None:
 def test_shares_and_floors_meet_multiples() -> None:
     graph = GRAPHS["dcase21"]
     scores = _scores(graph)
-    capped = plan(graph, Budget(), Prune(keep=0.6, multiple_of=4), scores)
+    capped = allocate(graph, Budget(), Prune(keep=0.6, multiple_of=4), scores)
     assert capped.widths == {"conv1": 8, "conv2": 8, "conv3": 16}  # 10, 10 and 19 of them would be allowed
-    floored = plan(graph, Budget(params=12_000), Prune(min_filters=5, multiple_of=4), scores)
+    floored = allocate(graph, Budget(params=12_000), Prune(min_filters=5, multiple_of=4), scores)
     assert min(floored.widths.values()) >= 8
-    assert plan(graph, Budget(), Prune(keep=0.1, min_filters=3), scores).widths == {"conv1": 3, "conv2": 3, "conv3": 3}
+    assert allocate(graph, Budget(), Prune(keep=0.1, min_filters=3), scores).widths == {
+        "conv1": 3,
+        "conv2": 3,
+        "conv3": 3,
+    }
 
 
 def test_caps_take_the_place_of_keep() -> None:
     graph = GRAPHS["dcase21"]
     scores = _scores(graph)
     caps = {"conv1": 5, "conv3": 99}
-    assert plan(graph, Budget(), Prune(), scores, caps=caps).widths == {"conv1": 5, "conv2": 16, "conv3": 32}
-    half = plan(graph, Budget(), Prune(keep=0.5), scores, caps=caps)
+    assert allocate(graph, Budget(), Prune(), scores, caps=caps).widths == {"conv1": 5, "conv2": 16, "conv3": 32}
+    half = allocate(graph, Budget(), Prune(keep=0.5), scores, caps=caps)
     assert half.widths == {"conv1": 5, "conv2": 8, "conv3": 32}
     whole = {"conv1": 16, "conv2": 16, "conv3": 32}
-    assert plan(graph, Budget(), Prune(keep=0.5), scores, caps=whole).widths == whole
+    assert allocate(graph, Budget(), Prune(keep=0.5), scores, caps=whole).widths == whole
 
 
 def test_without_limits_nothing_is_removed() -> None:
     graph = GRAPHS["dcase21"]
-    found = plan(graph, Budget(), Prune(), _scores(graph))
+    found = allocate(graph, Budget(), Prune(), _scores(graph))
     assert found.widths == {"conv1": 16, "conv2": 16, "conv3": 32}
     assert (found.cost, found.asked, found.reached, found.binding) == (count(graph), {}, {}, "")
     assert found.proven
@@ -252,7 +256,7 @@ def test_without_limits_nothing_is_removed() -> None:
 )
 def test_half_of_every_layer_is_the_published_network(name, params, macs) -> None:
     graph = graph_of(make_spec(name, 10))
-    found = plan(graph, Budget(), Prune(keep=0.5), _scores(graph))
+    found = allocate(graph, Budget(), Prune(keep=0.5), _scores(graph))
     assert (found.cost.params, found.cost.macs) == (params, macs)
 
 
@@ -263,11 +267,11 @@ def test_a_network_of_which_nothing_can_be_pruned(allocation) -> None:
     graph = trace(model, torch.zeros(1, 1, 5, 5))
     prune = Prune(allocation=allocation)
     whole = count(graph)
-    found = plan(graph, Budget(params=whole.params), prune, {})
+    found = allocate(graph, Budget(params=whole.params), prune, {})
     assert (found.widths, found.reached) == ({}, {"params": whole.params})
-    assert plan(graph, Budget(), prune, {}).cost == whole
+    assert allocate(graph, Budget(), prune, {}).cost == whole
     with pytest.raises(InfeasibleBudgetError, match=f"params {whole.params - 1} cannot be met"):
-        plan(graph, Budget(params=whole.params - 1), prune, {})
+        allocate(graph, Budget(params=whole.params - 1), prune, {})
 
 
 def test_limits_of_a_network_with_unknown_costs_are_refused() -> None:
@@ -286,8 +290,8 @@ def test_limits_of_a_network_with_unknown_costs_are_refused() -> None:
     scores = _scores(graph)
     assert list(scores) == ["first"]
     with pytest.raises(EdgepruneError, match=r"the cost of gru.* is not known, so no limit can be promised"):
-        plan(graph, Budget(params=10_000), Prune(), scores)
-    assert plan(graph, Budget(), Prune(keep=0.5), scores).widths == {"first": 2}
+        allocate(graph, Budget(params=10_000), Prune(), scores)
+    assert allocate(graph, Budget(), Prune(keep=0.5), scores).widths == {"first": 2}
 
 
 # What is said of a plan
@@ -297,8 +301,8 @@ def test_binding_names_the_limit_nearest_to_its_end() -> None:
     graph = GRAPHS["dcase21"]
     whole = count(graph)
     loose = {"params": whole.params, "flash": 10 * whole.flash_bytes}
-    assert plan(graph, Budget(**loose, macs=5_000_000), Prune(), _scores(graph)).binding == "macs"
-    assert plan(graph, Budget(**loose), Prune(), _scores(graph)).binding == "params"
+    assert allocate(graph, Budget(**loose, macs=5_000_000), Prune(), _scores(graph)).binding == "macs"
+    assert allocate(graph, Budget(**loose), Prune(), _scores(graph)).binding == "params"
 
 
 def test_filters_go_where_scores_are_spread() -> None:
@@ -307,14 +311,16 @@ def test_filters_go_where_scores_are_spread() -> None:
     flat = {"conv1": [1.0] * 16, "conv2": [1.0] * 16, "conv3": [1.0] + [0.01] * 31}
     steep = {"conv1": [1.0] + [0.01] * 15, "conv2": [1.0] + [0.01] * 15, "conv3": [1.0] * 32}
     budget = Budget(params=30_000)
-    assert plan(graph, budget, Prune(), flat).widths["conv3"] < plan(graph, budget, Prune(), steep).widths["conv3"]
+    assert (
+        allocate(graph, budget, Prune(), flat).widths["conv3"] < allocate(graph, budget, Prune(), steep).widths["conv3"]
+    )
 
 
 def test_uniform_keeps_the_same_share_of_every_layer_and_claims_nothing() -> None:
     graph = GRAPHS["vggish"]
     scores, dense = _scores(graph), count(graph)
     limits = {"params": dense.params // 2, "macs": dense.macs // 3}
-    found = plan(graph, Budget(**limits), Prune(allocation="uniform"), scores)
+    found = allocate(graph, Budget(**limits), Prune(allocation="uniform"), scores)
     assert all(found.reached[name] <= limit for name, limit in limits.items())
     shares = [width / len(scores[name]) for name, width in found.widths.items()]
     narrowest = min(len(layer) for layer in scores.values())
@@ -323,14 +329,14 @@ def test_uniform_keeps_the_same_share_of_every_layer_and_claims_nothing() -> Non
     following = min((width + 1) / len(scores[name]) for name, width in found.widths.items())
     wider = {name: int(len(layer) * following + 1e-9) for name, layer in scores.items()}
     assert any(getattr(count(graph, wider), COSTS[name]) > limit for name, limit in limits.items())
-    solved = plan(graph, Budget(**limits), Prune(), scores)
+    solved = allocate(graph, Budget(**limits), Prune(), scores)
     assert sum(np.log(list(solved.kept.values()))) > sum(np.log(list(found.kept.values())))
     assert (found.value, found.gap, found.proven) == (None, None, None)
 
 
 def test_to_dict_is_what_a_run_keeps() -> None:
     graph = GRAPHS["dcase21"]
-    found = plan(graph, Budget(params=20_000), Prune(), _scores(graph))
+    found = allocate(graph, Budget(params=20_000), Prune(), _scores(graph))
     kept = found.to_dict()
     assert kept["asked"] == {"params": 20_000}
     assert kept["slack"] == {"params": 20_000 - found.cost.params}
@@ -355,11 +361,11 @@ def test_to_dict_is_what_a_run_keeps() -> None:
 def test_an_infeasible_budget_names_the_cost_and_where_it_goes(limit, words, least, heaviest, its_own) -> None:
     graph = GRAPHS["dcase21"]
     scores = _scores(graph)
-    exact = plan(graph, Budget(**{limit: least}), Prune(), scores)
+    exact = allocate(graph, Budget(**{limit: least}), Prune(), scores)
     assert exact.reached == {limit: least}
     assert exact.proven or limit == "peak_ram"
     with pytest.raises(InfeasibleBudgetError) as caught:
-        plan(graph, Budget(**{limit: least - 1}), Prune(), scores)
+        allocate(graph, Budget(**{limit: least - 1}), Prune(), scores)
     assert caught.value.exit_code == 3
     message = str(caught.value)
     assert message.startswith(f"budget: {words} {least - 1:,} cannot be met: the smallest network (1 filter a layer)")
@@ -372,7 +378,7 @@ def test_one_layer_that_is_more_than_the_limit_is_named() -> None:
     graph = graph_of(make_spec("vggish", 10))
     scores = _scores(graph)
     with pytest.raises(InfeasibleBudgetError) as caught:
-        plan(graph, Budget(params=500_000), Prune(), scores)
+        allocate(graph, Budget(params=500_000), Prune(), scores)
     message = str(caught.value)
     assert message.count(".") == 2  # one sentence, and the flag's
     narrow = count(graph, dict.fromkeys(scores, 1))
@@ -386,13 +392,13 @@ def test_one_layer_that_is_more_than_the_limit_is_named() -> None:
     assert opened == 6 * 10 + (24 + 1) + 2 + 20
     assert f"--prune.dense-layers would let the dense layers shrink too (params down to {opened:,})" in message
     wide = _scores(graph, dense=True)
-    assert plan(graph, Budget(params=500_000), Prune(dense_layers=True), wide).reached["params"] <= 500_000
+    assert allocate(graph, Budget(params=500_000), Prune(dense_layers=True), wide).reached["params"] <= 500_000
 
 
 def test_the_smallest_network_is_told_with_its_rules() -> None:
     graph = GRAPHS["dcase21"]
     with pytest.raises(InfeasibleBudgetError) as caught:
-        plan(graph, Budget(macs=1_000_000), Prune(min_filters=3, multiple_of=4), _scores(graph))
+        allocate(graph, Budget(macs=1_000_000), Prune(min_filters=3, multiple_of=4), _scores(graph))
     message = str(caught.value)
     assert "the smallest network (3 filters a layer, multiples of 4)" in message
     assert f"still takes {count(graph, dict.fromkeys(('conv1', 'conv2', 'conv3'), 4)).macs:,}" in message
@@ -401,14 +407,14 @@ def test_the_smallest_network_is_told_with_its_rules() -> None:
 def test_of_several_limits_the_one_that_fails_is_named() -> None:
     graph = GRAPHS["dcase21"]
     with pytest.raises(InfeasibleBudgetError, match=r"^budget: flash 1,000 cannot be met"):
-        plan(graph, Budget(params=20_000, macs=10**7, peak_ram=20_000, flash=1_000), Prune(), _scores(graph))
+        allocate(graph, Budget(params=20_000, macs=10**7, peak_ram=20_000, flash=1_000), Prune(), _scores(graph))
 
 
 def test_dense_layers_are_offered_only_where_they_are_not_pruned_yet() -> None:
     graph = GRAPHS["vggish"]
     for dense in (False, True):
         with pytest.raises(InfeasibleBudgetError) as caught:
-            plan(graph, Budget(params=1), Prune(dense_layers=dense), _scores(graph, dense))
+            allocate(graph, Budget(params=1), Prune(dense_layers=dense), _scores(graph, dense))
         assert ("--prune.dense-layers" in str(caught.value)) is not dense
 
 
@@ -416,7 +422,7 @@ def test_dense_layers_are_not_offered_where_they_would_not_help() -> None:
     """The convolutions have the most in memory, however narrow the dense layers get."""
     graph = GRAPHS["vggish"]
     with pytest.raises(InfeasibleBudgetError) as caught:
-        plan(graph, Budget(peak_ram=1_000), Prune(), _scores(graph))
+        allocate(graph, Budget(peak_ram=1_000), Prune(), _scores(graph))
     assert "--prune.dense-layers" not in str(caught.value)
 
 
@@ -435,7 +441,7 @@ def test_dense_layers_are_not_offered_where_they_would_not_help() -> None:
 def test_impossible_wishes_are_refused(prune, message) -> None:
     graph = GRAPHS["dcase21"]
     with pytest.raises(EdgepruneError, match=message) as caught:
-        plan(graph, Budget(params=20_000), prune, _scores(graph))
+        allocate(graph, Budget(params=20_000), prune, _scores(graph))
     assert caught.value.exit_code == 2
 
 
@@ -444,7 +450,7 @@ def test_plan_carried_out_costs_what_it_says() -> None:
     model = build(spec)
     scores = score_groups(model, graph_of(spec), "operator_norm", dense_layers=True)
     values = {name: score.tolist() for name, score in scores.items()}
-    found = plan(graph_of(spec), Budget(params=12_345, macs=9_000_000), Prune(dense_layers=True), values)
+    found = allocate(graph_of(spec), Budget(params=12_345, macs=9_000_000), Prune(dense_layers=True), values)
     pruned, slim = remove_filters(model, spec, choose_filters(scores, found.widths))
     assert cost(slim) == found.cost
     kernels = [layer for layer in pruned.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgeprune.graph.cost import cost
 from edgeprune.models.registry import make_spec
-from edgeprune.pruning.allocation.schedule import steps
+from edgeprune.pruning.allocation.pruning_steps import pruning_steps
 from edgeprune.recipe import Budget, Prune
 
 DENSE = cost(make_spec("dcase21", 10, (1, 40, 500)))  # 45,990 parameters, 286,637,800 MACs, 640,000 B
@@ -18,7 +18,7 @@ LIMITS = st.fixed_dictionaries({}, optional={name: st.integers(1, 2 * whole) for
 
 
 def _steps(budget: Budget, prune: Prune, epochs: int = 30, dense_latency_ms: float | None = None):
-    return list(steps(DENSE, FILTERS, budget, prune, epochs, dense_latency_ms))
+    return list(pruning_steps(DENSE, FILTERS, budget, prune, epochs, dense_latency_ms))
 
 
 def test_one_step_is_one_shot() -> None:

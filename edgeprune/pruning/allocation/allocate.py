@@ -7,7 +7,7 @@ narrowest network meets it: that network is the proof where it does not.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from edgeprune.graph.cost import Cost, count
 from edgeprune.graph.graph import Graph
 from edgeprune.pruning.allocation.cost_polynomials import Ints, forms
 from edgeprune.pruning.allocation.fit_arena import into_arena
-from edgeprune.pruning.allocation.latency import LatencyLimit
+from edgeprune.pruning.allocation.latency_limit import LatencyLimit, LatencyTable
 from edgeprune.pruning.allocation.local_search import Problem
 from edgeprune.pruning.allocation.objective import importance, kept_share
 from edgeprune.pruning.allocation.solver import solve
 from edgeprune.recipe import Budget, Prune
+from edgeprune.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COSTS = {"params": "params", "macs": "macs", "peak_ram": "arena_bytes", "flash": "flash_bytes"}
 """Limits by name, and the field of `Cost` each bounds; `latency_ms` is bounded by a profile."""
@@ -31,11 +35,12 @@ _OF_LAYER = {"params": "params", "macs": "macs", "peak_ram": "ram_bytes", "flash
 
 
 @dataclass(frozen=True)
-class Plan:
+class Allocation(Tabular):
     """Widths that meet the budget.
 
     Attributes:
-        widths: filters kept, by group.
+        filters: before pruning, by group that may be pruned.
+        widths: filters kept, by the same groups.
         cost: of the network with these widths.
         asked, reached: by limit; `latency_ms` is read off the profile.
         binding: the limit that is used to the highest share; "" if none is set.
@@ -44,6 +49,7 @@ class Plan:
         bound: what no allocation within the limits exceeds; `value` itself where the optimum is proven.
     """
 
+    filters: dict[str, int]
     widths: dict[str, int]
     cost: Cost
     asked: dict[str, float]
@@ -63,6 +69,15 @@ class Plan:
         """How much more an allocation could be worth at most, in units of the objective."""
         return None if self.value is None or self.bound is None else max(0.0, self.bound - self.value)
 
+    def table(self) -> "pd.DataFrame":
+        """A row for each group: filters before and after, the share of them that stays, and the share of the scores."""
+        import pandas as pd
+
+        after = pd.Series(self.widths, dtype="int64")
+        before = pd.Series(self.filters, dtype="int64")
+        columns = {"filters before": before, "filters after": after, "share": after / before, "score kept": self.kept}
+        return pd.DataFrame(columns, index=pd.Index(list(self.widths), name="group"))
+
     def slack(self) -> dict[str, float]:
         """What is left of each limit."""
         return {name: self.asked[name] - self.reached[name] for name in self.asked}
@@ -81,21 +96,21 @@ class Plan:
         }
 
 
-def plan(
+def allocate(
     graph: Graph,
     budget: Budget,
     prune: Prune,
     scores: Mapping[str, Sequence[float]],
     losses: Mapping[str, Mapping[int, float]] | None = None,
-    latency: LatencyLimit | None = None,
+    profile: LatencyTable | None = None,
     caps: Mapping[str, int] | None = None,
-) -> Plan:
+) -> Allocation:
     """Choose how many filters each group of layers keeps.
 
     Args:
         scores: of the groups that may be pruned, each `[filters]`.
         losses: for the objective `sensitivity` (see `sensitivity.measure_losses`).
-        latency: the limit of `budget.latency_ms`, with the profile it is held to.
+        profile: what `budget.latency_ms` is held to.
         caps: most filters by group, in place of `prune.keep`.
 
     Raises:
@@ -104,6 +119,7 @@ def plan(
         InfeasibleBudgetError: even the narrowest network exceeds a limit.
     """
     prune.check()
+    latency = _latency_limit(budget, profile)
     asked: dict[str, float] = {name: getattr(budget, name) for name in COSTS if getattr(budget, name) is not None}
     if latency is not None:
         asked["latency_ms"] = latency.limit_ms
@@ -129,7 +145,8 @@ def plan(
         problem = _problem(graph, asked, names, options, worth, latency)
         widths, value, bound = _solve(problem, reach, asked, names)
     reached = reach.of(widths)
-    return Plan(
+    return Allocation(
+        filters={name: len(values) for name, values in scores.items()},
         widths=widths,
         cost=count(graph, widths),
         asked=asked,
@@ -139,6 +156,18 @@ def plan(
         value=value,
         bound=bound,
     )
+
+
+def _latency_limit(budget: Budget, profile: LatencyTable | None) -> LatencyLimit | None:
+    limit = budget.latency()
+    if limit is None:
+        return None
+    if profile is None:
+        raise EdgepruneError(
+            f"budget: a limit on latency needs a profile of {limit[1]}; make one with `edgeprune profile` and give its "
+            "file as prune.profile."
+        )
+    return LatencyLimit(limit[0], profile)
 
 
 def _options(filters: int, prune: Prune, cap: int | None) -> Ints:

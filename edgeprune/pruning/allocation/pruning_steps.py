@@ -6,18 +6,17 @@ from math import ceil, floor
 from typing import Any
 
 from edgeprune.graph.cost import Cost
-from edgeprune.pruning.allocation.plan import COSTS
+from edgeprune.pruning.allocation.allocate import COSTS
 from edgeprune.recipe import Budget, Prune
 
 
 @dataclass(frozen=True)
-class Step:
+class PruningStep:
     """One of `of` steps: its budget, the most filters each group may keep, and its share of the epochs."""
 
     number: int
     of: int
     budget: Budget
-    latency_ms: float | None
     caps: dict[str, int]
     epochs: int
 
@@ -25,15 +24,20 @@ class Step:
     def last(self) -> bool:
         return self.number == self.of
 
+    @property
+    def latency_ms(self) -> float | None:
+        limit = self.budget.latency()
+        return None if limit is None else limit[0]
 
-def steps(
+
+def pruning_steps(
     dense: Cost,
     filters: Mapping[str, int],
     budget: Budget,
     prune: Prune,
     epochs: int,
     dense_latency_ms: float | None = None,
-) -> Iterator[Step]:
+) -> Iterator[PruningStep]:
     """The steps in order; the last one has the budget itself, however many there are.
 
     Limits and shares shrink by the same factor from step to step, from what the dense network takes.
@@ -51,12 +55,11 @@ def steps(
             for name, field in COSTS.items()
             if getattr(budget, name) is not None
         }
-        latency_ms = None
-        if latency is not None:
-            latency_ms = latency[0] if dense_latency_ms is None else _slid(dense_latency_ms, latency[0], done)
+        if latency is not None and dense_latency_ms is not None and done < 1:
+            limits["latency_ms"] = f"{_slid(dense_latency_ms, latency[0], done)!r}@{latency[1]}"
         caps = {name: max(1, floor(count * prune.keep**done + 0.5)) for name, count in filters.items()}
         share = epochs * number // prune.steps - epochs * (number - 1) // prune.steps
-        yield Step(number, prune.steps, replace(budget, **limits), latency_ms, caps, share)
+        yield PruningStep(number, prune.steps, replace(budget, **limits), caps, share)
 
 
 def _between(whole: int, asked: int, done: float) -> int:
