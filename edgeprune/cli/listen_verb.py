@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import Positional
 
-from edgeprune.audio.streaming import Decision, Listener, Microphone, Samples, file_blocks
+from edgeprune.audio.decode import Samples, file_blocks
+from edgeprune.audio.listener import Decision, Listener
+from edgeprune.audio.microphone import Microphone
 from edgeprune.console import say
 from edgeprune.errors import EdgepruneError
 

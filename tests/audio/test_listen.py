@@ -18,10 +18,12 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeprune.audio import streaming as listen
-from edgeprune.audio.decode import load_clip
+from edgeprune.audio import microphone as microphone_module
+from edgeprune.audio.decode import file_blocks, load_clip, resampled
+from edgeprune.audio.listener import Listener
 from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
-from edgeprune.audio.streaming import FrameStream, Listener, Microphone, Sliding, file_blocks, resampled
+from edgeprune.audio.microphone import Microphone
+from edgeprune.audio.streaming import FrameStream, Sliding
 from edgeprune.cli.listen_verb import Listen, open_listener
 from edgeprune.convert.waveform import write_waveform_model
 from edgeprune.convert.waveform_graph import GraphBuilder
@@ -365,7 +367,7 @@ def test_lost_samples_are_counted(classifier, capsys, monkeypatch) -> None:
 
 
 def test_blocks_that_find_no_room_are_counted(monkeypatch) -> None:
-    monkeypatch.setattr(listen, "QUEUE_S", 0.3)
+    monkeypatch.setattr(microphone_module, "QUEUE_S", 0.3)
     device = StandIn(noise(RATE)[:, None]).install(monkeypatch)
     microphone = Microphone(RATE)
     blocks = microphone.blocks(0.25)
@@ -397,7 +399,7 @@ def test_ctrl_c_ends_with_the_summary(classifier, capsys, monkeypatch) -> None:
 
 
 def test_a_microphone_that_stops_is_told(monkeypatch) -> None:
-    monkeypatch.setattr(listen, "SILENCE_S", 0.05)
+    monkeypatch.setattr(microphone_module, "SILENCE_S", 0.05)
     device = StandIn(noise(1600)[:, None]).install(monkeypatch)
     with pytest.raises(EdgepruneError, match=r"microphone 'Stand-in' gave nothing for 0.05 s"):
         list(Microphone(RATE).blocks())
