@@ -105,7 +105,7 @@ class _Subject:
 
     @staticmethod
     def of_onnx(path: Path, bits: int) -> "_Subject":
-        from edgeprune.convert.onnx_cost import cost_of_onnx
+        from edgeprune.convert.onnx_graph import cost_of_onnx
 
         return _Subject(str(path), {"model": str(path)}, cost_of_onnx(path), bits, None)
 

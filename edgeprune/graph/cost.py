@@ -1,32 +1,36 @@
 """What a network costs, layer by layer: parameters, MACs, int8 flash and int8 activation memory.
 
-Conventions: a MAC is one multiply-accumulate of a convolution or dense layer (biases, pooling and activations are not
-counted). `params` are what ships: batch norm folded into the layer before it, zeros included. `flash_bytes` are int8
-weights and int32 biases. `peak_ram_bytes` is the largest sum of the int8 activations in memory while an operator runs,
-in the order of execution, activations fused and flatten in place: the lower bound of any planner that keeps that order.
-`arena_bytes` is what TFLite Micro's planner makes of it (`arena`): the same where tensors are multiples of 16 bytes and
-no gaps remain, as in a chain of operators whose sizes fall.
+Conventions: a MAC is one multiply-accumulate of a convolution, dense layer or matrix product; biases, pooling and
+activations are not counted. `params` are what ships: batch norm folded into the layer before it, zeros included.
+`flash_bytes` are int8 weights and int32 biases. `peak_ram_bytes` is the largest sum of the int8 activations in memory
+while an operator runs, in the order of execution, activations fused and reshapes in place: the lower bound of any
+planner that keeps that order. `arena_bytes` is what TFLite Micro's planner makes of it (`arena`).
 
-The cost of any widths follows from one trace (`graph`) by arithmetic alone.
+`COUNTERS` holds the arithmetic of every kind of operator. It works on numbers and on polynomials of the widths.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from edgeprune.graph.arena import arena_bytes
 from edgeprune.graph.graph import Blocks, Graph, Operator
-from edgeprune.graph.trace import trace
+from edgeprune.graph.kinds import FREE_OF_MACS, MULTIPLYING, SCALE, UNKNOWN
 from edgeprune.models.registry import ModelSpec, build
+from edgeprune.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Cost of one operator: counts, and bytes of int8 activations in memory while it runs."""
+    """Cost of one operator: counts, and bytes of int8 activations in memory while it runs.
+
+    `output_shape` has no batch. It is channel-first, but of a .tflite channel-last, as in the file.
+    """
 
     name: str
     kind: str
@@ -39,13 +43,16 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Cost of a network; `params_trainable` and `params_with_statistics` count batch norm before folding.
+class Cost(Tabular):
+    """Cost of a network.
 
-    Both are None of a file in which it is folded.
-
-    `unknown` names operators whose MACs are not known and not in the sums. `arena_bytes` is what TFLite Micro plans for
-    the activations, `peak_ram_bytes` what no planner goes below.
+    Attributes:
+        params: values that ship.
+        params_trainable: values before batch norm is folded; None of a file in which it was folded already.
+        params_with_statistics: the same with batch norm's moving statistics.
+        peak_ram_bytes: the least memory that any planner needs for the activations.
+        unknown: operators whose MACs are not known and not in the sums.
+        arena_bytes: the memory that TFLite Micro plans for the activations.
     """
 
     params: int
@@ -61,74 +68,125 @@ class Cost:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def table(self) -> "pd.DataFrame":
+        """One row a layer."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(layer) for layer in self.by_layer])
+
+
+Size = Callable[[Blocks], Any]
+"""The number of channels in some blocks: a whole number, or a polynomial of the widths."""
+
 
 @dataclass(frozen=True)
-class _Params:
-    """Parameters of an operator: what ships, what is trained, with moving statistics; and bytes in flash."""
+class Counts:
+    """What one operator adds to the sums; each an int, or a polynomial of the widths.
 
-    folded: int = 0
-    trainable: int = 0
-    statistics: int = 0
-    flash: int = 0
+    Attributes:
+        weights: values that ship as one byte each.
+        biases: values that ship as four bytes each.
+        trainable: values before batch norm is folded.
+        statistics: moving statistics of batch norm.
+    """
+
+    weights: Any = 0
+    biases: Any = 0
+    macs: Any = 0
+    trainable: Any = 0
+    statistics: Any = 0
+
+    @property
+    def params(self) -> Any:
+        return self.weights + self.biases
+
+    @property
+    def flash_bytes(self) -> Any:
+        return self.weights + 4 * self.biases
+
+
+def _multiplying(operator: Operator, size: Size) -> Counts:
+    """A layer, into which a batch norm may be folded: a layer without biases gets them from the batch norm's shift."""
+    product = operator.kernel * size(operator.filters)
+    if operator.inputs:
+        product = product * size(operator.inputs)
+    weights = operator.values + (product if operator.holds_weights else 0)
+    norm = operator.norm if operator.holds_weights else ()
+    return Counts(
+        weights=weights,
+        biases=size(operator.biases or norm),
+        macs=operator.positions * product,
+        trainable=weights + size(operator.biases) + 2 * size(norm),
+        statistics=2 * size(norm),
+    )
+
+
+def _scale(operator: Operator, size: Size) -> Counts:
+    """A scale and a shift for each channel, which ship as weights of two operators."""
+    weights = operator.values + 2 * size(operator.norm)
+    return Counts(weights=weights, trainable=weights, statistics=2 * size(operator.norm))
+
+
+def _values(operator: Operator, size: Size) -> Counts:
+    return Counts(weights=operator.values, trainable=operator.values)
+
+
+COUNTERS: dict[str, Callable[[Operator, Size], Counts]] = {
+    **dict.fromkeys(MULTIPLYING, _multiplying),
+    **dict.fromkeys(FREE_OF_MACS, _values),
+    SCALE: _scale,
+    UNKNOWN: _values,
+}
+"""By kind of operator, how it is counted."""
 
 
 def count(graph: Graph, widths: Mapping[str, int] | None = None) -> Cost:
-    """Cost of a network whose groups have `widths` filters (default: their own).
-
-    Args:
-        widths: filters by name of a group; groups that are not named keep theirs.
-    """
+    """Cost of a network whose groups have `widths` filters; groups that are not named keep their own."""
     filters = {name: group.filters for name, group in graph.groups.items()} | {"": 1}
     filters.update(widths or {})
-    sizes = [_size(blocks, filters) * positions for blocks, positions in graph.tensors]
-    layers = []
-    sums = [0, 0]
-    for operator in graph.operators:
-        wide = _size(operator.filters, filters)
-        params, macs = _of_layer(operator, filters, wide)
-        sums[0] += params.trainable
-        sums[1] += params.statistics
-        ram = sum(sizes[tensor] for tensor in operator.live)
-        shape = (*operator.shape[: operator.axis], wide, *operator.shape[operator.axis + 1 :])
-        layers.append(LayerCost(operator.name, operator.kind, wide, params.folded, macs, params.flash, ram, shape))
+
+    def size(blocks: Blocks) -> int:
+        return sum(filters[block.group] * block.repeat for block in blocks)
+
+    counts = [COUNTERS[operator.kind](operator, size) for operator in graph.operators]
+    sizes = [size(blocks) * positions for blocks, positions in graph.tensors]
+    layers = tuple(
+        LayerCost(
+            name=operator.name,
+            kind=operator.kind,
+            filters=size(operator.filters),
+            params=counted.params,
+            macs=counted.macs,
+            flash_bytes=counted.flash_bytes,
+            ram_bytes=sum(sizes[tensor] for tensor in live),
+            output_shape=_shape(operator, size(operator.filters)),
+        )
+        for operator, counted, live in zip(graph.operators, counts, graph.live, strict=True)
+    )
+    trainable = sum(counted.trainable for counted in counts)
+    statistics = sum(counted.statistics for counted in counts)
     return Cost(
         params=sum(layer.params for layer in layers),
-        params_trainable=sums[0],
-        params_with_statistics=sums[1],
+        params_trainable=trainable if graph.keeps_norms else None,
+        params_with_statistics=trainable + statistics if graph.keeps_norms else None,
         macs=sum(layer.macs for layer in layers),
         peak_ram_bytes=max(layer.ram_bytes for layer in layers),
         flash_bytes=sum(layer.flash_bytes for layer in layers),
-        by_layer=tuple(layers),
+        by_layer=layers,
         unknown=graph.unknown,
         arena_bytes=arena_bytes(sizes, graph.lives),
     )
 
 
-def _size(blocks: Blocks, filters: Mapping[str, int]) -> int:
-    return sum(filters[block.group] * block.repeat for block in blocks)
+def _shape(operator: Operator, filters: int) -> tuple[int, ...]:
+    before, after = operator.shape[: operator.axis], operator.shape[operator.axis + 1 :]
+    return (*before, filters, *after) if operator.shape else ()
 
 
-def _of_layer(operator: Operator, filters: Mapping[str, int], wide: int) -> tuple[_Params, int]:
-    """Parameters and MACs of an operator with `wide` output channels."""
-    if operator.kind == "unknown":
-        held = operator.fixed
-        return _Params(held, held, held, held), 0
-    if operator.kind == "scale":
-        features = operator.fixed or wide
-        return _Params(2 * features, 2 * features, 4 * features, 2 * features), 0
-    if not operator.kernel:
-        return _Params(), 0
-    weights = operator.fixed or operator.kernel * wide * (_size(operator.inputs, filters) if operator.inputs else 1)
-    bias = wide if operator.bias or operator.norm else 0
-    own = weights + (wide if operator.bias else 0)
-    norm = 2 * wide if operator.norm else 0
-    if operator.again:
-        return _Params(), weights * operator.positions
-    return _Params(weights + bias, own + norm, own + 2 * norm, weights + 4 * bias), weights * operator.positions
-
-
-def build_meta(spec: ModelSpec) -> nn.Module:
+def build_meta(spec: ModelSpec) -> "nn.Module":
     """The network without memory for its weights."""
+    import torch
+
     with torch.device("meta"):
         return build(spec).eval()
 
@@ -140,6 +198,10 @@ def graph_of(spec: ModelSpec) -> Graph:
 
 @lru_cache(maxsize=32)
 def _graph_of(name: str, classes: int, input_shape: tuple[int, int, int], widths: tuple[tuple[str, int], ...]) -> Graph:
+    import torch
+
+    from edgeprune.graph.trace import trace
+
     spec = ModelSpec(name, classes, input_shape, dict(widths))
     return trace(build_meta(spec), torch.zeros(1, *input_shape, device="meta"))
 

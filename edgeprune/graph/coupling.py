@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from edgeprune.graph.graph import Block, Blocks, Group
+from edgeprune.graph.graph import Block, Blocks, FilterGroup
 
 Numbered = tuple[tuple[int, int], ...]
 """What lies on a channel axis, as (number of a group, or -1 for fixed channels; repeat)."""
@@ -50,7 +50,7 @@ class Groups:
         """The groups of these channels may not be pruned."""
         self._frozen.update(group for group, _ in blocks if group >= 0)
 
-    def named(self, order: Sequence[str], labels: Mapping[str, str]) -> dict[str, Group]:
+    def named(self, order: Sequence[str], labels: Mapping[str, str]) -> dict[str, FilterGroup]:
         """The groups under the label of their first layer in `order`; to be called when all is known."""
         frozen = {self._root(group) for group in self._frozen}
         groups = {}
@@ -61,7 +61,7 @@ class Groups:
                 name = labels.get(paths[0], paths[0])
                 self._names[number] = name
                 dense = all(dense for _, _, dense in layers)
-                groups[name] = Group(name, paths, layers[0][1], number in frozen, dense)
+                groups[name] = FilterGroup(name, paths, layers[0][1], number in frozen, dense)
         return groups
 
     def blocks(self, numbered: Numbered) -> Blocks:

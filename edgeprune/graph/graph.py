@@ -1,17 +1,22 @@
-"""A network as pruning sees it: its operators, and which filters belong together.
+"""A network as its operators, their tensors, and the filters that belong together; the same from any source.
 
-Every tensor has one channel axis. What lies on it is written as blocks: a group's filters, each `repeat` times (a
-flatten makes that the number of positions), or a fixed number of channels. Layers whose outputs are added, or that
-filter each channel on its own (depthwise), share a group: they keep the same filters or none of them works.
+PyTorch networks are read by `graph.trace`, .tflite files by `tflite.read_graph`, ONNX files by `convert.onnx_graph`;
+`graph.cost` counts them all.
+
+Every tensor has one channel axis. What lies on it is written as blocks: the filters of a group, each `repeat` times (a
+flatten repeats them once per position), or a fixed number of channels. Layers whose outputs are added, or that filter
+each channel on its own (depthwise), share a group: they lose the same filters. A file's channels are all fixed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+
+from edgeprune.graph.kinds import UNKNOWN
 
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive channels: the filters of `group`, each `repeat` times; of no group: `repeat` fixed channels."""
+    """Consecutive channels: the filters of `group`, each `repeat` times; without a group, `repeat` fixed channels."""
 
     group: str
     repeat: int
@@ -20,14 +25,19 @@ class Block:
 Blocks = tuple[Block, ...]
 
 
+def fixed(channels: int) -> Blocks:
+    """Channels that follow from no group."""
+    return (Block("", channels),)
+
+
 @dataclass(frozen=True)
-class Group:
+class FilterGroup:
     """Layers that lose the same filters.
 
     Attributes:
         name: label of its first layer in the order of execution.
         layers: paths of its layers in the model, in that order.
-        filters: how many each has.
+        filters: how many each layer has.
         frozen: may not be pruned.
         dense: has hidden dense layers only.
     """
@@ -41,57 +51,89 @@ class Group:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of the network as a device runs it: batch norm folded, activations fused, reshapes free.
+    """One operator as a device runs it: batch norm folded, activations fused, reshapes free.
+
+    Its weights are `kernel` x `inputs` x `filters`, and each is used at `positions` places.
 
     Attributes:
-        path: of its layer in the model; "" if it has none.
-        kind: conv, depthwise, dense, scale (a batch norm that cannot be folded), pool, add ..., or unknown.
-        kernel: weights per pair of input channel and filter (a depthwise layer's: per filter).
-        positions: outputs a filter computes.
-        inputs: channels that are summed over; empty for operators without weights, and depthwise ones.
+        kind: a name from `graph.kinds`.
         filters: channels of the output.
-        bias: has a bias of its own; `norm`: a batch norm is folded into it.
-        fixed: parameters that follow from no width: of a grouped convolution, a scale or an unknown operator.
-        shape: of the output, without the batch; `axis`: its channel axis.
-        live: indices of the tensors in memory while it runs.
-        again: its layer ran before, so its parameters are counted there.
+        shape: of the output, without the batch.
+        axis: the channel axis in `shape`.
+        reads, writes: its activations, as indices into `Graph.tensors`.
+        path: of its layer in the model; "" if it has none.
+        kernel: weights per pair of input channel and filter; without `inputs`, per filter.
+        inputs: channels that each filter sums over; empty where a filter reads one channel (depthwise).
+        positions: outputs that a filter computes.
+        biases: its own.
+        norm: channels of a batch norm, folded into it or, of a `scale`, itself.
+        norm_scale: name of the parameter that holds that batch norm's scale; "" if unknown.
+        values: constants of other shapes, such as those of a PReLU or an unknown operator.
+        holds_weights: its weights are counted here; False where they are an activation or another operator's too.
     """
 
     name: str
-    path: str
     kind: str
-    kernel: int
-    positions: int
-    inputs: Blocks
     filters: Blocks
-    bias: bool
-    norm: bool
-    fixed: int
     shape: tuple[int, ...]
     axis: int
-    live: tuple[int, ...]
-    again: bool = False
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    path: str = ""
+    kernel: int = 0
+    inputs: Blocks = ()
+    positions: int = 0
+    biases: Blocks = ()
+    norm: Blocks = ()
+    norm_scale: str = ""
+    values: int = 0
+    holds_weights: bool = True
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators in order, groups by name, and of each tensor in memory its channels and positions."""
+    """A network's operators in the order of execution.
+
+    Attributes:
+        groups: by name; a file has none.
+        tensors: the activations in memory, each as its channels and the positions of every channel.
+        outputs: activations that stay in memory to the end.
+        keeps_norms: batch norms are seen before they are folded. A .tflite no longer tells what they held.
+    """
 
     operators: tuple[Operator, ...]
-    groups: dict[str, Group]
+    groups: dict[str, FilterGroup]
     tensors: tuple[tuple[Blocks, int], ...]
+    outputs: tuple[int, ...] = field(default=(), kw_only=True)
+    keeps_norms: bool = field(default=True, kw_only=True)
+
+    @cached_property
+    def _spans(self) -> dict[int, tuple[int, int]]:
+        """The first and the last operator of each tensor that an operator reads or writes."""
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for place, operator in enumerate(self.operators):
+            for tensor in operator.writes:
+                first.setdefault(tensor, place)
+            last.update(dict.fromkeys((*operator.reads, *operator.writes), place))
+        last.update((tensor, len(self.operators) - 1) for tensor in self.outputs if tensor in last)
+        return {tensor: (first.get(tensor, 0), end) for tensor, end in last.items()}
 
     @cached_property
     def lives(self) -> tuple[tuple[int, int], ...]:
-        """Of each tensor the first and the last operator during which it is in memory."""
-        runs: list[list[int]] = [[] for _ in self.tensors]
-        for step, operator in enumerate(self.operators):
-            for tensor in operator.live:
-                runs[tensor].append(step)
-        return tuple((min(steps, default=0), max(steps, default=0)) for steps in runs)
+        """The first and the last operator during which each tensor is in memory."""
+        return tuple(self._spans.get(tensor, (0, 0)) for tensor in range(len(self.tensors)))
 
-    def prunable(self, dense_layers: bool = False) -> dict[str, Group]:
-        """Groups that may lose filters: those with a convolution, and hidden dense layers if asked."""
+    @cached_property
+    def live(self) -> tuple[tuple[int, ...], ...]:
+        """The tensors in memory while each operator runs."""
+        return tuple(
+            tuple(tensor for tensor, (first, last) in self._spans.items() if first <= place <= last)
+            for place in range(len(self.operators))
+        )
+
+    def prunable(self, dense_layers: bool = False) -> dict[str, FilterGroup]:
+        """Groups that may lose filters: those with a convolution and, with `dense_layers`, hidden dense layers."""
         return {
             name: group for name, group in self.groups.items() if not group.frozen and (dense_layers or not group.dense)
         }
@@ -99,4 +141,4 @@ class Graph:
     @property
     def unknown(self) -> tuple[str, ...]:
         """Operators whose cost is not known."""
-        return tuple(operator.name for operator in self.operators if operator.kind == "unknown")
+        return tuple(operator.name for operator in self.operators if operator.kind == UNKNOWN)

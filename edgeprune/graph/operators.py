@@ -1,10 +1,11 @@
 """PyTorch's operators by what they do to the channel axis, and where they leave it."""
 
-from collections.abc import Sequence
-from math import ceil, prod
+from math import prod
 from typing import Any
 
 from torch import fx
+
+from edgeprune.graph.padding import Pads, conv_padding, pool_padding, spans
 
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 FREE = frozenset(
@@ -12,10 +13,7 @@ FREE = frozenset(
 )
 """They compute nothing on a device."""
 FUSED = frozenset({"relu", "relu6", "hardtanh"})
-"""Activations that TFLite fuses into the operator before them, if it is one of `FUSING`."""
-FUSING = frozenset({"conv", "depthwise", "grouped conv", "dense", "pool", "add", "sub", "mul", "scale"})
-FOLDING = frozenset({"conv", "depthwise", "grouped conv", "dense"})
-"""Operators a batch norm that directly follows is folded into."""
+"""Activations that TFLite fuses into the operator before them, if that is of a kind in `FUSING`."""
 ACTIVATIONS = frozenset(
     {
         "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
@@ -80,47 +78,8 @@ def pad_touches(node: fx.Node, axis: int, dims: int) -> bool:
     return any(int(size) != 0 for size in sizes[place : place + 2])
 
 
-Pads = list[tuple[int, int]]
-"""Padding before and after, an axis each."""
-
-
-def conv_padding(
-    before: tuple[int, ...], after: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], pads: Pads
-) -> Pads:
-    """What a PAD of its own adds to a convolution's input; empty where none is needed.
-
-    TFLite's layers pad nothing or SAME; other padding, such as that of most strided convolutions, becomes a PAD.
-
-    Args:
-        before: sizes of the input, without batch and channels; `after`: of the output.
-        kernel: positions the kernel spans, its dilation included.
-    """
-    kept = before == after and all(first == last for first, last in pads)
-    return [] if kept or not any(map(any, pads)) or pads == _same(before, kernel, stride) else pads
-
-
-def pool_padding(
-    before: tuple[int, ...], after: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], pads: Pads
-) -> Pads:
-    """The same of a pool's input; sizes that are rounded up are padded at the end."""
-    sizes = list(zip(before, after, kernel, stride, pads, strict=True))
-    pads = [
-        (first, max(last, (out - 1) * step + window - size - first)) for size, out, window, step, (first, last) in sizes
-    ]
-    return [] if not any(map(any, pads)) or pads == _same(before, kernel, stride) else pads
-
-
-def _same(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> Pads:
-    """TFLite's SAME padding."""
-    missing = [
-        max(0, (ceil(size / step) - 1) * step + window - size)
-        for size, window, step in zip(sizes, kernel, stride, strict=True)
-    ]
-    return [(total // 2, total - total // 2) for total in missing]
-
-
 def padding_of(node: fx.Node, name: str, before: tuple[int, ...], after: tuple[int, ...]) -> Pads:
-    """What a PAD of its own adds to the input of a node of PyTorch's."""
+    """What a PAD of its own adds to the input of a convolution or pool `name`."""
     axes = len(before)
     if name in CONVOLUTIONS:
         padding: Any = node.args[4] if len(node.args) > 4 else 0
@@ -142,12 +101,37 @@ def padding_of(node: fx.Node, name: str, before: tuple[int, ...], after: tuple[i
     return []
 
 
-def spans(kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
-    """Positions a kernel reaches over on each axis."""
-    return [(int(size) - 1) * int(step) + 1 for size, step in zip(kernel, dilation, strict=True)]
-
-
 def _each(value: Any, axes: int) -> list[int]:
     """A size for every axis, of one for all or one each."""
     values = list(value) if isinstance(value, list | tuple) else [value]
     return [int(size) for size in (values * axes if len(values) == 1 else values)]
+
+
+def shape_of(node: Any) -> tuple[int, ...]:
+    """Shape of a node's output, or of its first one."""
+    value = node.meta["val"]
+    value = value[0] if isinstance(value, tuple | list) else value
+    return tuple(int(size) for size in value.shape)
+
+
+def argument(node: fx.Node, position: int) -> Any:
+    """An argument by its place in the operator's schema; None where it is not given."""
+    if len(node.args) > position:
+        return node.args[position]
+    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    return node.kwargs.get(names[position])
+
+
+def operation(node: fx.Node) -> str:
+    """Name of the operator without its overload, the same for its in-place form."""
+    name = str(getattr(node.target, "_schema", None) and node.target._schema.name).partition("::")[2]  # type: ignore[union-attr]
+    return name.rstrip("_")
+
+
+def nodes_in(value: Any) -> list[fx.Node]:
+    """The nodes among arguments."""
+    if isinstance(value, fx.Node):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [node for item in value for node in nodes_in(item)]
+    return []

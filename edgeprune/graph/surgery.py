@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import graph_of
-from edgeprune.graph.graph import Graph, Group
+from edgeprune.graph.graph import FilterGroup, Graph
 from edgeprune.models.registry import ModelSpec, build
 
 
@@ -68,7 +68,7 @@ def _check(graph: Graph, kept: Mapping[str, Sequence[int]]) -> None:
             raise EdgepruneError(f"layer '{name}' has filters 0 to {filters - 1}, not {min(keep)} to {max(keep)}.")
 
 
-def _check_group(pruned: nn.Module, group: Group, filters: int) -> None:
+def _check_group(pruned: nn.Module, group: FilterGroup, filters: int) -> None:
     for path in group.layers:
         found = len(pruned.get_submodule(path).weight)  # type: ignore[arg-type]
         if found != filters:

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import count
-from edgeprune.graph.graph import Group
-from edgeprune.graph.operators import conv_padding, pool_padding
+from edgeprune.graph.graph import FilterGroup
+from edgeprune.graph.padding import conv_padding, pool_padding
 from edgeprune.graph.trace import trace
 
 
@@ -24,10 +24,10 @@ def _traced(name: str):
 def test_layers_that_are_added_are_one_group() -> None:
     _, graph, _ = _traced("residual")
     assert graph.groups == {
-        "stem": Group("stem", ("stem", "outer"), 6, frozen=False, dense=False),
-        "inner": Group("inner", ("inner",), 4, frozen=False, dense=False),
-        "hidden": Group("hidden", ("hidden",), 5, frozen=False, dense=True),
-        "head": Group("head", ("head",), 2, frozen=True, dense=True),
+        "stem": FilterGroup("stem", ("stem", "outer"), 6, frozen=False, dense=False),
+        "inner": FilterGroup("inner", ("inner",), 4, frozen=False, dense=False),
+        "hidden": FilterGroup("hidden", ("hidden",), 5, frozen=False, dense=True),
+        "head": FilterGroup("head", ("head",), 2, frozen=True, dense=True),
     }
     assert list(graph.prunable()) == ["stem", "inner"]
     assert list(graph.prunable(dense_layers=True)) == ["stem", "inner", "hidden"]

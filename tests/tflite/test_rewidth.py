@@ -217,7 +217,7 @@ def _bound(graph: Graph, widths: Mapping[str, int]) -> int:
     """`peak_ram_bytes` with every tensor rounded up."""
     filters = {name: group.filters for name, group in graph.groups.items()} | {"": 1} | dict(widths)
     sizes = [_rounded(sum(filters[b.group] * b.repeat for b in blocks) * places) for blocks, places in graph.tensors]
-    return max(sum(sizes[tensor] for tensor in operator.live) for operator in graph.operators)
+    return max(sum(sizes[tensor] for tensor in live) for live in graph.live)
 
 
 def _greedy(content: bytes) -> int:

@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.graph.graph import Blocks, Graph, Operator
+from edgeprune.graph.cost import COUNTERS
+from edgeprune.graph.graph import Blocks, Graph
 
 Ints = NDArray[np.int64]
 QUADRATIC = ("params", "macs", "flash")
@@ -89,14 +90,20 @@ class Forms:
 def forms(graph: Graph, names: Sequence[str]) -> Forms:
     """Cost polynomials of a graph in the widths of the groups `names`; other groups keep their filters."""
     index = {name: column for column, name in enumerate(names)}
-    counted = {limit: _Polynomial(len(names)) for limit in QUADRATIC}
-    for operator in graph.operators:
-        _count(operator, graph, index, counted)
-    sizes = [_linear(blocks, graph, index) * positions for blocks, positions in graph.tensors]
-    memory = {tuple(sum((sizes[tensor] for tensor in operator.live), np.zeros(len(names) + 1, np.int64))): None
-              for operator in graph.operators}  # fmt: skip
+
+    def size(blocks: Blocks) -> _Polynomial:
+        return _size(blocks, graph, index)
+
+    counts = [COUNTERS[operator.kind](operator, size) for operator in graph.operators]
+    zero = size(())
+    rows = [
+        sum((counted.params for counted in counts), start=zero),
+        sum((counted.macs for counted in counts), start=zero),
+        sum((counted.flash_bytes for counted in counts), start=zero),
+    ]
+    sizes = [size(blocks).line * positions for blocks, positions in graph.tensors]
+    memory = {tuple(sum((sizes[tensor] for tensor in live), start=zero.line)): None for live in graph.live}
     held = _undominated(np.array(list(memory), dtype=np.int64))
-    rows = list(counted.values())
     quadratic = np.zeros((len(rows) + len(held), len(names), len(names)), np.int64)
     for number, row in enumerate(rows):
         quadratic[number] = row.quadratic
@@ -109,57 +116,48 @@ def forms(graph: Graph, names: Sequence[str]) -> Forms:
     )
 
 
+@dataclass(frozen=True)
 class _Polynomial:
-    def __init__(self, groups: int) -> None:
-        self.line = np.zeros(groups + 1, np.int64)
-        self.quadratic = np.zeros((groups, groups), np.int64)
+    """A polynomial of the widths, with the sums and products that `graph.cost.COUNTERS` needs.
 
-    def add(self, line: Ints, times: int = 1) -> None:
-        self.line += times * line
+    Attributes:
+        line: the constant, then the coefficient of each width, `[1 + groups]`.
+        quadratic: twice the coefficients of the products of two widths, `[groups, groups]`.
+    """
 
-    def add_product(self, one: Ints, two: Ints, times: int) -> None:
-        self.line += times * (one[0] * two + two[0] * one)
-        self.line[0] -= times * one[0] * two[0]
-        outer = np.outer(one[1:], two[1:])
-        self.quadratic += times * (outer + outer.T)
+    line: Ints
+    quadratic: Ints
+
+    def __add__(self, other: "int | _Polynomial") -> "_Polynomial":
+        if isinstance(other, _Polynomial):
+            return _Polynomial(self.line + other.line, self.quadratic + other.quadratic)
+        line = self.line.copy()
+        line[0] += other
+        return _Polynomial(line, self.quadratic)
+
+    __radd__ = __add__
+
+    def __mul__(self, other: "int | _Polynomial") -> "_Polynomial":
+        """A multiple, or the product of two linear polynomials."""
+        if not isinstance(other, _Polynomial):
+            return _Polynomial(self.line * other, self.quadratic * other)
+        line = self.line[0] * other.line + other.line[0] * self.line
+        line[0] = self.line[0] * other.line[0]
+        outer = np.outer(self.line[1:], other.line[1:])
+        return _Polynomial(line, outer + outer.T)
+
+    __rmul__ = __mul__
 
 
-def _linear(blocks: Blocks, graph: Graph, index: Mapping[str, int]) -> Ints:
-    """Channels as `[1 + groups]`: a constant and what each width counts."""
+def _size(blocks: Blocks, graph: Graph, index: Mapping[str, int]) -> _Polynomial:
+    """The number of channels; groups without a place in `index` keep their filters."""
     line = np.zeros(len(index) + 1, np.int64)
     for block in blocks:
         if block.group in index:
             line[1 + index[block.group]] += block.repeat
         else:
             line[0] += block.repeat * (graph.groups[block.group].filters if block.group else 1)
-    return line
-
-
-def _count(operator: Operator, graph: Graph, index: Mapping[str, int], counted: Mapping[str, _Polynomial]) -> None:
-    """Add what an operator costs; the same arithmetic as `cost.count`, with widths unknown."""
-    wide = _linear(operator.filters, graph, index)
-    one = np.zeros_like(wide)
-    one[0] = 1
-    params, macs, flash = (counted[limit] for limit in QUADRATIC)
-    if operator.kind == "unknown":
-        params.add(one, operator.fixed)
-        flash.add(one, operator.fixed)
-    elif operator.kind == "scale":
-        features = one * operator.fixed if operator.fixed else wide
-        params.add(features, 2)
-        flash.add(features, 2)
-    elif operator.kernel:
-        summed = _linear(operator.inputs, graph, index) if operator.inputs else one
-        wide_or_fixed, summed, kernel = (
-            (one, one, operator.fixed) if operator.fixed else (wide, summed, operator.kernel)
-        )
-        macs.add_product(wide_or_fixed, summed, kernel * operator.positions)
-        if not operator.again:
-            params.add_product(wide_or_fixed, summed, kernel)
-            flash.add_product(wide_or_fixed, summed, kernel)
-            if operator.bias or operator.norm:
-                params.add(wide)
-                flash.add(wide, 4)
+    return _Polynomial(line, np.zeros((len(index), len(index)), np.int64))
 
 
 def _undominated(lines: Ints) -> Ints:
