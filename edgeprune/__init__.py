@@ -79,10 +79,10 @@ def prune(
     limit = None if budget is None else budget.latency()
     profile = None
     if limit is not None and settings is not None and settings.profile is not None:
-        from edgeprune.devices.profile import Profile
+        from edgeprune.devices.latency_profile import LatencyProfile
         from edgeprune.errors import EdgepruneError
 
-        profile = Profile.load(settings.profile)
+        profile = LatencyProfile.load(settings.profile)
         if profile.device != limit[1]:
             raise EdgepruneError(f"{settings.profile}: is a profile of {profile.device}, not of {limit[1]}.")
     return prune_network(model, example_input, budget, settings, batches, profile)

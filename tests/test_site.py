@@ -19,7 +19,7 @@ PUBLIC = [
     "edgeprune.pruning.allocation.allocate.allocate",
     "edgeprune.pruning.scores.score",
     "edgeprune.convert.parity.check_tflite",
-    "edgeprune.devices.find.measure",
+    "edgeprune.devices.bench.bench",
     "edgeprune.evaluation.statistics.mcnemar",
     "edgeprune.submitting.package.submit",
     "edgeprune.submitting.card.write_card",

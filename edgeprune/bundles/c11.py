@@ -69,7 +69,7 @@ def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, 
 
 def _logits(source: Source, network: C11) -> np.ndarray:
     """What the compiled network must give, int8 `[n, classes]`: the bytes of TFLite Micro's interpreter."""
-    from edgeprune.devices.checks import reference_micro
+    from edgeprune.devices.tflm import reference_micro
 
     return reference_micro(network.tflite, source.vectors, "c11")[1]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeprune.data.normalisation import Normalisation
-    from edgeprune.devices.job import Inputs
+    from edgeprune.devices.request import Inputs
     from edgeprune.recipe import LogMel
 
 AUDIO_CLIPS = 3
@@ -136,10 +136,9 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
 
 
 def _smallest_arena(model: Path, vectors: Inputs) -> int:
-    from edgeprune.devices.find import measure
-    from edgeprune.devices.job import Job
+    from edgeprune.devices.bench import bench
 
-    (record,) = measure(Job("tflm", (model,), lambda path: vectors))
+    (record,) = bench(model, "tflm", clips=vectors).records
     assert record.peak_ram_bytes is not None
     return record.peak_ram_bytes
 

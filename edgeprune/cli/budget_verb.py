@@ -240,7 +240,7 @@ def _latency_table(network: Network, rules: Rules, limits: Limits) -> Any:
     asked = limits.latency()
     if asked is None:
         return None
-    from edgeprune.devices.profile import Profile
+    from edgeprune.devices.latency_profile import LatencyProfile
     from edgeprune.graph.cost import graph_of
 
     path = rules.profile
@@ -251,7 +251,7 @@ def _latency_table(network: Network, rules: Rules, limits: Limits) -> Any:
             f"budget: a limit on latency needs a profile of {asked[1]}; make one with `edgeprune profile RUN --device "
             f"{asked[1]}`, or give --profile FILE."
         )
-    return Profile.load(path).of(asked[1], graph_of(network.spec), path)
+    return LatencyProfile.load(path).of(asked[1], graph_of(network.spec), path)
 
 
 def _sensitivity_batches(network: Network) -> Any:
@@ -350,11 +350,11 @@ class Profile:
             raise EdgepruneError(
                 f"{path}: is not there; finish the run with --export.dense-formats {self.format} among its formats."
             )
-        from edgeprune.devices.profile import profile, verify
+        from edgeprune.devices.profiling import ProfileSettings, profile, verify
         from edgeprune.graph.cost import graph_of
 
         graph = graph_of(network.spec)
-        found = profile(path, graph, self.device, self.threads, self.points, self.runs)
+        found = profile(path, graph, self.device, ProfileSettings(self.threads, self.points, self.runs))
         out = self.out or self.run / f"profile_{self.device}.json"
         found.save(out)
         say(f"{out}: {len(found.stages)} stages of {path.name}")

@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO
 from tyro.conf import Positional
 
 from edgeprune.console import print_table, say
-from edgeprune.devices.job import TIMEOUT_S, Job
+from edgeprune.devices.request import TIMEOUT_S, DeviceOptions
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file, to_jsonable
 from edgeprune.flags import Clock, Counts, Names
@@ -272,25 +272,22 @@ class Bench:
     """Print JSON."""
 
     def __call__(self) -> int:
-        from edgeprune.devices.find import measure
-        from edgeprune.devices.inputs import inputs_for
+        from edgeprune.devices.bench import bench
         from edgeprune.reporting.tables import detail_table, latency_table
 
         if self.timeout <= 0:
             raise EdgepruneError(f"--timeout {self.timeout:g}: give seconds above 0.")
-        job = Job(
-            device=self.device,
-            paths=self.models,
-            inputs=lambda path: inputs_for(path, self.clips),
-            threads=self.threads,
-            runs=self.runs,
-            timeout_s=self.timeout,
-            clock_hz=self.clock,
-            benchmark_model=self.benchmark_model,
-            xnnpack=self.xnnpack,
-        )
         with only_results():
-            latency = {"latency": [record.to_dict() for record in measure(job)]}
+            measured = bench(
+                self.models,
+                self.device,
+                runs=self.runs,
+                threads=self.threads,
+                clips=self.clips,
+                timeout_s=self.timeout,
+                options=DeviceOptions(self.clock, self.benchmark_model, self.xnnpack),
+            )
+        latency = {"latency": measured.to_json()}
         if self.json:
             print_json(latency)
             return 0

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edgeprune.console import say
 from edgeprune.devices import checks
-from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.settings import setting, settings_path
 from edgeprune.devices.tools import last_line, require, run_tool
 from edgeprune.errors import EdgepruneError
@@ -53,7 +53,7 @@ _PROPERTIES = {
 """Names in `Measurement.detail` and the system properties they come from."""
 
 
-def measure(job: Job) -> list[Measurement]:
+def measure(request: BenchRequest) -> list[Measurement]:
     """Time the files, one after the other, with benchmark_model on a phone.
 
     benchmark_model and the files go into a fresh folder under /data/local/tmp, which is removed afterwards. Each clip
@@ -61,9 +61,9 @@ def measure(job: Job) -> list[Measurement]:
     `checks.TOLERANCE`; only then the file is timed, on the first clip, and that output compared too.
 
     Args:
-        job: `device` is `adb:SERIAL`, or `adb:` where only one phone is connected; `benchmark_model` comes before the
-            environment's `EDGEPRUNE_BENCHMARK_MODEL` and the setting `android.benchmark_model`; `timeout_s` is for
-            each run.
+        request: `device` is `adb:SERIAL`, or `adb:` where only one phone is connected; `options.benchmark_model`
+            comes before the environment's `EDGEPRUNE_BENCHMARK_MODEL` and the setting `android.benchmark_model`;
+            `timeout_s` is for each run.
 
     Returns:
         One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. Where benchmark_model
@@ -76,18 +76,18 @@ def measure(job: Job) -> list[Measurement]:
             outputs.
         CheckFailedError: the phone computes something else.
     """
-    phone = _Phone.connect(job)
-    benchmark = find_benchmark_model(job)
+    phone = _Phone.connect(request)
+    benchmark = find_benchmark_model(request)
     about = phone.describe()
     folder = f"{_PLACE}/edgeprune-{secrets.token_hex(8)}"
     try:
         phone.shell(f"mkdir {folder} && chmod 700 {folder}")
         phone.push(benchmark, f"{folder}/benchmark_model")
         phone.shell(f"chmod 700 {folder}/benchmark_model")
-        tasks = [_Task.prepare(job, phone, folder, number, path) for number, path in enumerate(job.paths)]
+        tasks = [_Task.prepare(request, phone, folder, number, path) for number, path in enumerate(request.paths)]
         return [
-            _measure_file(job, phone, task, threads, {**about, "benchmark_model_sha256": sha256_file(benchmark)})
-            for threads in job.threads
+            _measure_file(request, phone, task, threads, {**about, "benchmark_model_sha256": sha256_file(benchmark)})
+            for threads in request.threads
             for task in tasks
         ]
     finally:
@@ -107,21 +107,21 @@ def parse(device: str) -> str | None:
     return serial or None
 
 
-def find_benchmark_model(job: Job) -> Path:
+def find_benchmark_model(request: BenchRequest) -> Path:
     """The benchmark_model to use: the job's, else the environment's, else the setting's.
 
     Raises:
         EdgepruneError: none is named, or there is no file.
     """
-    named = job.benchmark_model or os.environ.get(BENCHMARK_MODEL) or setting(SETTING)
+    named = request.options.benchmark_model or os.environ.get(BENCHMARK_MODEL) or setting(SETTING)
     if not named:
         raise EdgepruneError(
-            f"device {job.device}: needs TFLite's benchmark_model for the phone's processor; name it with "
+            f"device {request.device}: needs TFLite's benchmark_model for the phone's processor; name it with "
             f"--benchmark-model, in {BENCHMARK_MODEL} or as {SETTING} in {settings_path()}."
         )
     path = Path(named).expanduser().absolute()  # no name may begin with "-"
     if not path.is_file():
-        raise EdgepruneError(f"device {job.device}: {path} is no file; name TFLite's benchmark_model there.")
+        raise EdgepruneError(f"device {request.device}: {path} is no file; name TFLite's benchmark_model there.")
     return path
 
 
@@ -134,23 +134,19 @@ class _Phone:
     timeout_s: float
 
     @classmethod
-    def connect(cls, job: Job) -> "_Phone":
-        serial = parse(job.device)
-        if not job.paths or not job.threads or min(job.threads) < 1 or job.runs < 1:
-            raise EdgepruneError(
-                f"device {job.device}: {len(job.paths)} files, thread counts {list(job.threads)} and {job.runs} runs; "
-                "give 1 or more of each."
-            )
-        adb = require("adb", job.device)
-        phone = cls(job.device, (adb, "-s", serial) if serial else (adb,), job.timeout_s)
+    def connect(cls, request: BenchRequest) -> "_Phone":
+        serial = parse(request.device)
+        request.check()
+        adb = require("adb", request.device)
+        phone = cls(request.device, (adb, "-s", serial) if serial else (adb,), request.timeout_s)
         done = phone.call("get-state")
         if done.returncode == 0 and done.stdout.strip().endswith(b"device"):
             return phone
         said = (done.stderr + done.stdout).decode("utf-8", "replace")
         for words, meaning in _REFUSALS.items():
             if words in said:
-                raise EdgepruneError(f"device {job.device}: {meaning}.")
-        raise EdgepruneError(f"device {job.device}: cannot be used ({last_line(said.encode())}); see adb devices.")
+                raise EdgepruneError(f"device {request.device}: {meaning}.")
+        raise EdgepruneError(f"device {request.device}: cannot be used ({last_line(said.encode())}); see adb devices.")
 
     def call(self, *words: str, timeout_s: float | None = None) -> subprocess.CompletedProcess[bytes]:
         return run_tool([*self.command, *words], self.device, timeout_s or self.timeout_s)
@@ -227,9 +223,9 @@ class _Task:
     expected: NDArray[Any]
 
     @classmethod
-    def prepare(cls, job: Job, phone: _Phone, folder: str, number: int, path: Path) -> "_Task":
+    def prepare(cls, request: BenchRequest, phone: _Phone, folder: str, number: int, path: Path) -> "_Task":
         """Push the file and its clips, under names of our own."""
-        inputs = job.inputs(path)
+        inputs = request.inputs(path)
         stored, expected = checks.reference(path, inputs)
         model = f"{folder}/model{number}.tflite"
         phone.push(path, model)
@@ -243,16 +239,18 @@ class _Task:
         return cls(Path(path), model, clips, shape, inputs.source, expected)
 
 
-def _measure_file(job: Job, phone: _Phone, task: _Task, threads: int, about: dict[str, Any]) -> Measurement:
-    say(f"{job.device}: checking and timing {task.path.name}, {job.runs} runs, {threads} thread(s)")
-    outputs = [_run(job, phone, task, clip, threads, runs=1, warmup=1)[0] for clip in range(len(task.clips))]
-    error = checks.check_close(job.device, task.path, task.expected, np.stack(outputs))
+def _measure_file(
+    request: BenchRequest, phone: _Phone, task: _Task, threads: int, about: dict[str, Any]
+) -> Measurement:
+    say(f"{request.device}: checking and timing {task.path.name}, {request.runs} runs, {threads} thread(s)")
+    outputs = [_run(request, phone, task, clip, threads, runs=1, warmup=1)[0] for clip in range(len(task.clips))]
+    error = checks.check_close(request.device, task.path, task.expected, np.stack(outputs))
     before = phone.temperatures()
-    output, said = _run(job, phone, task, 0, threads, job.runs, WARMUP)
-    checks.check_close(job.device, task.path, task.expected[:1], output[np.newaxis])
-    times = parse_times(job.device, said)
+    output, said = _run(request, phone, task, 0, threads, request.runs, WARMUP)
+    checks.check_close(request.device, task.path, task.expected[:1], output[np.newaxis])
+    times = parse_times(request.device, said)
     return Measurement(
-        device=job.device,
+        device=request.device,
         kind="measured",
         unit="ms",
         median=times.median_us / 1000,
@@ -270,7 +268,7 @@ def _measure_file(job: Job, phone: _Phone, task: _Task, threads: int, about: dic
             "init_ms": times.init_ms,
             "xnnpack": _used_xnnpack(said),
             "warmup": WARMUP,
-            "cut_short": times.runs < job.runs,
+            "cut_short": times.runs < request.runs,
             "temperatures_before_c": before,
             "temperatures_after_c": phone.temperatures(),
             "peak_ram": "growth of the peak resident memory of benchmark_model, as it prints it",
@@ -281,7 +279,7 @@ def _measure_file(job: Job, phone: _Phone, task: _Task, threads: int, about: dic
 
 
 def _run(
-    job: Job, phone: _Phone, task: _Task, clip: int, threads: int, runs: int, warmup: int
+    request: BenchRequest, phone: _Phone, task: _Task, clip: int, threads: int, runs: int, warmup: int
 ) -> tuple[NDArray[Any], str]:
     """Run benchmark_model on a clip: the output, and what it printed."""
     folder = task.model.rpartition("/")[0]
@@ -295,7 +293,7 @@ def _run(
         "num_threads": threads,
         "num_runs": runs,
         "min_secs": 0,  # else short runs are repeated for a second
-        "max_secs": math.ceil(job.timeout_s),
+        "max_secs": math.ceil(request.timeout_s),
         "warmup_runs": warmup,
         "warmup_min_secs": 0,
         "use_xnnpack": "true",
@@ -304,18 +302,18 @@ def _run(
     # The shell's own number becomes that of benchmark_model, so that it can be ended when it hangs.
     done = phone.call("shell", f"echo $$ > {folder}/pid; exec {shlex.join(words)}")
     said = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace").replace("\r", "")
-    _refuse_old(job.device, said)
+    _refuse_old(request.device, said)
     content = phone.pull(written)
     if done.returncode or "Inference timings in us" not in said:
         raise EdgepruneError(
-            f"device {job.device}: benchmark_model did not run {task.path.name} ({_reason(said, done.returncode)}); "
-            f"check the file, and that the benchmark_model is for {phone.abi()}."
+            f"device {request.device}: benchmark_model did not run {task.path.name} "
+            f"({_reason(said, done.returncode)}); check the file, and that the benchmark_model is for {phone.abi()}."
         )
     if content is None:
-        raise _cannot_write(job.device)
+        raise _cannot_write(request.device)
     if len(content) != task.expected[0].nbytes:
         raise EdgepruneError(
-            f"device {job.device}: benchmark_model wrote {len(content)} bytes for {task.path.name} where "
+            f"device {request.device}: benchmark_model wrote {len(content)} bytes for {task.path.name} where "
             f"{task.expected[0].nbytes} were due; give one that writes the outputs as they are."
         )
     return np.frombuffer(content, dtype=task.expected.dtype), said

@@ -1,12 +1,15 @@
-"""Whether a device computes what the file says: without this no latency is reported."""
+"""The check of a device's outputs against the file's own: without it no latency is reported."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.devices.job import Inputs
+from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.errors import CheckFailedError
 from edgeprune.tflite.interpreter import TFLiteModel
 
@@ -15,10 +18,29 @@ TOLERANCE = 0.06
 layer, which softmax turns into several hundredths."""
 
 
-def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What goes into the file and what must come out of it, as the file stores both.
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """The inputs a file is checked on, and its outputs by TFLite's plain kernels, both as the file stores them.
 
-    TFLite's plain kernels compute the outputs.
+    Attributes:
+        inputs: `[n, ...]` in the file's input type.
+        outputs: `[n, classes]` in the file's output type.
+        source: where the inputs come from, in words.
+    """
+
+    path: Path
+    inputs: NDArray[Any]
+    outputs: NDArray[Any]
+    source: str
+
+    @staticmethod
+    def of(request: BenchRequest, path: Path) -> Expected:
+        inputs = request.inputs(path)
+        return Expected(path, *reference(path, inputs), inputs.source)
+
+
+def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inputs and outputs of a file as it stores them; TFLite's plain kernels compute the outputs.
 
     Returns:
         `[n, ...]` inputs in the file's input type, `[n, classes]` outputs in its output type.
@@ -29,36 +51,18 @@ def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[A
     return stored, outputs
 
 
-def reference_micro(path: Path | str, inputs: Inputs, device: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The same by TFLite Micro's own interpreter, whose very bytes other code for microcontrollers must give.
-
-    TFLite's plain kernels are no oracle for it: their dense layers round otherwise, so that an output is a step off on
-    a few of a hundred clips.
-
-    Raises:
-        EdgepruneError: tflite-micro is not installed or cannot run the file.
-        CheckFailedError: the two differ by more than their rounding explains.
-    """
-    from edgeprune.devices import tflm
-
-    stored, expected = reference(path, inputs)
-    outputs = tflm.outputs(Path(path), stored, device)
-    tflm.compare(device, Path(path), expected, outputs, stored.dtype)
-    return stored, outputs
-
-
-def check_exact(device: str, path: Path | str, expected: NDArray[Any], got: NDArray[Any]) -> None:
+def check_exact(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> None:
     """Refuse outputs that are not byte for byte those of the reference.
 
     Raises:
         CheckFailedError: they differ, or are of another shape or type.
     """
-    if got.shape != expected.shape or got.dtype != expected.dtype:
+    if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
         raise CheckFailedError(
-            f"device {device}: {Path(path).name} gave {got.dtype} {list(got.shape)} where {expected.dtype} "
+            f"device {device}: {Path(path).name} gave {outputs.dtype} {list(outputs.shape)} where {expected.dtype} "
             f"{list(expected.shape)} was due; nothing was measured."
         )
-    wrong = int((got != expected).any(axis=1).sum())
+    wrong = int((outputs != expected).any(axis=1).sum())
     if wrong:
         raise CheckFailedError(
             f"device {device}: {Path(path).name} computes something else on {wrong} of {len(expected)} clips; "
@@ -66,7 +70,7 @@ def check_exact(device: str, path: Path | str, expected: NDArray[Any], got: NDAr
         )
 
 
-def check_close(device: str, path: Path | str, expected: NDArray[Any], got: NDArray[Any]) -> float:
+def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> float:
     """Refuse outputs whose real values are further than `TOLERANCE` from the reference's.
 
     Returns:
@@ -75,10 +79,10 @@ def check_close(device: str, path: Path | str, expected: NDArray[Any], got: NDAr
     Raises:
         CheckFailedError: one is further off or not a number, or the shape or type is another.
     """
-    if got.shape != expected.shape or got.dtype != expected.dtype:
-        check_exact(device, path, expected, got)
+    if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
+        check_exact(device, path, expected, outputs)
     model = TFLiteModel(path)
-    error = float(np.abs(model.dequantise(got).astype(np.float64) - model.dequantise(expected)).max())
+    error = float(np.abs(model.dequantise(outputs).astype(np.float64) - model.dequantise(expected)).max())
     if not error <= TOLERANCE:
         raise CheckFailedError(
             f"device {device}: {Path(path).name} differs from the reference by {error:.3g}, more than {TOLERANCE:g}; "

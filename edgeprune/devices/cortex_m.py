@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from edgeprune.console import say
 from edgeprune.devices import qemu
-from edgeprune.devices.checks import check_exact, reference_micro
-from edgeprune.devices.job import Job
+from edgeprune.devices.checks import check_exact
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import BenchRequest
+from edgeprune.devices.tflm import reference_micro
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file, share_folder, write_text
 from edgeprune.firmware.c11 import C11, compile_c11
@@ -28,7 +29,7 @@ LAYER_CLIPS = 3
 """Clips that the layers' instructions are counted on; they hardly depend on the clip."""
 
 
-def measure(job: Job) -> list[Measurement]:
+def measure(request: BenchRequest) -> list[Measurement]:
     """Instructions and memory of each file; every clip's output must be that of TFLite Micro, byte for byte.
 
     Returns:
@@ -41,34 +42,32 @@ def measure(job: Job) -> list[Measurement]:
             or a program that hangs.
         CheckFailedError: an output differs, or the program ends before its end.
     """
-    if job.device in ("cortex-m55", "cortex-m85"):
+    if request.device in ("cortex-m55", "cortex-m85"):
         raise EdgepruneError(
-            f"device {job.device}: bakenn's code gives wrong outputs on its vector unit (MVE); use cortex-m4, "
+            f"device {request.device}: bakenn's code gives wrong outputs on its vector unit (MVE); use cortex-m4, "
             "cortex-m7, cortex-m33, or ethos-u55-128 for the accelerator beside it."
         )
-    qemu.board_of(job.device)
-    if tuple(job.threads) != (1,):
-        raise EdgepruneError(f"device {job.device}: has one core; leave --threads at 1.")
-    if not job.paths:
-        raise EdgepruneError(f"device {job.device}: no file to measure; give at least one .tflite file.")
-    tools = qemu.versions(job.device)
-    return [_measure_file(job, Path(path), tools) for path in job.paths]
+    qemu.board_of(request.device)
+    request.check()
+    request.check_one_core()
+    tools = qemu.versions(request.device)
+    return [_measure_file(request, Path(path), tools) for path in request.paths]
 
 
-def _measure_file(job: Job, path: Path, tools: dict[str, str]) -> Measurement:
-    say(f"{job.device}: compiling {path.name} and running it in QEMU")
+def _measure_file(request: BenchRequest, path: Path, tools: dict[str, str]) -> Measurement:
+    say(f"{request.device}: compiling {path.name} and running it in QEMU")
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)
-        network = compile_c11(path, folder, job.device)
-        inputs = job.inputs(path)
-        stored, expected = reference_micro(network.tflite, inputs, job.device)
-        program = _Program(job, path, network, folder)
+        network = compile_c11(path, folder, request.device)
+        inputs = request.inputs(path)
+        stored, expected = reference_micro(network.tflite, inputs, request.device)
+        program = _Program(request, path, network, folder)
         counts = program.check(stored, expected)
         layers = program.layers(stored[:LAYER_CLIPS], expected[:LAYER_CLIPS])
         memory = program.bare()
     p5, median, p95 = (float(value) for value in np.percentile(counts, [5, 50, 95]))
     return Measurement(
-        device=job.device,
+        device=request.device,
         kind="emulated",
         unit="instructions",
         median=median,
@@ -80,7 +79,7 @@ def _measure_file(job: Job, path: Path, tools: dict[str, str]) -> Measurement:
         model=path.name,
         sha256=sha256_file(path),
         detail={
-            **_describe(job, path, network, memory, median, layers),
+            **_describe(request, path, network, memory, median, layers),
             **tools,
             "inputs": inputs.source,
             "outputs": f"byte for byte those of TFLite Micro on {len(counts)} clips",
@@ -89,11 +88,11 @@ def _measure_file(job: Job, path: Path, tools: dict[str, str]) -> Measurement:
 
 
 def _describe(
-    job: Job, path: Path, network: C11, memory: "_Memory", instructions: float, layers: NDArray[np.float64]
+    request: BenchRequest, path: Path, network: C11, memory: "_Memory", instructions: float, layers: NDArray[np.float64]
 ) -> dict[str, Any]:
     macs = cost_of_tflite(path).macs
     described = {
-        "board": qemu.BOARDS[job.device].description,
+        "board": qemu.BOARDS[request.device].description,
         "note": "instructions are not cycles: a time needs the board itself",
         "optimise": qemu.OPTIMISE,
         "macs": macs,
@@ -105,10 +104,11 @@ def _describe(
         "computed": "logits; softmax is left to the caller" if network.logits else "the whole network",
         "by_layer": _name_layers(path, network, layers),
     }
-    if job.clock_hz:
+    clock_hz = request.options.clock_hz
+    if clock_hz:
         described["estimated_ms"] = {
-            "value": round(instructions / job.clock_hz * 1e3, 3),
-            "assumes": f"one instruction a cycle at {job.clock_hz / 1e6:g} MHz; a real board takes another time",
+            "value": round(instructions / clock_hz * 1e3, 3),
+            "assumes": f"one instruction a cycle at {clock_hz / 1e6:g} MHz; a real board takes another time",
         }
     return described
 
@@ -147,7 +147,7 @@ class _Memory:
 class _Program:
     """The programs around one network."""
 
-    job: Job
+    request: BenchRequest
     path: Path
     network: C11
     folder: Path
@@ -198,28 +198,29 @@ class _Program:
     def _build(self, main: str, sources: Any, defines: tuple[str, ...] = (), image: str = "") -> qemu.Image:
         templates = share_folder("export") / "cortex_m"
         return qemu.build(
-            self.job.device,
+            self.request.device,
             [templates / f"{main}.c", *sources],
             [self.folder, *self.network.includes],
             self.folder / f"{image or main}.elf",
             (*self.network.defines, *defines),
             qemu.OPTIMISE,
-            timeout_s=self.job.timeout_s,
+            timeout_s=self.request.timeout_s,
         )
 
     def _emulate(self, image: qemu.Image) -> str:
-        return qemu.run(self.job.device, image.path, self.job.timeout_s, self.folder)
+        return qemu.run(self.request.device, image.path, self.request.timeout_s, self.folder)
 
     def _compare(self, said: str, expected: NDArray[Any]) -> None:
         answers = re.findall(r"^clip \d+ \d+ ([0-9a-f]*)$", said, re.MULTILINE)
         if len(answers) != len(expected) or f"all {len(expected)} clips done" not in said.splitlines():
             raise self._cut_short()
         got = np.stack([np.frombuffer(bytes.fromhex(answer), np.int8) for answer in answers])
-        check_exact(self.job.device, self.path, expected, got)
+        check_exact(self.request.device, self.path, expected, got)
 
     def _cut_short(self) -> CheckFailedError:
         return CheckFailedError(
-            f"device {self.job.device}: {self.path.name} ended before it had given all outputs; nothing was measured."
+            f"device {self.request.device}: {self.path.name} ended before it had given all outputs; nothing was "
+            "measured."
         )
 
 

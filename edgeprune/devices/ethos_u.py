@@ -13,8 +13,8 @@ from typing import Any
 
 from edgeprune.console import say
 from edgeprune.devices import checks
-from edgeprune.devices.job import Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tools import last_line, run_tool
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import sha256_file
@@ -41,7 +41,7 @@ _ON_NPU = "ethos-u"
 _TYPES = ("int8", "int16")
 
 
-def measure(job: Job) -> list[Measurement]:
+def measure(request: BenchRequest) -> list[Measurement]:
     """What Vela estimates for each file.
 
     Nothing is run on the accelerator or on a model of it. The file itself is run by TFLite, so that a broken one gets
@@ -53,15 +53,14 @@ def measure(job: Job) -> list[Measurement]:
         is in `detail["cpu_operators"]`, and its time is not in the cycles.
 
     Raises:
-        EdgepruneError: the accelerator is unknown, Vela is not installed or takes longer than `job.timeout_s`, or a
+        EdgepruneError: the accelerator is unknown, Vela is not installed or takes longer than `request.timeout_s`, or a
             file is not int8 or int16x8, or is one of which the accelerator can run nothing.
     """
-    if job.device not in ACCELERATORS:
-        raise unknown_name("device", job.device, ACCELERATORS)
-    version = _installed(job.device)
-    if set(job.threads) != {1}:
-        raise EdgepruneError(f"device {job.device}: has no threads; leave --threads out.")
-    return [_measure_file(job, path, version) for path in job.paths]
+    if request.device not in ACCELERATORS:
+        raise unknown_name("device", request.device, ACCELERATORS)
+    version = _installed(request.device)
+    request.check_one_core()
+    return [_measure_file(request, path, version) for path in request.paths]
 
 
 def _installed(device: str) -> str:
@@ -70,33 +69,33 @@ def _installed(device: str) -> str:
     return importlib.metadata.version("ethos-u-vela")
 
 
-def _measure_file(job: Job, path: Path, version: str) -> Measurement:
-    _check_types(job.device, path)
-    inputs = job.inputs(path)
+def _measure_file(request: BenchRequest, path: Path, version: str) -> Measurement:
+    _check_types(request.device, path)
+    inputs = request.inputs(path)
     checks.reference(path, inputs)
-    say(f"{job.device}: compiling {path.name} with Vela")
+    say(f"{request.device}: compiling {path.name} with Vela")
     with tempfile.TemporaryDirectory(prefix="edgeprune-vela-") as folder:
-        row, on_cpu = _compile(job, path, Path(folder))
-    cycles = _number(row, "cycles_total", job.device)
+        row, on_cpu = _compile(request, path, Path(folder))
+    cycles = _number(row, "cycles_total", request.device)
     if cycles <= 0:
         raise EdgepruneError(
-            f"device {job.device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay on "
-            "the processor); export it as int8."
+            f"device {request.device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay "
+            "on the processor); export it as int8."
         )
     return Measurement(
-        device=job.device,
+        device=request.device,
         kind="estimated",
         unit="cycles",
         median=cycles,
         p5=cycles,
         p95=cycles,
         runs=1,
-        peak_ram_bytes=_bytes(row, "sram_memory_used", job.device),
+        peak_ram_bytes=_bytes(row, "sram_memory_used", request.device),
         threads=1,
         model=path.name,
         sha256=sha256_file(path),
         detail={
-            **_detail(row, job.device),
+            **_detail(row, request.device),
             "cpu_operators": dict(on_cpu),
             "inputs": inputs.source,
             "compiler": f"ethos-u-vela {version}",
@@ -114,25 +113,25 @@ def _check_types(device: str, path: Path) -> None:
         )
 
 
-def _compile(job: Job, path: Path, folder: Path) -> tuple[dict[str, str], Counter[str]]:
+def _compile(request: BenchRequest, path: Path, folder: Path) -> tuple[dict[str, str], Counter[str]]:
     """The row of Vela's summary, and how often the processor has which operator to run.
 
     Vela sees a copy with a plain name in a folder of its own: it writes beside its input, and names are users'.
     """
     shutil.copyfile(path, folder / "network.tflite")
     command: list[str | Path] = [sys.executable, "-m", "ethosu.vela", "network.tflite"]
-    command += ["--accelerator-config", job.device, "--config", _CONFIG, "--memory-mode", MEMORY_MODE]
-    command += ["--system-config", SYSTEMS[job.device.rpartition("-")[0]], "--output-dir", "out"]
-    done = run_tool(command, job.device, job.timeout_s, cwd=folder)
+    command += ["--accelerator-config", request.device, "--config", _CONFIG, "--memory-mode", MEMORY_MODE]
+    command += ["--system-config", SYSTEMS[request.device.rpartition("-")[0]], "--output-dir", "out"]
+    done = run_tool(command, request.device, request.timeout_s, cwd=folder)
     summaries, compiled = list((folder / "out").glob("*_summary_*.csv")), folder / "out" / "network_vela.tflite"
     if done.returncode or len(summaries) != 1 or not compiled.is_file():
         said = last_line(done.stderr if done.stderr.strip() else done.stdout)
-        raise EdgepruneError(f"device {job.device}: Vela cannot compile {path.name} ({said}); export it as int8.")
-    _check_ends(job.device, path, compiled)
+        raise EdgepruneError(f"device {request.device}: Vela cannot compile {path.name} ({said}); export it as int8.")
+    _check_ends(request.device, path, compiled)
     with summaries[0].open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     if len(rows) != 1:
-        raise EdgepruneError(f"device {job.device}: Vela's summary has {len(rows)} rows; install another version.")
+        raise EdgepruneError(f"device {request.device}: Vela's summary has {len(rows)} rows; install another version.")
     return rows[0], Counter(name for name in operators(compiled) if name != _ON_NPU)
 
 

@@ -1,13 +1,11 @@
-"""Which devices there are, what each needs, and the one way to measure on any of them."""
+"""The table of devices and what each needs."""
 
 import importlib.util
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 
-from edgeprune.devices.job import Job
-from edgeprune.devices.record import Kind, Measurement
+from edgeprune.devices.record import Kind
 from edgeprune.errors import EdgepruneError, unknown_name
 
 
@@ -17,9 +15,9 @@ class Device:
 
     Attributes:
         names: on the command line; one that ends in `:` or `//` goes on with an address.
-        module: of `edgeprune.devices`, with `measure(job)`.
+        module: of `edgeprune.devices`, with `measure(request: BenchRequest) -> list[Measurement]`.
         kind: how its numbers come about.
-        about: what it tells, in a few words.
+        about: what it measures, in a few words.
         programs: needed on the search path.
         modules: Python packages needed, by the names they are imported by.
         install: what to install for it.
@@ -87,7 +85,7 @@ DEVICES = (
 
 
 def find_device(name: str) -> Device:
-    """The device of a name such as `cortex-m4` or `ssh://pi@board:22`; nothing is contacted.
+    """Look up a device such as `cortex-m4` or `ssh://pi@board:22`; nothing is contacted.
 
     Raises:
         EdgepruneError: the name is unknown.
@@ -103,7 +101,7 @@ def find_device(name: str) -> Device:
 
 
 def require_device(name: str) -> Device:
-    """The same, if everything it needs is installed here.
+    """Look up a device whose programs and packages are installed here.
 
     Raises:
         EdgepruneError: the name is unknown, or something is missing; the sentence says what to install.
@@ -113,22 +111,6 @@ def require_device(name: str) -> Device:
     if missing:
         raise EdgepruneError(f"device {name}: needs {', '.join(missing)}, not installed here; {device.install}.")
     return device
-
-
-def measure(job: Job) -> list[Measurement]:
-    """Measure the job's files on its device.
-
-    Returns:
-        a record a file and thread count.
-
-    Raises:
-        EdgepruneError: the device is unknown, lacks something, cannot be reached, takes another kind of file, or gave
-            no answer in time.
-        CheckFailedError: it computes something else than the file says; no latency is reported then.
-    """
-    device = require_device(job.device)
-    found: list[Measurement] = import_module(f"edgeprune.devices.{device.module}").measure(job)
-    return found
 
 
 def _is_installed(module: str) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.devices import qemu
-from edgeprune.devices.job import TIMEOUT_S
 from edgeprune.devices.record import Kind
+from edgeprune.devices.request import TIMEOUT_S
 from edgeprune.errors import CheckFailedError
 from edgeprune.files import share_folder, write_text
 from edgeprune.firmware.frontend import FrontendFiles, write_frontend

@@ -1,4 +1,4 @@
-"""Latency and memory of TFLite files on the machine this runs on."""
+"""Latency and memory of TFLite files on this machine."""
 
 import json
 import os
@@ -15,42 +15,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
-from edgeprune.devices.checks import check_close, check_exact, reference
-from edgeprune.devices.job import Job
+from edgeprune.devices.checks import Expected, check_close, check_exact
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tools import child_environment
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import sha256_file
 from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter, runtime_version
 
 _MEMORY_TIMEOUT_S = 300
 
 
-def measure(job: Job) -> list[Measurement]:
-    """Time the job's files against each other, once each was found to compute what its plain kernels do.
+def measure(request: BenchRequest) -> list[Measurement]:
+    """Time the files against each other, after their outputs were compared with those of TFLite's plain kernels.
 
     Returns:
-        as `time_files`; `detail["max_abs_error"]` is the largest difference from the plain kernels on the job's inputs.
+        as `time_files`; `detail["max_abs_error"]` is the largest difference from the plain kernels.
 
     Raises:
         EdgepruneError: as `time_files`.
         CheckFailedError: a file computes something else with XNNPACK than with the plain kernels.
     """
-    checked = {path: _check_outputs(path, job) for path in job.paths}
-    records = time_files(job.paths, job.threads, job.runs, xnnpack=job.xnnpack)
-    for record, path in zip(records, list(job.paths) * len(job.threads), strict=True):
-        record.detail.update(checked[path])
+    checked = [_check_outputs(request, path) for path in request.paths]
+    records = time_files(request.paths, request.threads, request.runs, xnnpack=request.options.xnnpack)
+    for record, detail in zip(records, checked * len(request.threads), strict=True):
+        record.detail.update(detail)
     return records
 
 
-def _check_outputs(path: Path, job: Job) -> dict[str, Any]:
-    inputs = job.inputs(path)
-    stored, expected = reference(path, inputs)
-    model = TFLiteModel(path, xnnpack=job.xnnpack)
-    got = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in stored])
-    if not job.xnnpack:
-        check_exact(job.device, path, expected, got)
-    return {"inputs": inputs.source, "max_abs_error": check_close(job.device, path, expected, got)}
+def _check_outputs(request: BenchRequest, path: Path) -> dict[str, Any]:
+    expected = Expected.of(request, path)
+    model = TFLiteModel(path, xnnpack=request.options.xnnpack)
+    outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in expected.inputs])
+    if not request.options.xnnpack:
+        check_exact(request.device, path, expected.outputs, outputs)
+    error = check_close(request.device, path, expected.outputs, outputs)
+    return {"inputs": expected.source, "max_abs_error": error}
 
 
 def time_files(
@@ -60,47 +59,50 @@ def time_files(
     warmup: int = 5,
     xnnpack: bool = True,
     max_seconds: float | None = None,
-    seed: int = 0,
     memory: bool = True,
 ) -> list[Measurement]:
     """Time the files against each other on this machine.
 
     In every round each file runs once, and the order rotates from round to round, so that a drift of the machine's
-    speed hits all files alike. Only the inference is timed, not the copying of its input. Nothing else should run
-    meanwhile.
+    speed hits all files alike. Only the inference is timed, not the copying of its input. The inputs are random: normal
+    for float inputs, uniform over the whole range for integers. Nothing else should run meanwhile.
 
     Args:
         paths: .tflite files.
         threads: thread counts; each gets its own rounds and its own records.
-        runs: timed rounds. 50 is what a published figure needs; fewer is the caller's choice and `Measurement.runs`
-            tells.
+        runs: timed rounds. A published figure needs 50; `Measurement.runs` holds the number.
         warmup: rounds before them that are not counted.
         xnnpack: use the XNNPACK delegate, as LiteRT does by default.
-        max_seconds: stop early: a file that used up its equal share of this time (for int16 activations, which run on
-            slow kernels on most computers) leaves the rounds with the runs it has, at least one, and
-            `detail["cut_short"]` is True. None, the default, always completes `runs`.
-        seed: of the random input: normal for float inputs, uniform over the whole range for integers.
+        max_seconds: stop early: a file that used up its equal share of this time leaves the rounds with the runs it
+            has, at least one, and `detail["cut_short"]` is True. None always completes `runs`.
         memory: also start a fresh process for each file and thread count to find the peak memory.
 
     Returns:
         One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. `peak_ram_bytes` is the
         most resident memory of a process that loads the file and runs it once, Python included (`VmHWM` of Linux, None
-        elsewhere); `detail["ram_before_model_bytes"]` is what the process had before the model was loaded.
+        elsewhere); `detail["ram_before_model_bytes"]` is the memory of the process before the model was loaded.
 
     Raises:
         EdgepruneError: no files, a number out of range, or a file that cannot be run.
     """
     _check(paths, threads, runs, warmup, max_seconds)
-    share_s = None if max_seconds is None else max_seconds / (len(paths) * len(threads))
-    machine = describe_machine()
+    share_s = float("inf") if max_seconds is None else max_seconds / (len(paths) * len(threads))
+    about = {**describe_machine(), "xnnpack": xnnpack, "warmup": warmup}
     records = []
     for count in threads:
         say(f"host: timing {len(paths)} file(s), {runs} runs each, {count} thread(s)")
-        candidates = [_Candidate.load(Path(path), count, xnnpack, seed) for path in paths]
-        _run_rounds(candidates, runs, warmup, share_s)
-        for candidate in candidates:
-            ram = _memory_in_fresh_process(candidate.path, count, xnnpack) if memory else {"peak_ram": "not asked for"}
-            records.append(_record(candidate, count, runs, {**machine, "xnnpack": xnnpack, "warmup": warmup, **ram}))
+        files = [LoadedFile.load(path, count, xnnpack) for path in paths]
+        _run_rounds(files, runs, warmup, share_s)
+        for file in files:
+            ram = _memory_in_fresh_process(file.path, count, xnnpack) if memory else {"peak_ram": "not asked for"}
+            peak = ram.pop("peak_ram_bytes", None)
+            detail = {**about, **ram, "timed": "inference only", "cut_short": len(file.times_ns) < runs}
+            times_ms = np.asarray(file.times_ns) / 1e6
+            records.append(
+                Measurement.of_runs(
+                    "host", "measured", "ms", file.path, times_ms, peak_ram_bytes=peak, threads=count, detail=detail
+                )
+            )
     return records
 
 
@@ -116,8 +118,8 @@ def describe_machine() -> dict[str, Any]:
 
 
 @dataclass
-class _Candidate:
-    """A loaded file and the times of its runs so far."""
+class LoadedFile:
+    """A file in its interpreter, with random inputs and the times of its runs so far."""
 
     path: Path
     interpreter: Any
@@ -126,13 +128,11 @@ class _Candidate:
     times_ns: list[int] = field(default_factory=list)
 
     @classmethod
-    def load(cls, path: Path, threads: int, xnnpack: bool, seed: int) -> "_Candidate":
+    def load(cls, path: Path, threads: int, xnnpack: bool = True) -> "LoadedFile":
         interpreter = load_interpreter(path, threads=threads, xnnpack=xnnpack)
-        generator = np.random.default_rng(seed)
-        inputs = [
-            (tensor["index"], _random_input(path, tensor, generator)) for tensor in interpreter.get_input_details()
-        ]
-        return cls(path, interpreter, inputs)
+        generator = np.random.default_rng(0)
+        tensors = interpreter.get_input_details()
+        return cls(path, interpreter, [(tensor["index"], _random_input(path, tensor, generator)) for tensor in tensors])
 
     def run(self) -> int:
         """One inference, in nanoseconds."""
@@ -141,43 +141,23 @@ class _Candidate:
         try:
             start = time.perf_counter_ns()
             self.interpreter.invoke()
-            elapsed = time.perf_counter_ns() - start
+            elapsed_ns = time.perf_counter_ns() - start
         except (ValueError, RuntimeError) as error:
             raise EdgepruneError(f"{self.path.name}: its interpreter failed ({error}); export it again.") from error
-        self.spent_ns += elapsed
-        return elapsed
+        self.spent_ns += elapsed_ns
+        return elapsed_ns
 
 
-def _run_rounds(candidates: Sequence[_Candidate], runs: int, warmup: int, share_s: float | None) -> None:
+def _run_rounds(files: Sequence[LoadedFile], runs: int, warmup: int, share_s: float) -> None:
     # No progress bar: its drawing thread would take time from the cores under test.
-    def within(candidate: _Candidate) -> bool:
-        return share_s is None or candidate.spent_ns < share_s * 1e9
-
     for turn in range(warmup + runs):
-        first = turn % len(candidates)
-        for candidate in [*candidates[first:], *candidates[:first]]:
-            if turn < warmup and within(candidate):
-                candidate.run()
-            elif turn >= warmup and (within(candidate) or not candidate.times_ns):
-                candidate.times_ns.append(candidate.run())
-
-
-def _record(candidate: _Candidate, threads: int, runs: int, detail: dict[str, Any]) -> Measurement:
-    p5, median, p95 = (float(value) for value in np.percentile(np.asarray(candidate.times_ns) / 1e6, [5, 50, 95]))
-    return Measurement(
-        device="host",
-        kind="measured",
-        unit="ms",
-        median=median,
-        p5=p5,
-        p95=p95,
-        runs=len(candidate.times_ns),
-        peak_ram_bytes=detail.pop("peak_ram_bytes", None),
-        threads=threads,
-        model=candidate.path.name,
-        sha256=sha256_file(candidate.path),
-        detail={**detail, "timed": "inference only", "cut_short": len(candidate.times_ns) < runs},
-    )
+        first = turn % len(files)
+        for file in [*files[first:], *files[:first]]:
+            has_time = file.spent_ns < share_s * 1e9
+            if turn < warmup and has_time:
+                file.run()
+            elif turn >= warmup and (has_time or not file.times_ns):
+                file.times_ns.append(file.run())
 
 
 def _random_input(path: Path, tensor: dict[str, Any], generator: np.random.Generator) -> NDArray[Any]:
@@ -191,7 +171,7 @@ def _random_input(path: Path, tensor: dict[str, Any], generator: np.random.Gener
 
 
 def _memory_in_fresh_process(path: Path, threads: int, xnnpack: bool) -> dict[str, Any]:
-    """`peak_ram_bytes` and how it was found; a fresh process, as this one's peak holds everything it ever did."""
+    """`peak_ram_bytes` and how it was measured; this process's own peak would hold everything it ever did."""
     if not Path("/proc/self/status").is_file():
         return {"peak_ram": "not known: this system has no /proc/self/status"}
     code = "import sys; from edgeprune.devices import host; host._print_memory(*sys.argv[1:])"
@@ -207,10 +187,10 @@ def _memory_in_fresh_process(path: Path, threads: int, xnnpack: bool) -> dict[st
 
 
 def _print_memory(path: str, threads: str, xnnpack: str) -> None:
-    """What the fresh process does."""
-    runtime_version()  # loads the interpreter's library, which is not the model's
+    """The work of the fresh process."""
+    runtime_version()  # loads the interpreter's library, which does not belong to the model
     before = _status_bytes("VmRSS")
-    _Candidate.load(Path(path), int(threads), bool(int(xnnpack)), seed=0).run()
+    LoadedFile.load(Path(path), int(threads), bool(int(xnnpack))).run()
     # Not getrusage: its peak is inherited from the parent across exec.
     print(json.dumps({"peak_ram_bytes": _status_bytes("VmHWM"), "ram_before_model_bytes": before}))
 
@@ -221,7 +201,7 @@ def _status_bytes(name: str) -> int:
 
 
 def _cpu_model() -> str:
-    """The processor's name; on boards that do not tell it, the board's."""
+    """The processor's name, or the board's where the system does not name the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

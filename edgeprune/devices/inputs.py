@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeprune.devices.job import CLIPS, Inputs
+from edgeprune.devices.request import CLIPS, Inputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.tflite.description import Description
 from edgeprune.tflite.interpreter import TFLiteModel

@@ -1,9 +1,21 @@
-"""What a device says about a model, the same for every kind of device."""
+"""The result of a measurement, the same for every kind of device."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.files import sha256_file
+from edgeprune.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["measured", "emulated", "estimated"]
 """`measured`: a clock on the device; `emulated`: an emulator that runs the code; `estimated`: a model of the device."""
@@ -20,12 +32,12 @@ class Measurement:
         median: of the runs.
         p5: 5th percentile of the runs.
         p95: 95th percentile of the runs.
-        runs: how many inferences were timed, warm-up not counted.
-        peak_ram_bytes: None where it is not known; `detail` says what it covers.
+        runs: number of timed inferences, without warm-up.
+        peak_ram_bytes: None where it is not known; `detail` names what it covers.
         threads: threads the inference could use.
         model: file name, without its folder.
         sha256: of the model file.
-        detail: what else belongs to the record (processor, runtime, how RAM was found); plain JSON values.
+        detail: what else belongs to the record (processor, runtime, how RAM was measured); plain JSON values.
     """
 
     device: str
@@ -52,6 +64,47 @@ class Measurement:
                 "are no measurement; measure again."
             )
 
+    @staticmethod
+    def of_runs(
+        device: str, kind: Kind, unit: str, path: Path, values: Sequence[float] | NDArray[np.float64], **rest: Any
+    ) -> Measurement:
+        """The record of a file from the value of each run, in `unit`.
+
+        Args:
+            rest: `peak_ram_bytes`, `threads` (1 by default) and `detail`.
+        """
+        p5, median, p95 = (float(value) for value in np.percentile(values, [5, 50, 95]))
+        return Measurement(
+            device=device,
+            kind=kind,
+            unit=unit,
+            median=median,
+            p5=p5,
+            p95=p95,
+            runs=len(values),
+            model=path.name,
+            sha256=sha256_file(path),
+            **{"threads": 1, **rest},
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, as `result.json` and `--json` hold them."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Measurements(Tabular):
+    """Records of files on devices; `.table()` has one row a file, device and thread count."""
+
+    records: tuple[Measurement, ...]
+
+    def table(self) -> pd.DataFrame:
+        """The numbers of the records, without their details."""
+        import pandas as pd
+
+        columns = [name for name in Measurement.__dataclass_fields__ if name != "detail"]
+        return pd.DataFrame([record.to_dict() for record in self.records], columns=columns)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The records as plain values, as `latency` in `result.json` holds them."""
+        return [record.to_dict() for record in self.records]

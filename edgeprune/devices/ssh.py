@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from edgeprune.console import say
 from edgeprune.devices import checks
-from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.devices.tools import last_line, require
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file, share_folder
@@ -156,7 +156,7 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def measure(job: Job) -> list[Measurement]:
+def measure(request: BenchRequest) -> list[Measurement]:
     """Time the files against each other on a board.
 
     The files, their check clips and `export/linux/runner.py` go over ssh into a fresh folder of the board's TMPDIR,
@@ -164,7 +164,7 @@ def measure(job: Job) -> list[Measurement]:
     head, tar, Python 3.7 or newer, numpy and a TFLite interpreter.
 
     Args:
-        job: `timeout_s` holds for all files together and cuts the board's processes off as well.
+        request: `timeout_s` holds for all files together and cuts the board's processes off as well.
 
     Returns:
         One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. Before a time is
@@ -176,18 +176,18 @@ def measure(job: Job) -> list[Measurement]:
         EdgepruneError: a wrong address, no connection, something missing on the board, or no answer in time.
         CheckFailedError: the board computes something else.
     """
-    address = parse(job.device)
+    address = parse(request.device)
     ssh = require("ssh", address.url)
-    _check(job, address)
-    tasks = [_Task.of(path, job.inputs(path)) for path in job.paths]
-    say(f"{address.url}: timing {len(tasks)} file(s), {job.runs} runs each, {_counts(job)} thread(s)")
-    answer = _ask(job, address, ssh, _pack(job, tasks))
-    pairs = [(threads, task) for threads in job.threads for task in tasks]
+    request.check()
+    tasks = [_Task.of(path, request.inputs(path)) for path in request.paths]
+    say(f"{address.url}: timing {len(tasks)} file(s), {request.runs} runs each, {_counts(request)} thread(s)")
+    answer = _ask(request, address, ssh, _pack(request, tasks))
+    pairs = [(threads, task) for threads in request.threads for task in tasks]
     results = answer.get("results")
     if not isinstance(results, list) or len(results) != len(pairs):
         raise _no_answer(address)
     return [
-        _record(job, address, answer, result, threads, task)
+        _record(request, address, answer, result, threads, task)
         for result, (threads, task) in zip(results, pairs, strict=True)
     ]
 
@@ -207,18 +207,7 @@ class _Task:
         return cls(Path(path), inputs.source, stored, expected)
 
 
-def _check(job: Job, address: Address) -> None:
-    if not job.paths:
-        raise EdgepruneError(f"device {address.url}: no file to measure; give at least one .tflite file.")
-    if not job.threads or min(job.threads) < 1 or job.runs < 1:
-        raise EdgepruneError(
-            f"device {address.url}: thread counts {list(job.threads)} and {job.runs} runs; give counts of 1 or more."
-        )
-    if not 0 < job.timeout_s < math.inf:
-        raise EdgepruneError(f"device {address.url}: a limit of {job.timeout_s} seconds; give a positive one.")
-
-
-def _pack(job: Job, tasks: list[_Task]) -> bytes:
+def _pack(request: BenchRequest, tasks: list[_Task]) -> bytes:
     """An archive of everything the board needs, under names of our own."""
     files = [
         {"model": f"model{number}.tflite", "inputs": f"inputs{number}.npy", "name": task.path.name}
@@ -226,14 +215,14 @@ def _pack(job: Job, tasks: list[_Task]) -> bytes:
     ]
     asked = {
         "files": files,
-        "threads": list(job.threads),
-        "runs": job.runs,
+        "threads": list(request.threads),
+        "runs": request.runs,
         "warmup": WARMUP,
-        "timeout_s": job.timeout_s,
+        "timeout_s": request.timeout_s,
     }
     contents = {
         "runner.py": (share_folder("export") / "linux" / "runner.py").read_bytes(),
-        "job.json": json.dumps(asked).encode("utf-8"),
+        "request.json": json.dumps(asked).encode("utf-8"),
     }
     for entry, task in zip(files, tasks, strict=True):
         contents[entry["model"]] = task.path.read_bytes()
@@ -253,21 +242,21 @@ def _npy(values: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
-def _ask(job: Job, address: Address, ssh: str, archive: bytes) -> dict[str, Any]:
+def _ask(request: BenchRequest, address: Address, ssh: str, archive: bytes) -> dict[str, Any]:
     """What the program on the board answers."""
     python = os.environ.get(REMOTE_PYTHON) or "python3"
-    limit_s = math.ceil(job.timeout_s + _GRACE_S / 2)
+    limit_s = math.ceil(request.timeout_s + _GRACE_S / 2)
     remote = shlex.join(["exec", "sh", "-c", _SCRIPT, "edgeprune", python, str(len(archive)), str(limit_s)])
-    command = [*_ssh_command(address, ssh, job.timeout_s), remote]
+    command = [*_ssh_command(address, ssh, request.timeout_s), remote]
     try:
-        done = _converse(command, archive, job.timeout_s + _GRACE_S)
+        done = _converse(command, archive, request.timeout_s + _GRACE_S)
     except subprocess.TimeoutExpired as error:
-        raise _late(job, address) from error
+        raise _late(request, address) from error
     except OSError as error:
         raise EdgepruneError(f"device {address.url}: {ssh} cannot be run ({error.strerror}).") from error
     answer = _parse_answer(done.stdout)
     if answer is None:
-        raise _failure(job, address, done, python)
+        raise _failure(request, address, done, python)
     if "error" in answer:
         raise EdgepruneError(f"device {address.url}: {str(answer['error']).rstrip('.')}.")
     return answer
@@ -349,12 +338,14 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _failure(job: Job, address: Address, done: subprocess.CompletedProcess[bytes], python: str) -> EdgepruneError:
+def _failure(
+    request: BenchRequest, address: Address, done: subprocess.CompletedProcess[bytes], python: str
+) -> EdgepruneError:
     """Why there is no answer."""
     said = done.stderr.decode("utf-8", "replace")
     reason = last_line(done.stderr)
     if done.returncode == 95:
-        return _late(job, address)
+        return _late(request, address)
     if done.returncode in _BOARD:
         return EdgepruneError(f"device {address.url}: {_BOARD[done.returncode].format(said=reason, python=python)}.")
     for words, meaning in _REFUSALS.items():
@@ -367,9 +358,9 @@ def _failure(job: Job, address: Address, done: subprocess.CompletedProcess[bytes
     )
 
 
-def _late(job: Job, address: Address) -> EdgepruneError:
+def _late(request: BenchRequest, address: Address) -> EdgepruneError:
     return EdgepruneError(
-        f"device {address.url}: gave no answer in {job.timeout_s:g} s and was stopped; check the board or raise "
+        f"device {address.url}: gave no answer in {request.timeout_s:g} s and was stopped; check the board or raise "
         "--timeout."
     )
 
@@ -380,8 +371,10 @@ def _no_answer(address: Address) -> EdgepruneError:
     )
 
 
-def _record(job: Job, address: Address, answer: dict[str, Any], result: Any, threads: int, task: _Task) -> Measurement:
-    times_ns, outputs = _read_result(job, address, result)
+def _record(
+    request: BenchRequest, address: Address, answer: dict[str, Any], result: Any, threads: int, task: _Task
+) -> Measurement:
+    times_ns, outputs = _read_result(request, address, result)
     checked = _compare(address, task, outputs)
     p5, median, p95 = (float(value) for value in np.percentile(times_ns / 1e6, [5, 50, 95]))
     peak = result.get("peak_ram_bytes")
@@ -412,7 +405,7 @@ def _record(job: Job, address: Address, answer: dict[str, Any], result: Any, thr
     )
 
 
-def _read_result(job: Job, address: Address, result: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def _read_result(request: BenchRequest, address: Address, result: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Times of the runs in ns, and outputs `[n, classes]` in the type of the file."""
     try:
         times_ns = np.array(result["times_ns"], dtype=np.int64)
@@ -420,7 +413,7 @@ def _read_result(job: Job, address: Address, result: Any) -> tuple[NDArray[np.in
         outputs = np.array(result["outputs"], dtype=dtype)  # null becomes NaN, which no check lets pass
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _no_answer(address) from error
-    if times_ns.shape != (job.runs,) or times_ns.min() <= 0:
+    if times_ns.shape != (request.runs,) or times_ns.min() <= 0:
         raise _no_answer(address)
     return times_ns, outputs
 
@@ -433,5 +426,5 @@ def _compare(address: Address, task: _Task, outputs: NDArray[Any]) -> str:
     return "bytes equal to TFLite's" if same else f"within {error:.2g} of TFLite's"
 
 
-def _counts(job: Job) -> str:
-    return " and ".join(str(count) for count in job.threads)
+def _counts(request: BenchRequest) -> str:
+    return " and ".join(str(count) for count in request.threads)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from edgeprune.console import say
 from edgeprune.devices import checks
-from edgeprune.devices.job import TIMEOUT_S, Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import TIMEOUT_S, BenchRequest, Inputs
 from edgeprune.devices.tools import child_environment
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file
@@ -40,7 +40,7 @@ _AMPLE = (1 << 24, 1 << 28, 1 << 30)
 _EXACT = (np.dtype(np.int8), np.dtype(np.uint8))
 
 
-def measure(job: Job) -> list[Measurement]:
+def measure(request: BenchRequest) -> list[Measurement]:
     """Smallest tensor arena in which TFLite Micro gives the right outputs on every clip.
 
     Each file is first run in an arena that is far too large, and its outputs are compared with TFLite's. int8 ones are
@@ -56,13 +56,12 @@ def measure(job: Job) -> list[Measurement]:
         memory) and `tail_bytes` (what stays for good).
 
     Raises:
-        EdgepruneError: tflite-micro is not installed, it cannot run a file, or `job.timeout_s` passed.
+        EdgepruneError: tflite-micro is not installed, it cannot run a file, or `request.timeout_s` passed.
         CheckFailedError: the outputs are wrong.
     """
-    version = _installed(job.device)
-    if set(job.threads) != {1}:
-        raise EdgepruneError(f"device {job.device}: has one core; leave --threads out.")
-    return [_measure_file(job, path, version) for path in job.paths]
+    version = _installed(request.device)
+    request.check_one_core()
+    return [_measure_file(request, path, version) for path in request.paths]
 
 
 def _installed(device: str) -> str:
@@ -73,16 +72,16 @@ def _installed(device: str) -> str:
     return importlib.metadata.version("tflite-micro")
 
 
-def _measure_file(job: Job, path: Path, version: str) -> Measurement:
-    inputs = job.inputs(path)
+def _measure_file(request: BenchRequest, path: Path, version: str) -> Measurement:
+    inputs = request.inputs(path)
     stored, expected = checks.reference(path, inputs)
-    say(f"{job.device}: looking for the smallest arena of {path.name}")
-    with _micro(job.device, path, stored, job.timeout_s) as micro:
+    say(f"{request.device}: looking for the smallest arena of {path.name}")
+    with _micro(request.device, path, stored, request.timeout_s) as micro:
         found, used = _run_in_ample_arena(micro)
-        compared = compare(job.device, path, expected, found, stored.dtype)
+        compared = compare(request.device, path, expected, found, stored.dtype)
         arena = _smallest(micro, found, used)
     return Measurement(
-        device=job.device,
+        device=request.device,
         kind="measured",
         unit=UNIT,
         median=arena,
@@ -116,6 +115,26 @@ def outputs(path: Path, stored: NDArray[Any], device: str = "tflm", timeout_s: f
     _installed(device)
     with _micro(device, path, stored, timeout_s) as micro:
         return _run_in_ample_arena(micro)[0]
+
+
+def reference_micro(path: Path | str, inputs: Inputs, device: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inputs and outputs of a file as it stores them, by TFLite Micro's own interpreter.
+
+    Other code for microcontrollers must give these very bytes. TFLite's plain kernels are no oracle for it: their dense
+    layers round otherwise, so that an output is a step off on a few of a hundred clips.
+
+    Returns:
+        `[n, ...]` inputs in the file's input type, `[n, classes]` outputs in its output type.
+
+    Raises:
+        EdgepruneError: tflite-micro is not installed or cannot run the file.
+        CheckFailedError: TFLite's outputs differ by more than rounding explains.
+    """
+    path = Path(path)
+    stored, expected = checks.reference(path, inputs)
+    micro = outputs(path, stored, device)
+    compare(device, path, expected, micro, stored.dtype)
+    return stored, micro
 
 
 def compare(device: str, path: Path, expected: NDArray[Any], found: NDArray[Any], input_dtype: np.dtype[Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from edgeprune.data.image_data import ImageData
     from edgeprune.data.scene_data import SceneData
-    from edgeprune.devices.job import Inputs
+    from edgeprune.devices.request import Inputs
     from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
     from edgeprune.pruning.allocation.pruning_steps import PruningStep
@@ -346,7 +346,8 @@ class Journey:
         limit = self.recipe.budget.latency()
         if limit is None:
             return None
-        from edgeprune.devices.profile import Profile, profile
+        from edgeprune.devices.latency_profile import LatencyProfile
+        from edgeprune.devices.profiling import profile
         from edgeprune.graph.cost import graph_of
 
         given = self._given_profile(dense.spec)
@@ -356,17 +357,17 @@ class Journey:
         if not stored.is_file():
             path = export_network(self.folder, dense, data, ("int8",), PREFIXES["dense"], self.recipe)["int8"]
             profile(path, graph_of(dense.spec), limit[1]).save(stored)
-        return Profile.load(stored)
+        return LatencyProfile.load(stored)
 
     def _given_profile(self, spec: ModelSpec) -> Any:
         """The recipe's profile of the device whose latency is limited; None where there is none."""
-        from edgeprune.devices.profile import Profile
+        from edgeprune.devices.latency_profile import LatencyProfile
         from edgeprune.graph.cost import graph_of
 
         limit, path = self.recipe.budget.latency(), self.recipe.prune.profile
         if limit is None or path is None:
             return None
-        return Profile.load(path).of(limit[1], graph_of(spec), path)
+        return LatencyProfile.load(path).of(limit[1], graph_of(spec), path)
 
     def evaluate(self, data: RunData, formats: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Run every exported file over the evaluation part; predictions are kept as CSV, metrics come from those."""
@@ -407,8 +408,7 @@ class Journey:
 
         What one device told is kept before the next is asked.
         """
-        from edgeprune.devices.find import measure
-        from edgeprune.devices.job import Job
+        from edgeprune.devices.bench import bench as measure
 
         stored, bench = self.folder / LATENCY, self.recipe.bench
         kept: list[dict[str, Any]] = read_json(stored) if stored.is_file() else []
@@ -419,8 +419,11 @@ class Journey:
             of_device = [row for row in kept if row["device"] == device and row["sha256"] in hashes]
             if {row["sha256"] for row in of_device} != hashes:
                 threads = tuple(thread_counts(self.recipe)) if device == "host" else (1,)
-                job = Job(device, tuple(paths), self._device_inputs(data), threads, bench.runs, bench.timeout_s)
-                of_device = [record.to_dict() for record in measure(job)]
+                clips = self._device_inputs(data)
+                measured = measure(
+                    paths, device, runs=bench.runs, threads=threads, clips=clips, timeout_s=bench.timeout_s
+                )
+                of_device = measured.to_json()
             rows += of_device
             write_json(stored, rows)
         return rows
@@ -450,16 +453,15 @@ class Journey:
             "emulated": [asdict(instructions_per_hop(spec, board, self.recipe.bench.timeout_s)) for board in boards],
         }
 
-    def _device_inputs(self, data: RunData) -> Callable[[Path], Inputs]:
+    def _device_inputs(self, data: RunData) -> Inputs:
         """Evaluation clips, evenly spaced, in TFLite's layout."""
         from edgeprune.data.scene_data import evenly
-        from edgeprune.devices.job import CLIPS, Inputs
+        from edgeprune.devices.request import CLIPS, Inputs
         from edgeprune.evaluation.predict import evenly_spaced_inputs
 
         patches = data.patches(evenly(data.test, CLIPS))
         values = evenly_spaced_inputs(patches, CLIPS, time_first(self.recipe.model.name)).transpose(0, 2, 3, 1)
-        inputs = Inputs(values.copy(), f"{len(values)} test inputs of {data.card.name}, fold {self.recipe.data.fold}")
-        return lambda path: inputs
+        return Inputs(values.copy(), f"{len(values)} test inputs of {data.card.name}, fold {self.recipe.data.fold}")
 
     def result(
         self,

@@ -10,7 +10,7 @@ from edgeprune.audio.logmel import Frontend
 from edgeprune.bundles.source import Clip, Source, clip_samples
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.devices.checks import reference
-from edgeprune.devices.job import Inputs
+from edgeprune.devices.request import Inputs
 from edgeprune.models.registry import make_spec
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel

@@ -12,9 +12,9 @@ import tiny_tflite
 import torch
 from calls import call, call_json
 
-import edgeprune.devices.profile as profiling
+import edgeprune.devices.profiling as profiling
 from edgeprune.convert.onnx_export import export_onnx
-from edgeprune.devices.profile import Profile, StageTable
+from edgeprune.devices.latency_profile import LatencyProfile, StageTable
 from edgeprune.graph.cost import cost
 from edgeprune.models import checkpoint
 from edgeprune.models.registry import ModelSpec, build
@@ -35,7 +35,7 @@ def run_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def made_profile(device: str = "host") -> Profile:
+def made_profile(device: str = "host") -> LatencyProfile:
     """Tables made by hand: a call takes 0.5 ms, a layer 0.01 ms for each filter times each channel it reads."""
 
     def stage(*groups: str) -> StageTable:
@@ -45,7 +45,7 @@ def made_profile(device: str = "host") -> Profile:
             times = times * np.array(axis).reshape([-1 if place == other else 1 for other in range(len(grid))])
         return StageTable(groups[-1], groups, grid, (1,) * len(groups), times)
 
-    return Profile(
+    return LatencyProfile(
         device=device,
         kind="measured",
         machine={"processor": "made up"},
@@ -495,8 +495,9 @@ def asked(monkeypatch) -> list[dict]:
     """What `profile` and `verify` were asked for; they answer the profile made by hand."""
     calls: list[dict] = []
 
-    def profile(path, graph, device, threads, points, runs):
-        calls.append({"file": path.name, "device": device, "threads": threads, "points": points, "runs": runs})
+    def profile(path, graph, device, settings):
+        numbers = {"threads": settings.threads, "points": settings.points, "runs": settings.runs}
+        calls.append({"file": path.name, "device": device, **numbers})
         return made_profile(device)
 
     def verify(profile, path, graph, widths_list):
@@ -528,7 +529,7 @@ def test_profile_writes_the_table_a_budget_reads(capsys, run_folder, asked):
     assert len(found["check"]) == 3
     assert found["check"][0]["widths"] == DENSE
     assert all(1 <= width <= DENSE[name] for check in found["check"] for name, width in check["widths"].items())
-    assert Profile.load(path).predict(DENSE) == pytest.approx(made_ms(DENSE))
+    assert LatencyProfile.load(path).predict(DENSE) == pytest.approx(made_ms(DENSE))
     assert call_json(capsys, "budget", run_folder, "--latency-ms", "2.2@host")["reached"]["latency_ms"] <= 2.2
 
 

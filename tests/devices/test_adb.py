@@ -10,7 +10,7 @@ import pytest
 import tiny_tflite
 
 from edgeprune.devices import adb
-from edgeprune.devices.job import Inputs, Job
+from edgeprune.devices.request import BenchRequest, DeviceOptions, Inputs
 from edgeprune.devices.settings import setting, settings_path
 from edgeprune.errors import CheckFailedError, EdgepruneError
 
@@ -142,7 +142,7 @@ def inputs(path: Path, count: int = 1) -> Inputs:
 
 def refusal(benchmark: Path | None, *paths: Path, error=EdgepruneError, device: str = "adb:", **asked) -> str:
     with pytest.raises(error) as caught:
-        adb.measure(Job(device, paths, inputs, benchmark_model=benchmark, **asked))
+        adb.measure(BenchRequest(device, paths, inputs, options=DeviceOptions(benchmark_model=benchmark), **asked))
     assert type(caught.value) is error
     text = str(caught.value)
     assert text.startswith("device adb:")
@@ -153,7 +153,14 @@ def refusal(benchmark: Path | None, *paths: Path, error=EdgepruneError, device: 
 
 def test_records_of_a_phone(phone, int8) -> None:
     benchmark = phone.benchmark()
-    job = Job("adb:R58M:x-1", (int8,), lambda path: inputs(path, 2), threads=(1, 4), runs=25, benchmark_model=benchmark)
+    job = BenchRequest(
+        "adb:R58M:x-1",
+        (int8,),
+        lambda path: inputs(path, 2),
+        threads=(1, 4),
+        runs=25,
+        options=DeviceOptions(benchmark_model=benchmark),
+    )
     records = adb.measure(job)
     assert [record.threads for record in records] == [1, 4]
     for record in records:
@@ -179,7 +186,7 @@ def test_records_of_a_phone(phone, int8) -> None:
 
 
 def test_what_older_ones_print_is_not_called_percentiles(phone, int8) -> None:
-    job = Job("adb:", (int8,), inputs, runs=5, benchmark_model=phone.benchmark(OLD))
+    job = BenchRequest("adb:", (int8,), inputs, runs=5, options=DeviceOptions(benchmark_model=phone.benchmark(OLD)))
     (record,) = adb.measure(job)
     assert (record.p5, record.median, record.p95, record.runs) == (2727.568, 2950.34, 3189.954, 5)
     assert record.detail["statistics"].startswith("mean in place of the median, least and largest run")
@@ -313,7 +320,7 @@ def test_without_adb(int8, monkeypatch) -> None:
 
 
 def test_where_the_benchmark_model_is_named(phone, int8, monkeypatch) -> None:
-    job = Job("adb:", (int8,), inputs)
+    job = BenchRequest("adb:", (int8,), inputs)
     with pytest.raises(EdgepruneError, match="name it with --benchmark-model, in EDGEPRUNE_BENCHMARK_MODEL or as andr"):
         adb.find_benchmark_model(job)
     settings_path().parent.mkdir(parents=True)
@@ -324,7 +331,9 @@ def test_where_the_benchmark_model_is_named(phone, int8, monkeypatch) -> None:
     with pytest.raises(EdgepruneError, match="/from/environment is no file"):
         adb.find_benchmark_model(job)
     with pytest.raises(EdgepruneError, match="/from/job is no file"):
-        adb.find_benchmark_model(Job("adb:", (int8,), inputs, benchmark_model=Path("/from/job")))
+        adb.find_benchmark_model(
+            BenchRequest("adb:", (int8,), inputs, options=DeviceOptions(benchmark_model=Path("/from/job")))
+        )
     benchmark = phone.benchmark()
     monkeypatch.setenv(adb.BENCHMARK_MODEL, str(benchmark))
     assert adb.find_benchmark_model(job) == benchmark
@@ -354,5 +363,5 @@ def test_settings(phone) -> None:
 
 def test_numbers_out_of_range(phone, int8) -> None:
     for asked in ({"threads": ()}, {"threads": (0,)}, {"runs": 0}):
-        assert "give 1 or more of each" in refusal(phone.benchmark(), int8, **asked)
+        assert "give counts of 1 or more" in refusal(phone.benchmark(), int8, **asked)
     assert phone.calls() == []

@@ -3,7 +3,7 @@ import pytest
 import tiny_tflite
 
 from edgeprune.devices.checks import TOLERANCE, check_close, check_exact, reference
-from edgeprune.devices.job import Inputs
+from edgeprune.devices.request import Inputs
 from edgeprune.errors import CheckFailedError
 
 

@@ -13,11 +13,11 @@ import pytest
 import tiny_tflite
 
 from edgeprune.devices import cortex_m, qemu
-from edgeprune.devices.checks import reference_micro
 from edgeprune.devices.cortex_m import mark_steps, measure
 from edgeprune.devices.inputs import inputs_for
-from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import BenchRequest, DeviceOptions, Inputs
+from edgeprune.devices.tflm import reference_micro
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.firmware import c11
 from edgeprune.tflite.cost import cost_of_tflite
@@ -30,8 +30,8 @@ needs_board = pytest.mark.skipif(
 INPUTS = Inputs(conv_tflite.clips(), "10 draws")
 
 
-def _job(*paths: Path, device: str = "cortex-m4", **fields) -> Job:
-    return Job(device, tuple(paths), lambda _: INPUTS, **fields)
+def _job(*paths: Path, device: str = "cortex-m4", **fields) -> BenchRequest:
+    return BenchRequest(device, tuple(paths), lambda _: INPUTS, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def network(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def record(network) -> Measurement:
     """On the M4, its programs kept nowhere; tests of a broken device make their own."""
-    (found,) = measure(_job(network, clock_hz=80e6))
+    (found,) = measure(_job(network, options=DeviceOptions(clock_hz=80e6)))
     return found
 
 
@@ -61,7 +61,7 @@ _CACHE: list[tuple[np.ndarray, np.ndarray]] = []
 @needs_board
 def test_the_published_baseline_of_dcase_2022(tmp_path, shared_data) -> None:
     path = int8_networks.published_baseline(shared_data, tmp_path / "baseline.tflite")
-    (record,) = measure(Job("cortex-m4", (path,), inputs_for))
+    (record,) = measure(BenchRequest("cortex-m4", (path,), inputs_for))
     detail = record.detail
     assert (record.kind, record.unit, record.runs) == ("emulated", "instructions", 10)
     assert detail["macs"] == 29_203_560

@@ -14,8 +14,8 @@ import tiny_tflite
 
 from edgeprune.devices import ethos_u
 from edgeprune.devices.ethos_u import ACCELERATORS, measure
-from edgeprune.devices.job import Inputs, Job
 from edgeprune.devices.record import Measurement
+from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.devices.tools import run_tool
 from edgeprune.errors import EdgepruneError
 from edgeprune.tflite.flatbuffer import operators
@@ -23,8 +23,8 @@ from edgeprune.tflite.flatbuffer import operators
 INPUTS = Inputs(conv_tflite.clips(3), "3 draws")
 
 
-def _job(*paths: Path, device: str = "ethos-u55-128", **fields) -> Job:
-    return Job(device, tuple(paths), lambda _: INPUTS, **fields)
+def _job(*paths: Path, device: str = "ethos-u55-128", **fields) -> BenchRequest:
+    return BenchRequest(device, tuple(paths), lambda _: INPUTS, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_a_compiled_network_with_other_ends(network, tmp_path, monkeypatch) -> N
 
 
 def test_threads_and_a_missing_vela_are_refused(network, monkeypatch) -> None:
-    with pytest.raises(EdgepruneError, match="has no threads"):
+    with pytest.raises(EdgepruneError, match="has one core"):
         measure(_job(network, threads=(1, 2)))
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ethosu" else found(name))

@@ -1,11 +1,13 @@
-import numpy as np
+from pathlib import Path
+
 import pytest
 import tiny_tflite
 from calls import call, call_json
 
 from edgeprune.devices import find
-from edgeprune.devices.find import DEVICES, find_device, measure, require_device
-from edgeprune.devices.job import Inputs, Job
+from edgeprune.devices.bench import bench
+from edgeprune.devices.find import DEVICES, find_device, require_device
+from edgeprune.devices.request import DeviceOptions
 from edgeprune.errors import EdgepruneError
 
 
@@ -39,7 +41,7 @@ def test_what_is_missing_is_told_with_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(EdgepruneError, match=r"needs arm-none-eabi-gcc, qemu-system-arm, bakenn, .*apt-get install"):
         require_device("cortex-m4")
     with pytest.raises(EdgepruneError, match="needs ssh, not installed here; apt-get install openssh-client"):
-        measure(Job("ssh://pi@board", (), lambda path: Inputs(np.zeros(1), "none")))
+        bench((), "ssh://pi@board")
 
 
 def test_bench_tells_a_missing_program_and_exits_2(capsys, monkeypatch, tmp_path):
@@ -99,3 +101,27 @@ def test_doctor_tells_which_devices_can_be_used(capsys, monkeypatch, tmp_path):
     code, out, _ = call(capsys, "doctor")
     assert code == 0
     assert "needs arm-none-eabi-gcc, qemu-system-arm" in out
+
+
+def test_bench_from_python_is_a_table(tmp_path):
+    path = tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "whole.tflite")
+    measured = bench(path, runs=3, threads=(1, 2))
+    table = measured.table()
+    assert list(table["device"]) == ["host", "host"]
+    assert list(table["threads"]) == [1, 2]
+    assert list(table["median"]) == [record["median"] for record in measured.to_json()]
+    assert "detail" not in table
+    assert "<table" in measured._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        (DeviceOptions(clock_hz=80e6), "--clock"),
+        (DeviceOptions(benchmark_model=Path("benchmark_model")), "--benchmark-model"),
+        (DeviceOptions(xnnpack=False), "--no-xnnpack"),
+    ],
+)
+def test_options_of_another_device_are_refused(options, flag):
+    with pytest.raises(EdgepruneError, match=f"device tflm: takes no {flag}; leave it out"):
+        bench("model.tflite", "tflm", options=options)

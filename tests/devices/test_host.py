@@ -67,7 +67,7 @@ def _pretend(monkeypatch, times_ns) -> list[str]:
         candidate.spent_ns += elapsed
         return elapsed
 
-    monkeypatch.setattr(host._Candidate, "run", run)
+    monkeypatch.setattr(host.LoadedFile, "run", run)
     return ran
 
 
@@ -98,7 +98,7 @@ def test_a_file_that_used_up_its_share_leaves(monkeypatch, files) -> None:
         candidate.spent_ns += elapsed
         return elapsed
 
-    monkeypatch.setattr(host._Candidate, "run", run)
+    monkeypatch.setattr(host.LoadedFile, "run", run)
     slow, quick = time_files(files, runs=5, warmup=0, max_seconds=2.0, memory=False)
     assert (slow.runs, slow.detail["cut_short"], slow.median) == (2, True, 600.0)
     assert (quick.runs, quick.detail["cut_short"]) == (5, False)

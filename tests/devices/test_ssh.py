@@ -21,7 +21,7 @@ from board import board_python, running_board, write_client
 
 from edgeprune.devices import ssh
 from edgeprune.devices.inputs import inputs_for
-from edgeprune.devices.job import Inputs, Job
+from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.errors import CheckFailedError, EdgepruneError
 
 FAKE = "ai_edge_litert/interpreter.py"  # the first the program looks for
@@ -68,8 +68,8 @@ def inputs(path: Path) -> Inputs:
     return Inputs(np.random.default_rng(1).normal(0, 20, (4, 64)).astype(np.float32), "4 draws")
 
 
-def job(board, *paths, **asked) -> Job:
-    return Job(board.url, paths, inputs, **{"runs": 7, "timeout_s": 60, **asked})
+def job(board, *paths, **asked) -> BenchRequest:
+    return BenchRequest(board.url, paths, inputs, **{"runs": 7, "timeout_s": 60, **asked})
 
 
 def answering(monkeypatch, answer: str) -> None:
@@ -115,7 +115,7 @@ def test_records_of_a_board(at, int8, float32) -> None:
 
 def test_a_real_network_of_others(at, shared_data) -> None:
     path = shared_data / "models" / "dcase2022_baseline" / "model_task1.tflite"
-    (record,) = ssh.measure(Job(at.url, (path,), inputs_for, runs=3))
+    (record,) = ssh.measure(BenchRequest(at.url, (path,), inputs_for, runs=3))
     assert record.kind == "measured"
     assert "10 inputs" in record.detail["checked"]
 
@@ -149,7 +149,7 @@ def test_outputs_that_cannot_be_right(float32, monkeypatch, dtype, outputs, word
     result = {"times_ns": [1] * 7, "outputs": outputs, "outputs_dtype": dtype, "delegate": None}
     answering(monkeypatch, json.dumps({"results": [result]}))
     with pytest.raises(CheckFailedError, match=words):
-        ssh.measure(Job("ssh://u@host", (float32,), inputs, runs=7))
+        ssh.measure(BenchRequest("ssh://u@host", (float32,), inputs, runs=7))
 
 
 def test_steps_apart_are_allowed(at, tmp_path, monkeypatch) -> None:
@@ -249,7 +249,7 @@ def test_noise_before_the_answer_does_not_matter(at, int8, monkeypatch) -> None:
 def test_answers_that_make_no_sense(int8, monkeypatch, answer) -> None:
     answering(monkeypatch, answer)
     with pytest.raises(EdgepruneError, match=r"an answer that makes no sense|exit code 0 and no answer") as caught:
-        ssh.measure(Job("ssh://u@host", (int8,), inputs, runs=7))
+        ssh.measure(BenchRequest("ssh://u@host", (int8,), inputs, runs=7))
     assert type(caught.value) is EdgepruneError
 
 
@@ -280,12 +280,12 @@ def test_nobody_at_the_port(at, int8, monkeypatch) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.raises(EdgepruneError, match=f"127.0.0.1:{port}: no connection .*Connection refused"):
-        ssh.measure(Job(f"ssh://u@127.0.0.1:{port}", (int8,), inputs))
+        ssh.measure(BenchRequest(f"ssh://u@127.0.0.1:{port}", (int8,), inputs))
     with socket.socket() as mute:  # takes the connection and says nothing
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         with pytest.raises(EdgepruneError, match=r"no connection .*timed out|gave no answer in 1 s"):
-            ssh.measure(Job(f"ssh://u@127.0.0.1:{mute.getsockname()[1]}", (int8,), inputs, timeout_s=1))
+            ssh.measure(BenchRequest(f"ssh://u@127.0.0.1:{mute.getsockname()[1]}", (int8,), inputs, timeout_s=1))
     monkeypatch.setenv("PATH", "/no/where")
     with pytest.raises(EdgepruneError, match="needs ssh, which is not installed; install openssh-client"):
         ssh.measure(job(at, int8))
@@ -354,16 +354,16 @@ def test_addresses_that_are_none(device) -> None:
 @pytest.mark.parametrize("secret", ["hunter2", "a@b", "x/y", "x:y", "p\nq", ""])
 def test_passwords_are_refused_and_not_repeated(secret) -> None:
     with pytest.raises(EdgepruneError) as caught:
-        ssh.measure(Job(f"ssh://pi:{secret}@host:22", (), inputs))
+        ssh.measure(BenchRequest(f"ssh://pi:{secret}@host:22", (), inputs))
     assert str(caught.value) == "device ssh://pi:***@host:22: passwords are not taken; use a key and ssh-agent."
 
 
 def test_numbers_out_of_range(int8) -> None:
     for asked in ({"threads": ()}, {"threads": (0,)}, {"runs": 0}, {"timeout_s": 0}, {"timeout_s": math.nan}):
         with pytest.raises(EdgepruneError, match="device ssh://u@host"):
-            ssh.measure(Job("ssh://u@host", (int8,), inputs, **asked))
+            ssh.measure(BenchRequest("ssh://u@host", (int8,), inputs, **asked))
     with pytest.raises(EdgepruneError, match="no file to measure"):
-        ssh.measure(Job("ssh://u@host", (), inputs))
+        ssh.measure(BenchRequest("ssh://u@host", (), inputs))
 
 
 class Shell:

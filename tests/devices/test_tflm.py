@@ -15,7 +15,7 @@ from tflite_micro import runtime
 
 from edgeprune.devices import checks, tflm
 from edgeprune.devices.inputs import inputs_for
-from edgeprune.devices.job import Inputs, Job
+from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.devices.tflm import measure
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.tflite.cost import cost_of_tflite
@@ -24,8 +24,8 @@ from edgeprune.tflite.flatbuffer import operators
 INPUTS = Inputs(conv_tflite.clips(), "10 draws")
 
 
-def _job(*paths: Path, inputs: Inputs = INPUTS, **fields) -> Job:
-    return Job("tflm", tuple(paths), lambda _: inputs, **fields)
+def _job(*paths: Path, inputs: Inputs = INPUTS, **fields) -> BenchRequest:
+    return BenchRequest("tflm", tuple(paths), lambda _: inputs, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_real_network_of_others(shared_data) -> None:
 
 def test_a_float_network(tmp_path) -> None:
     path = tiny_tflite.write(tiny_tflite.float_model(64, 8), tmp_path / "whole.tflite")
-    (record,) = measure(Job("tflm", (path,), inputs_for))
+    (record,) = measure(BenchRequest("tflm", (path,), inputs_for))
     assert record.detail["operators"] == {"FULLY_CONNECTED": 1}
     # float32 values of 64 inputs and 8 outputs; the smallest arena also holds what planning takes for a while
     assert record.detail["head_bytes"] == 4 * (64 + 8)

@@ -13,7 +13,7 @@ import tiny_tflite
 import torch
 
 from edgeprune.devices.checks import reference
-from edgeprune.devices.job import Inputs
+from edgeprune.devices.request import Inputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware import c11
 from edgeprune.firmware.c11 import C11, compile_c11, probabilities

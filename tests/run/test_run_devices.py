@@ -93,7 +93,7 @@ def test_the_budget_holds_network_and_frontend_together(done):
 
 
 def test_a_device_that_stops_the_run_loses_nothing_already_measured(done, tmp_path, monkeypatch):
-    from edgeprune.devices import find
+    from edgeprune.devices import bench
 
     folder = tmp_path / "run"
     shutil.copytree(done, folder)
@@ -101,15 +101,15 @@ def test_a_device_that_stops_the_run_loses_nothing_already_measured(done, tmp_pa
     (folder / "result.json").unlink()
     (folder / "latency.json").write_text(json.dumps([row for row in before if row["device"] == "host"]))
     asked = []
-    honest = find.measure
+    honest = bench.bench
 
-    def measure(job):
-        asked.append(job.device)
-        if job.device == "cortex-m4" and asked.count("cortex-m4") == 1:
+    def measure(paths, device, **rest):
+        asked.append(device)
+        if device == "cortex-m4" and asked.count("cortex-m4") == 1:
             raise CheckFailedError("device cortex-m4: computes something else; nothing was measured.")
-        return honest(job)
+        return honest(paths, device, **rest)
 
-    monkeypatch.setattr(find, "measure", measure)
+    monkeypatch.setattr(bench, "bench", measure)
     recipe = replace(recipe_of(Path(read_json(done / "recipe.json")["data"]["root"]), done.parent), out=folder)
     with pytest.raises(CheckFailedError, match="computes something else"):
         run(recipe)

@@ -15,11 +15,11 @@ import pytest
 import torch
 from tiny_runs import kill_when, same_but_times, start, tiny
 
-import edgeprune.devices.profile as profiling
+import edgeprune.devices.profiling as profiling
 import edgeprune.run.run
 from edgeprune.cli.main import main
 from edgeprune.convert import tflite_export as tflite
-from edgeprune.devices.profile import Profile
+from edgeprune.devices.latency_profile import LatencyProfile
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.flags import parse_flags
@@ -212,7 +212,7 @@ def test_a_limit_on_latency_is_held(quick):
     assert (found["asked"]["latency_ms"], found["asked"]["macs"]) == (f"{ASKED_MS}@host", 1_500_000)
     assert found["binding"] == "latency_ms"
     reached = found["reached"]["latency_ms"]
-    table = Profile.load(quick / "profile_host.json")
+    table = LatencyProfile.load(quick / "profile_host.json")
     assert table.predict(result["widths"]["dense"]) > ASKED_MS
     assert reached == pytest.approx(table.predict(result["widths"]["pruned"]))
     assert reached <= ASKED_MS
@@ -242,7 +242,7 @@ def test_steps_on_the_way_to_a_latency(quick, tmp_path):
     recipe = replace(load_recipe(str(quick)), out=tmp_path / "steps")
     table = quick / "profile_host.json"
     last = pruned_by(recipe, checkpoint.load(quick / "dense.ckpt"), "--prune.profile", str(table), "--prune.steps", "2")
-    whole, profile = checkpoint.load(quick / "dense.ckpt").spec.widths, Profile.load(table)
+    whole, profile = checkpoint.load(quick / "dense.ckpt").spec.widths, LatencyProfile.load(table)
     half = checkpoint.load(tmp_path / "steps" / "pruned_1.ckpt").spec.widths
     halfway = (profile.predict(whole) * ASKED_MS) ** 0.5
     assert profile.predict(last.spec.widths) <= ASKED_MS < profile.predict(half) <= halfway
@@ -266,7 +266,7 @@ def test_profile_of_a_run(quick, capsys, tmp_path, monkeypatch):
     assert found["overhead_ms"] == CALL_MS
     assert len(found["check"]) == 4
     assert all(abs(check["relative_error"]) < 1e-6 for check in found["check"])
-    assert Profile.load(path).predict({}) == pytest.approx(clock([quick / "dense_int8.tflite"])[0])
+    assert LatencyProfile.load(path).predict({}) == pytest.approx(clock([quick / "dense_int8.tflite"])[0])
 
 
 def test_cost_of_a_run_is_that_of_its_file(stepped, capsys):

@@ -15,7 +15,7 @@ _PS = 10**9  # in a millisecond: coefficients of polynomials are whole
 
 
 class LatencyTable(Protocol):
-    """What the solver needs of a profile (see `devices.profile.Profile`)."""
+    """What the solver needs of a profile (see `devices.latency_profile.LatencyProfile`)."""
 
     @property
     def overhead_ms(self) -> float: ...

@@ -12,9 +12,10 @@ import torch
 
 from edgeprune.convert.onnx_export import export_onnx
 from edgeprune.convert.tflite_export import convert
-from edgeprune.devices import host
-from edgeprune.devices import profile as profiling
-from edgeprune.devices.profile import Profile, grid, made_monotone, profile, tile_of, verify
+from edgeprune.devices import host, profiling
+from edgeprune.devices.latency_profile import LatencyProfile
+from edgeprune.devices.profiling import ProfileSettings, profile, verify
+from edgeprune.devices.width_grid import grid, made_monotone, tile_of
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, sha256_file, write_json
 from edgeprune.graph.cost import graph_of
@@ -85,7 +86,7 @@ def _whole(network: tuple[Path, Graph], names: list[str], rows: np.ndarray, cloc
 
 @pytest.mark.parametrize(("clock", "tile"), [(even, 1), (stepped, 8)], ids=["even", "stepped"])
 def test_prediction_of_times_that_go_up_evenly_or_by_tiles_is_exact(network, clock, tile, tmp_path) -> None:
-    found = profile(*network, points=6, measure=clock)
+    found = profile(*network, measure=clock)
     names, rows = _random_widths(network[1], 0, 30)
     np.testing.assert_allclose(found.latency_ms(rows, names), _whole(network, names, rows, clock, tmp_path), rtol=1e-9)
     assert [found.predict({})] == pytest.approx(clock([network[0]]))
@@ -94,7 +95,7 @@ def test_prediction_of_times_that_go_up_evenly_or_by_tiles_is_exact(network, clo
 
 def test_what_a_profile_says(network) -> None:
     path, graph = network
-    found = profile(path, graph, threads=2, runs=4, measure=even)
+    found = profile(path, graph, settings=ProfileSettings(threads=2, runs=4), measure=even)
     assert (found.device, found.kind, found.format, found.threads, found.runs) == ("host", "measured", "float32", 2, 4)
     assert (found.model, found.sha256) == ("model_float32.tflite", sha256_file(path))
     assert found.machine == host.describe_machine()
@@ -116,7 +117,7 @@ def test_what_a_profile_says(network) -> None:
 
 
 def test_groups_that_do_not_vary_have_one_width(network) -> None:
-    found = profile(*network, groups=["conv2"], measure=even)
+    found = profile(*network, settings=ProfileSettings(groups=["conv2"]), measure=even)
     assert [stage.grid for stage in found.stages] == [
         ((16,),),
         ((16,), (1, 2, 8, 9, 16)),
@@ -164,7 +165,7 @@ def test_tables_of_noisy_times_are_monotone(network) -> None:
     for stage in smooth.stages:
         for axis in range(stage.times_ms.ndim):
             assert (np.diff(stage.times_ms, axis=axis) >= 0).all()
-    raw = profile(*network, monotone=False, measure=noisy)
+    raw = profile(*network, settings=ProfileSettings(monotone=False), measure=noisy)
     assert (smooth.monotone, raw.monotone) == (True, False)
     assert any((np.diff(stage.times_ms, axis=0) < 0).any() for stage in raw.stages)
     assert raw.stages[0].grid == ((1, 2, 7, 8, 9, 15, 16),)
@@ -177,7 +178,9 @@ def test_a_drop_at_a_full_tile_is_kept_only_when_asked(network, tmp_path) -> Non
     rows = np.array([[a, b] for a in (2, 9, 13, 15, 16) for b in (3, 8, 10, 15, 16)])
     expected = _whole(network, names, rows, dropping, tmp_path)
     np.testing.assert_allclose(
-        profile(*network, monotone=False, measure=dropping).latency_ms(rows, names), expected, rtol=1e-9
+        profile(*network, settings=ProfileSettings(monotone=False), measure=dropping).latency_ms(rows, names),
+        expected,
+        rtol=1e-9,
     )
     smooth = profile(*network, measure=dropping).latency_ms(rows, names)
     assert 0.02 < np.abs(smooth / expected - 1).max() < 0.13
@@ -276,7 +279,7 @@ def test_verify_refuses_another_file(network, tmp_path) -> None:
 def test_profiles_survive_their_file(network, tmp_path) -> None:
     found = profile(*network, measure=stepped)
     found.save(tmp_path / "profile.json")
-    again = Profile.load(tmp_path / "profile.json")
+    again = LatencyProfile.load(tmp_path / "profile.json")
     names, rows = _random_widths(network[1], 1, 50)
     np.testing.assert_array_equal(again.latency_ms(rows, names), found.latency_ms(rows, names))
     for name in ("device", "kind", "machine", "format", "threads", "model", "sha256", "runs", "overhead_ms", "widths"):
@@ -288,17 +291,17 @@ def test_profiles_survive_their_file(network, tmp_path) -> None:
 def test_damaged_and_foreign_profiles(network, tmp_path) -> None:
     path = tmp_path / "profile.json"
     with pytest.raises(EdgepruneError, match="cannot be read"):
-        Profile.load(path)
+        LatencyProfile.load(path)
     for content in ("{", "[]", '{"schema": 99}', "{}"):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(EdgepruneError, match=r"is not valid JSON|no latency profile|is not a latency profile"):
-            Profile.load(path)
+            LatencyProfile.load(path)
     profile(*network, measure=even).save(path)
     whole = read_json(path)
     for name in whole.keys() - {"schema"}:
         write_json(path, {key: value for key, value in whole.items() if key != name})
         with pytest.raises(EdgepruneError, match="is a damaged latency profile; profile again"):
-            Profile.load(path)
+            LatencyProfile.load(path)
     for name, value in (
         ("grid", [[1, 2, 9, 8, 16]]),
         ("grid", [[1, 2, 8, 9]]),
@@ -312,11 +315,11 @@ def test_damaged_and_foreign_profiles(network, tmp_path) -> None:
         broken["stages"][0][name] = value
         write_json(path, broken)
         with pytest.raises(EdgepruneError, match="is a damaged latency profile"):
-            Profile.load(path)
+            LatencyProfile.load(path)
     for name, value in (("kind", "guessed"), ("overhead_ms", -1), ("overhead_ms", "x"), ("widths", [])):
         write_json(path, {**whole, name: value})
         with pytest.raises(EdgepruneError, match="is a damaged latency profile"):
-            Profile.load(path)
+            LatencyProfile.load(path)
 
 
 # What is refused
@@ -326,11 +329,11 @@ def test_what_cannot_be_profiled(network) -> None:
     path, graph = network
     for numbers in ({"points": 1}, {"runs": 0}, {"threads": 0}):
         with pytest.raises(EdgepruneError, match="give at least 2 points, 1 run and 1 thread"):
-            profile(path, graph, measure=even, **numbers)
+            ProfileSettings(**numbers)
     with pytest.raises(EdgepruneError, match="device 'cortex-m4' cannot be profiled yet; use host"):
         profile(path, graph, device="cortex-m4")
     with pytest.raises(EdgepruneError, match="group 'conv7' is unknown"):
-        profile(path, graph, groups=["conv7"], measure=even)
+        profile(path, graph, settings=ProfileSettings(groups=["conv7"]), measure=even)
     with pytest.raises(EdgepruneError, match="does not match the graph"):
         profile(path, graph_of(make_spec("dcase21", 9, (1, 40, 51))), measure=even)
 
@@ -350,13 +353,13 @@ def test_medians_on_the_host(network, monkeypatch) -> None:
         candidate.spent_ns += elapsed
         return elapsed
 
-    monkeypatch.setattr(host._Candidate, "run", run)
+    monkeypatch.setattr(host.LoadedFile, "run", run)
     slow, quick = path.with_name("slow.tflite"), path.with_name("quick.tflite")
     for copy in (slow, quick):
         copy.write_bytes(path.read_bytes())
-    batch = [profiling._Timed(slow, 0), profiling._Timed(quick, 1 << 20)]
+    batch = [profiling._StageFile(slow, 0), profiling._StageFile(quick, 1 << 20)]
     # the timed runs of the quick one are its 2nd, 4th ... 14th: 2, 4 ... 14 ms
-    assert profiling._host_times(batch, threads=1, runs=7, seed=0) == [300.0, 8.0]
+    assert profiling._host_times(batch, threads=1, runs=7) == [300.0, 8.0]
     assert ran == {"slow.tflite": 6, "quick.tflite": 14}
     assert graph.groups
 
@@ -364,7 +367,7 @@ def test_medians_on_the_host(network, monkeypatch) -> None:
 def test_profile_of_a_small_network_on_the_host(network, tmp_path) -> None:
     """Structure alone: what the times are is the machine's business."""
     path, graph = network
-    found = profile(path, graph, points=2, runs=2)
+    found = profile(path, graph, settings=ProfileSettings(points=2, runs=2))
     assert [stage.times_ms.shape for stage in found.stages] == [(3,), (3, 3), (3, 3), (3, 3), (3,)]
     assert all(np.isfinite(stage.times_ms).all() and (stage.times_ms >= 0).all() for stage in found.stages)
     assert found.overhead_ms > 0
@@ -372,4 +375,4 @@ def test_profile_of_a_small_network_on_the_host(network, tmp_path) -> None:
     assert [row["widths"] for row in rows] == [{}, {"conv1": 2}]
     assert all(row["measured_ms"] > 0 and row["predicted_ms"] > 0 for row in rows)
     found.save(tmp_path / "profile.json")
-    assert Profile.load(tmp_path / "profile.json").predict({}) == found.predict({})
+    assert LatencyProfile.load(tmp_path / "profile.json").predict({}) == found.predict({})

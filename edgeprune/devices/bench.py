@@ -1,0 +1,77 @@
+"""The one way to measure .tflite files on any device."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from edgeprune.devices.find import Device, require_device
+from edgeprune.devices.inputs import inputs_for
+from edgeprune.devices.record import Measurement, Measurements
+from edgeprune.devices.request import TIMEOUT_S, BenchRequest, DeviceOptions, Inputs
+from edgeprune.errors import EdgepruneError
+
+_DEFAULTS = DeviceOptions()
+
+
+def bench(
+    files: Path | str | Sequence[Path | str],
+    device: str = "host",
+    *,
+    runs: int = 50,
+    threads: int | Sequence[int] = 1,
+    clips: Sequence[Path | str] | Inputs = (),
+    timeout_s: float = TIMEOUT_S,
+    options: DeviceOptions = _DEFAULTS,
+) -> Measurements:
+    """Measure .tflite files on a device, once their outputs there were found right.
+
+        edgeprune.bench("runs/mine/model_int8.tflite", "cortex-m4").table()
+
+    Args:
+        files: one .tflite file or several; on a device with a clock they are timed against each other.
+        device: `host`, `tflm`, `cortex-m4`, `ethos-u55-128`, `ssh://user@host:port`, `adb:SERIAL` ...
+        runs: timed runs of each file.
+        threads: thread count, or several; each gets its own records.
+        clips: audio files whose first patches the outputs are compared on, or `Inputs`. None: evaluation clips of the
+            run a file lies in, else synthetic scenes, else noise.
+        timeout_s: a device that gives no answer is cut off after this time, in seconds.
+        options: settings of one kind of device: clock, benchmark_model, XNNPACK.
+
+    Returns:
+        a record a file and thread count.
+
+    Raises:
+        EdgepruneError: the device is unknown, lacks something, cannot be reached, takes another kind of file or none of
+            the options, or gave no answer in time.
+        CheckFailedError: its outputs are not those of the file; no latency is reported then.
+    """
+    paths = (files,) if isinstance(files, Path | str) else files
+    kind = require_device(device)
+    _refuse_options(device, kind, options)
+    request = BenchRequest(
+        device=device,
+        paths=tuple(Path(path) for path in paths),
+        inputs=_inputs_of(clips),
+        threads=(threads,) if isinstance(threads, int) else tuple(threads),
+        runs=runs,
+        timeout_s=timeout_s,
+        options=options,
+    )
+    request.check()
+    records: list[Measurement] = import_module(f"edgeprune.devices.{kind.module}").measure(request)
+    return Measurements(tuple(records))
+
+
+def _inputs_of(clips: Sequence[Path | str] | Inputs) -> Callable[[Path], Inputs]:
+    if isinstance(clips, Inputs):
+        return lambda path: clips
+    audio = [Path(clip) for clip in clips]
+    return lambda path: inputs_for(path, audio)
+
+
+def _refuse_options(name: str, device: Device, options: DeviceOptions) -> None:
+    """Refuse options that another kind of device takes."""
+    for option, module in (("clock_hz", "cortex_m"), ("benchmark_model", "adb"), ("xnnpack", "host")):
+        if device.module != module and getattr(options, option) != getattr(_DEFAULTS, option):
+            flag = {"clock_hz": "--clock", "benchmark_model": "--benchmark-model", "xnnpack": "--no-xnnpack"}[option]
+            raise EdgepruneError(f"device {name}: takes no {flag}; leave it out.")

@@ -1,0 +1,219 @@
+"""The latency of a network as a function of its widths: a table for each layer, and their file.
+
+A network is cut into stages, each a weight operator with the pools, sums and other operators behind it. The latency of
+a network is the sum of its stages, interpolated between measured widths, plus the cost of a call of the interpreter
+(the idea of latency tables: Yang et al., "NetAdapt", ECCV 2018). `profiling` measures the tables.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgeprune.devices.record import Kind
+from edgeprune.devices.width_grid import between
+from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.files import read_json, write_json
+from edgeprune.graph.graph import Graph
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class StageTable:
+    """Time of a stage by the widths of its groups.
+
+    Attributes:
+        name: label of its weight operator.
+        groups: what it depends on, an axis of the table each; none for a stage of fixed width.
+        grid: by axis, the widths that were measured, ascending.
+        tiles: by axis, the channels whose time goes up at once: `TILE` or 1 (see `tile_of`).
+        times_ms: float64, an axis a group; what a call of the interpreter costs is taken off.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    grid: tuple[tuple[int, ...], ...]
+    tiles: tuple[int, ...]
+    times_ms: NDArray[np.float64]
+
+    def at(self, widths: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Milliseconds `[n]` at `widths`, an array `[n]` for each group: multilinear interpolation over whole tiles."""
+        places = [between(*axis) for axis in zip(self.grid, widths, self.tiles, strict=True)]
+        total: Any = 0.0
+        for corner in product((0, 1), repeat=len(places)):
+            weight: Any = 1.0
+            index = []
+            for upper, (low, high, fraction) in zip(corner, places, strict=True):
+                weight = weight * (fraction if upper else 1 - fraction)
+                index.append(high if upper else low)
+            total = total + weight * self.times_ms[tuple(index)]
+        result: NDArray[np.float64] = np.asarray(total, dtype=np.float64)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyProfile:
+    """Tables of a network's stages on a device.
+
+    Attributes:
+        device: as on the command line.
+        kind: how the times came about.
+        machine: what describes the device (processor, cores, runtime ...).
+        format: number format of the file.
+        threads: threads an inference could use.
+        model: name of the file that was profiled.
+        sha256: of that file.
+        runs: at most, of each file.
+        monotone: whether in the tables a stage is never faster for being wider (see `made_monotone`).
+        overhead_ms: what a call of the interpreter costs on top of the stages.
+        widths: filters of each group in the file; the tables end there.
+        stages: the tables in order of execution.
+    """
+
+    device: str
+    kind: Kind
+    machine: dict[str, Any]
+    format: str
+    threads: int
+    model: str
+    sha256: str
+    runs: int
+    monotone: bool
+    overhead_ms: float
+    widths: dict[str, int]
+    stages: tuple[StageTable, ...]
+
+    def latency_ms(self, widths: ArrayLike, names: Sequence[str]) -> NDArray[np.float64]:
+        """Predicted latency of many networks, milliseconds `[n]`.
+
+        Args:
+            widths: `[n, groups]`, whole numbers or not.
+            names: the groups of the columns; groups that are not among them keep the widths of the file.
+
+        Raises:
+            EdgepruneError: a name is unknown, or a width lies outside the table.
+        """
+        table = np.asarray(widths, dtype=np.float64)
+        if table.ndim != 2 or table.shape[1] != len(names):
+            raise EdgepruneError(
+                f"latency: widths of shape {list(table.shape)} for {len(names)} names; give an array [n, groups]."
+            )
+        columns = {name: table[:, place] for place, name in enumerate(names)}
+        self._check(columns)
+        total = np.full(len(table), self.overhead_ms)
+        for stage in self.stages:
+            total += stage.at([columns.get(name, self._full(name)) for name in stage.groups])
+        return total
+
+    def of(self, device: str, graph: Graph, path: Path) -> "LatencyProfile":
+        """This profile, read from `path`, if it is of that device and of the network of the graph.
+
+        Raises:
+            EdgepruneError: it is not.
+        """
+        if self.device != device:
+            raise EdgepruneError(f"{path}: is a profile of {self.device}, not of {device}; profile that device.")
+        filters = {name: group.filters for name, group in graph.groups.items() if not group.frozen}
+        if any(self.widths.get(name) != count for name, count in filters.items()):
+            raise EdgepruneError(f"{path}: is a profile of another network ({self.model}); profile this one.")
+        return self
+
+    def predict(self, widths: Mapping[str, int]) -> float:
+        """Predicted latency of one network in milliseconds; as `latency_ms`."""
+        return float(self.latency_ms([list(widths.values())], list(widths))[0])
+
+    def stage_tables(
+        self, candidates: Mapping[str, Sequence[int]]
+    ) -> list[tuple[tuple[str, ...], NDArray[np.float64]]]:
+        """What a search over widths needs: of each stage the groups it depends on, and its time at every choice.
+
+        Args:
+            candidates: by group, the widths to choose from; other groups keep the widths of the file.
+
+        Returns:
+            in order of execution, groups and milliseconds; an axis for each of the groups, as long as its candidates,
+            or 1. The sum over the stages plus `overhead_ms` is the latency.
+
+        Raises:
+            EdgepruneError: as `latency_ms`.
+        """
+        choices = {name: np.asarray(values, dtype=np.float64) for name, values in candidates.items()}
+        self._check(choices)
+        tables = []
+        for stage in self.stages:
+            axes = [choices.get(name, self._full(name)) for name in stage.groups]
+            points = np.meshgrid(*axes, indexing="ij")
+            times = stage.at([axis.ravel() for axis in points]).reshape([len(axis) for axis in axes])
+            tables.append((stage.groups, times))
+        return tables
+
+    def save(self, path: Path) -> None:
+        """Write the profile as JSON."""
+        stages = [vars(stage) for stage in self.stages]
+        write_json(path, {"schema": SCHEMA, **vars(self), "stages": stages})
+
+    @staticmethod
+    def load(path: Path) -> "LatencyProfile":
+        """Read what `save` wrote.
+
+        Raises:
+            EdgepruneError: the file is missing, damaged or no profile of this version.
+        """
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise EdgepruneError(f"{path}: is not a latency profile of this version of edgeprune; profile again.")
+        try:
+            fields = {name: content[name] for name in LatencyProfile.__dataclass_fields__}
+            fields["stages"] = tuple(_stage_table(stage) for stage in fields["stages"])
+            profile = LatencyProfile(**fields)
+            if not _is_sound(profile):
+                raise ValueError
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise EdgepruneError(f"{path}: is a damaged latency profile; profile again.") from error
+        return profile
+
+    def _full(self, name: str) -> NDArray[np.float64]:
+        return np.array([self.widths[name]], dtype=np.float64)
+
+    def _check(self, columns: Mapping[str, NDArray[np.float64]]) -> None:
+        for name, values in columns.items():
+            if name not in self.widths:
+                raise unknown_name("group", name, self.widths)
+            axes = [axis for stage in self.stages for group, axis in zip(stage.groups, stage.grid, strict=True)]
+            names = [group for stage in self.stages for group in stage.groups]
+            for axis in (axis for group, axis in zip(names, axes, strict=True) if group == name):
+                if not np.all((values >= axis[0]) & (values <= axis[-1])):
+                    raise EdgepruneError(
+                        f"group '{name}': widths from {values.min():g} to {values.max():g} where the profile has "
+                        f"{axis[0]} to {axis[-1]}; profile a wider network or stay inside."
+                    )
+
+
+def _stage_table(content: Mapping[str, Any]) -> StageTable:
+    return StageTable(
+        content["name"],
+        tuple(content["groups"]),
+        tuple(tuple(int(width) for width in axis) for axis in content["grid"]),
+        tuple(int(tile) for tile in content["tiles"]),
+        np.asarray(content["times_ms"], dtype=np.float64),
+    )
+
+
+def _is_sound(profile: LatencyProfile) -> bool:
+    tables = profile.stages
+    return (
+        profile.kind in get_args(Kind)
+        and profile.overhead_ms >= 0
+        and all(width >= 1 for width in profile.widths.values())
+        and all(set(table.groups) <= set(profile.widths) for table in tables)
+        and all(table.times_ms.shape == tuple(len(axis) for axis in table.grid) for table in tables)
+        and all(len(table.groups) == len(table.grid) == len(table.tiles) for table in tables)
+        and all(min(table.tiles, default=1) >= 1 for table in tables)
+        and all(list(axis) == sorted(set(axis)) and axis for table in tables for axis in table.grid)
+        and all(bool(np.isfinite(table.times_ms).all()) and bool((table.times_ms >= 0).all()) for table in tables)
+    )
