@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from edgeprune.cli.model_argument import Network, find_network
-from edgeprune.cli.network_verbs import Bits, PruneDense, counted, data_of, judged, print_verdicts, score_batches_of
+from edgeprune.cli.network_verbs import Bits, PruneDense, data_of, judged, print_verdicts, score_batches_of
 from edgeprune.cli.verbs import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.flags import Latency, Limit, Shape
 from edgeprune.recipe import Budget as Limits
 from edgeprune.recipe import Prune as Rules
+from edgeprune.reporting.numbers import format_exact, format_percent
 
 if TYPE_CHECKING:
     from edgeprune.pruning.allocation.allocate import Allocation
@@ -267,7 +268,7 @@ def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]
         rows = [
             (
                 name.replace("_", " "),
-                *counted(asked, found.reached[name], found.slack()[name]),
+                *map(format_exact, (asked, found.reached[name], found.slack()[name])),
                 f"{100 * found.reached[name] / asked:.1f} %",
                 "binding" if name == found.binding else "",
             )
@@ -288,7 +289,11 @@ def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]
     print_table("filters", ("layer", "before", "after", "filters kept", "scores kept"), widths)
     dense = answer["cost"]["dense"]
     costs = [
-        (title, *counted(dense[key], getattr(found.cost, key)), f"{100 * getattr(found.cost, key) / dense[key]:.1f} %")
+        (
+            title,
+            *map(format_exact, (dense[key], getattr(found.cost, key))),
+            format_percent(getattr(found.cost, key) / dense[key], 1),
+        )
         for title, key in (
             ("parameters", "params"),
             ("MACs", "macs"),

@@ -13,6 +13,7 @@ from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
 from edgeprune.flags import Names, Shape
 from edgeprune.recipe import Prune as Rules
+from edgeprune.reporting.numbers import MISSING, format_exact
 
 if TYPE_CHECKING:
     from edgeprune.graph.cost import Cost as NetworkCost
@@ -118,9 +119,9 @@ class _Subject:
 def _print_cost(subject: _Subject) -> None:
     total = subject.cost
     columns = ("layer", "kind", "filters", "parameters", "MACs", "flash, B", "RAM, B", "output")
-    sums = ("total", "", "", *counted(total.params, total.macs, total.flash_bytes, total.peak_ram_bytes), "")
+    sums = map(format_exact, (total.params, total.macs, total.flash_bytes, total.peak_ram_bytes))
     print(subject.title)
-    print_table("", columns, [*(_layer_row(layer) for layer in total.by_layer), sums])
+    print_table("", columns, [*(_layer_row(layer) for layer in total.by_layer), ("total", "", "", *sums, "")])
     peak = max(total.by_layer, key=lambda layer: layer.ram_bytes)
     if total.params_trainable is None or total.params_with_statistics is None:
         norms = "what batch norm had before it was folded is not in the file"
@@ -132,13 +133,8 @@ def _print_cost(subject: _Subject) -> None:
     print(COUNTING)
 
 
-def counted(*values: float) -> tuple[str, ...]:
-    """Numbers as tables show them."""
-    return tuple(f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" for value in values)
-
-
 def _layer_row(layer: "LayerCost") -> tuple[str, ...]:
-    counts = counted(layer.params, layer.macs, layer.flash_bytes, layer.ram_bytes)
+    counts = map(format_exact, (layer.params, layer.macs, layer.flash_bytes, layer.ram_bytes))
     return layer.name, layer.kind, str(layer.filters), *counts, "x".join(str(size) for size in layer.output_shape)
 
 
@@ -149,7 +145,7 @@ def judged(rules: str, verdicts: "Sequence[Verdict]") -> dict[str, Any]:
 
 def print_verdicts(rules: str, verdicts: "Sequence[Verdict]") -> None:
     """A row for each rule, how it was counted, and where it is from."""
-    rows = [(v.rule, *counted(v.limit, v.counted), v.word, v.how) for v in verdicts]
+    rows = [(v.rule, *map(format_exact, (v.limit, v.counted)), v.word, v.how) for v in verdicts]
     print_table(f"rules of {rules}", ("rule", "limit", "counted", "", "how"), rows)
     for source in dict.fromkeys(verdict.source for verdict in verdicts):
         print(f"Source: {source}")
@@ -251,7 +247,6 @@ class Score:
         from itertools import combinations
 
         from edgeprune.pruning.scores import rank_correlation
-        from edgeprune.reporting.tables import MISSING
 
         names = list(found)
         layers = list(found[names[0]])

@@ -220,7 +220,8 @@ class Evaluate:
         return load_recipe(str(folder)).data
 
     def __call__(self) -> int:
-        from edgeprune.reporting.tables import format_decimal, format_interval, format_percent, interval_of
+        from edgeprune.reporting.numbers import format_decimal, format_interval, format_percent
+        from edgeprune.reporting.tables import interval_of
         from edgeprune.run.finished import evaluate
 
         with only_results():

@@ -18,7 +18,8 @@ from edgeprune.comparing.variants import Group, differing, group_runs, name_grou
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.evaluation.predictions import Predictions
 from edgeprune.evaluation.statistics import mcnemar, paired_bootstrap
-from edgeprune.reporting.tables import Table, format_percent, format_significant
+from edgeprune.reporting.numbers import format_percent, format_significant
+from edgeprune.reporting.tables import Table
 
 MAX_DROP = 0.01
 _ROUNDING = 1e-9

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 from edgeprune.comparing.comparison import Comparison, Difference, Estimate, Latency, Variant
 from edgeprune.comparing.pareto import QUANTITIES
 from edgeprune.recipe import FORMATS
-from edgeprune.reporting.tables import (
-    MISSING,
-    Table,
-    format_bytes,
-    format_count,
-    format_decimal,
-    format_significant,
-    number,
-)
+from edgeprune.reporting.numbers import MISSING, format_bytes, format_count, format_decimal, format_significant
+from edgeprune.reporting.tables import Table, number
 
 if TYPE_CHECKING:
     import pandas as pd

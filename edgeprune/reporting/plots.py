@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from edgeprune.reporting.tables import Layer, format_count, format_decimal, format_percent, number
+from edgeprune.reporting.numbers import format_count, format_decimal, format_percent
+from edgeprune.reporting.tables import Layer, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

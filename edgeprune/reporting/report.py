@@ -8,7 +8,16 @@ from typing import Any
 
 from edgeprune.files import write_text
 from edgeprune.reporting import plots, tables
-from edgeprune.reporting.tables import MISSING, Table, Variant, number, part
+from edgeprune.reporting.numbers import (
+    MISSING,
+    format_bytes,
+    format_change,
+    format_count,
+    format_exact,
+    format_percent,
+    format_points,
+)
+from edgeprune.reporting.tables import Table, Variant, number, part
 
 _TEMPLATE = "report.html.jinja"
 _MOST_CLASSES = 60  # a larger matrix is neither readable nor small; its most frequent mistakes are listed
@@ -110,8 +119,8 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _clips(clips: Any) -> str:
     """A count, or counts by part of the split."""
     if isinstance(clips, Mapping):
-        return ", ".join(f"{name} {tables.format_exact(count)}" for name, count in clips.items())
-    return tables.format_exact(clips)
+        return ", ".join(f"{name} {format_exact(count)}" for name, count in clips.items())
+    return format_exact(clips)
 
 
 def _tiles(result: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -120,23 +129,23 @@ def _tiles(result: Mapping[str, Any]) -> list[dict[str, str]]:
     if before is None or after is None or before == after:
         return []
     tiles = []
-    for name, key, show in (("Parameters", "params", tables.format_count), ("MACs", "macs", tables.format_count)):
+    for name, key, show in (("Parameters", "params", format_count), ("MACs", "macs", format_count)):
         old, new = before.cost.get(key), after.cost.get(key)
-        tiles.append({"name": name, "old": show(old), "new": show(new), "change": tables.format_change(new, old)})
+        tiles.append({"name": name, "old": show(old), "new": show(new), "change": format_change(new, old)})
     old, new = before.artefact.get("bytes"), after.artefact.get("bytes")
-    change = tables.format_change(new, old)
-    tiles.append({"name": "File", "old": tables.format_bytes(old), "new": tables.format_bytes(new), "change": change})
+    change = format_change(new, old)
+    tiles.append({"name": "File", "old": format_bytes(old), "new": format_bytes(new), "change": change})
     tiles.append(_accuracy_tile(before, after))
     return [tile for tile in tiles if tile["new"] != MISSING]
 
 
 def _accuracy_tile(before: Variant, after: Variant) -> dict[str, str]:
     old, new = before.accuracy.get("accuracy"), after.accuracy.get("accuracy")
-    points = tables.format_points(new, old, digits=2)
+    points = format_points(new, old, digits=2)
     return {
         "name": "Accuracy",
-        "old": tables.format_percent(old),
-        "new": tables.format_percent(new),
+        "old": format_percent(old),
+        "new": format_percent(new),
         "change": MISSING if points == MISSING else f"{points} points",
     }
 
@@ -167,12 +176,12 @@ def _layers(result: Mapping[str, Any]) -> dict[str, Any]:
         {
             "name": layer.name,
             "kind": layer.kind,
-            "filters": [tables.format_exact(count) for count in layer.filters],
+            "filters": [format_exact(count) for count in layer.filters],
             "kept": layer.kept,
-            "kept_text": tables.format_percent(layer.kept, digits=0),
-            "scores": tables.format_percent(layer.scores_kept, digits=1),
-            "params": [tables.format_count(count) for count in layer.params],
-            "macs": [tables.format_count(count) for count in layer.macs],
+            "kept_text": format_percent(layer.kept, digits=0),
+            "scores": format_percent(layer.scores_kept, digits=1),
+            "params": [format_count(count) for count in layer.params],
+            "macs": [format_count(count) for count in layer.macs],
         }
         for layer in found
     ]

@@ -15,9 +15,20 @@ from edgeprune.console import print_table
 from edgeprune.errors import EdgepruneError
 from edgeprune.flags import parse_latency
 from edgeprune.recipe import FORMATS
+from edgeprune.reporting.numbers import (
+    MISSING,
+    format_bytes,
+    format_count,
+    format_decimal,
+    format_exact,
+    format_interval,
+    format_percent,
+    format_points,
+    format_quantity,
+    format_significant,
+)
 
 SCHEMA = 1
-MISSING = "\N{EN DASH}"
 KINDS = ("measured", "emulated", "estimated")
 _DENSE_PREFIX = "dense_"
 _UNIT_IN_MS = {"ns": 1e-6, "us": 1e-3, "\N{MICRO SIGN}s": 1e-3, "ms": 1.0, "s": 1e3}
@@ -162,85 +173,12 @@ def reference(result: Mapping[str, Any]) -> Variant | None:
     return next((variant for variant in variants(result) if variant.stage == "dense"), None)
 
 
-# Numbers as people read them
-
-
-def format_count(value: Any) -> str:
-    """46000 -> 46.0k, 286637800 -> 286.6M; below a thousand the number itself."""
-    count = number(value)
-    if count is None:
-        return MISSING
-    if abs(count) < 999.5:
-        return f"{count:.0f}"
-    # The limits sit where one decimal would round up to 1000.0.
-    for limit, scale, suffix in ((999.95e3, 1e3, "k"), (999.95e6, 1e6, "M")):
-        if abs(count) < limit:
-            return f"{count / scale:.1f}{suffix}"
-    return f"{count / 1e9:.1f}G"
-
-
-def format_bytes(value: Any) -> str:
-    """512 -> 512 B, 56100 -> 56.1 kB: decimal units."""
-    text = format_count(value)
-    if text == MISSING:
-        return MISSING
-    return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
-
-
-def format_exact(value: Any) -> str:
-    """29203560 -> 29,203,560."""
-    count = number(value)
-    return MISSING if count is None else f"{count:,.0f}"
-
-
-def format_percent(fraction: Any, digits: int = 2) -> str:
-    """0.4858 -> 48.58 %."""
-    value = number(fraction)
-    return MISSING if value is None else f"{100 * value:.{digits}f} %"
-
-
-def format_points(after: Any, before: Any, digits: int = 1) -> str:
-    """The change of a fraction in percentage points, signed: 0.47 after 0.48 -> \N{MINUS SIGN}1.0."""
-    new, old = number(after), number(before)
-    if new is None or old is None:
-        return MISSING
-    change = round(100 * (new - old), digits) + 0.0  # + 0.0 turns -0.0 into 0.0
-    text = f"{change:+.{digits}f}" if change else f"{0:.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def format_change(after: Any, before: Any) -> str:
-    """The relative change in whole percent, signed: 14 after 46 -> \N{MINUS SIGN}70 %."""
-    new, old = number(after), number(before)
-    if new is None or not old:
-        return MISSING
-    return f"{format_points(new / old, 1.0, digits=0)} %"
-
-
-def format_decimal(value: Any, digits: int = 3) -> str:
-    decimal = number(value)
-    return MISSING if decimal is None else f"{decimal:.{digits}f}"
-
-
-def format_significant(value: Any) -> str:
-    """Three significant digits without an exponent where people expect none: 0.0123, 1.23, 12.3, 1,234."""
-    decimal = number(value)
-    if decimal is None:
-        return MISSING
-    return f"{decimal:,.0f}" if abs(decimal) >= 99.95 else f"{decimal:#.3g}".removesuffix(".")
-
-
 def interval_of(accuracy: Mapping[str, Any]) -> tuple[float, float] | None:
     """The interval of an accuracy as fractions `(low, high)`, None where it is not whole."""
     bounds = [number(bound) for bound in items(accuracy, "interval")]
     if len(bounds) != 2 or bounds[0] is None or bounds[1] is None:
         return None
     return bounds[0], bounds[1]
-
-
-def format_interval(interval: tuple[float, float] | None) -> str:
-    """(0.468, 0.504) -> 46.8 to 50.4 %."""
-    return MISSING if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
 
 
 # The closing table
@@ -505,13 +443,13 @@ def latency_table(result: Mapping[str, Any]) -> Table:
     rows = []
     for row in sorted(records(result, "latency"), key=lambda row: _kind_rank(str(row.get("kind")))):
         low, high = number(row.get("p5")), number(row.get("p95"))
-        spread = MISSING if low is None or high is None else f"{_quantity(low)} to {_quantity(high)}"
+        spread = MISSING if low is None or high is None else f"{format_quantity(low)} to {format_quantity(high)}"
         rows.append(
             (
                 str(row.get("model") or MISSING),
                 str(row.get("device") or MISSING),
                 str(row.get("kind") or MISSING),
-                f"{_quantity(row.get('median'))} {row.get('unit') or ''}".strip(),
+                f"{format_quantity(row.get('median'))} {row.get('unit') or ''}".strip(),
                 spread,
                 format_exact(row.get("runs")),
                 format_exact(row.get("threads")),
@@ -532,7 +470,10 @@ def frontend_table(result: Mapping[str, Any]) -> Table:
     hop_s = number(found.get("hop_s"))
     every = "" if hop_s is None else f" (every {format_significant(1e3 * hop_s)} ms)"
     rows += [
-        (f"instructions a hop{every}, {row.get('board')}", f"{_quantity(row.get('instructions_per_hop'))} (emulated)")
+        (
+            f"instructions a hop{every}, {row.get('board')}",
+            f"{format_quantity(row.get('instructions_per_hop'))} (emulated)",
+        )
         for row in records(found, "emulated")
     ]
     return Table(("log-mel front-end in C", ""), tuple(rows))
@@ -548,12 +489,6 @@ def detail_table(row: Mapping[str, Any]) -> Table:
         text = format_exact(value) if exact else format_significant(value) if isinstance(value, float) else str(value)
         rows.append((name.replace("_", " "), text))
     return Table(("", ""), tuple(rows))
-
-
-def _quantity(value: Any) -> str:
-    """Times keep three digits; instruction and cycle counts run to millions and read better as 25.9M."""
-    amount = number(value)
-    return format_count(amount) if amount is not None and amount >= 1e5 else format_significant(amount)
 
 
 def file_table(result: Mapping[str, Any]) -> Table:

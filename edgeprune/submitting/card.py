@@ -12,7 +12,16 @@ from edgeprune.evaluation.statistics import wilson_interval
 from edgeprune.files import write_text
 from edgeprune.recipe_files import RECIPE
 from edgeprune.reporting import tables
-from edgeprune.reporting.tables import format_bytes, format_decimal, format_exact, format_percent, number, part, records
+from edgeprune.reporting.numbers import (
+    MISSING,
+    format_bytes,
+    format_decimal,
+    format_exact,
+    format_interval,
+    format_percent,
+    format_significant,
+)
+from edgeprune.reporting.tables import number, part, records
 from edgeprune.submitting.meta import augmentation, management, pipeline
 from edgeprune.submitting.shipped import Shipped, open_run
 
@@ -138,7 +147,7 @@ def _cost(shipped: Shipped) -> str:
             format_bytes(cost.peak_ram_bytes),
         ),
         ("arena of TFLite Micro's planner", format_bytes(dense.get("arena_bytes")), format_bytes(cost.arena_bytes)),
-        ("the file", tables.MISSING, format_bytes(shipped.path.stat().st_size)),
+        ("the file", MISSING, format_bytes(shipped.path.stat().st_size)),
     ]
     shown = _table(("figure", "before pruning", "this file"), rows)
     return f"{shown}\n\nRead from the file. The front-end is not among these."
@@ -170,7 +179,7 @@ def _accuracy(shipped: Shipped) -> str:
 def _scores(scores: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         format_percent(scores.get("accuracy")),
-        tables.format_interval(tables.interval_of(scores)),
+        format_interval(tables.interval_of(scores)),
         format_percent(scores.get("macro_accuracy")),
         format_decimal(scores.get("log_loss")),
     )
@@ -183,7 +192,7 @@ def _group_rows(groups: Mapping[str, Any]) -> list[tuple[str, ...]]:
         whole = None
         if clips and accuracy is not None:
             whole = wilson_interval(round(accuracy * clips), int(clips))
-        cells = (format_exact(clips), format_percent(accuracy, 1), tables.format_interval(whole))
+        cells = (format_exact(clips), format_percent(accuracy, 1), format_interval(whole))
         rows.append((name, *cells, format_decimal(scores.get("log_loss"))))
     return rows
 
@@ -195,7 +204,7 @@ def _parity(shipped: Shipped) -> str:
     return (
         f"{shipped.format} against the float network in PyTorch, on {format_exact(parity.get('clips'))} patches of the "
         "evaluation part: largest difference of a probability "
-        f"{tables.format_significant(parity.get('max_abs_error'))}, "
+        f"{format_significant(parity.get('max_abs_error'))}, "
         f"{format_exact(parity.get('label_flips'))} patches named otherwise."
     )
 
@@ -206,7 +215,7 @@ def _latency(shipped: Shipped) -> str:
         if Path(str(row.get("model"))).name != shipped.path.name:
             continue
         unit = str(row.get("unit"))
-        cells = [tables.format_significant(row.get(name)) for name in ("median", "p5", "p95")]
+        cells = [format_significant(row.get(name)) for name in ("median", "p5", "p95")]
         rows.append(
             (str(row.get("device")), str(row.get("kind")), *cells, unit, format_exact(row.get("runs")), _machine(row))
         )
@@ -223,10 +232,7 @@ def _machine(row: Mapping[str, Any]) -> str:
     detail = part(row, "detail")
     found = [str(detail[name]) for name in ("cpu", "runtime") if detail.get(name)]
     threads = number(row.get("threads"))
-    return (
-        ", ".join([*found, f"{threads:.0f} thread{'s' if threads != 1 else ''}"] if threads else found)
-        or tables.MISSING
-    )
+    return ", ".join([*found, f"{threads:.0f} thread{'s' if threads != 1 else ''}"] if threads else found) or MISSING
 
 
 def _limits(shipped: Shipped) -> str:

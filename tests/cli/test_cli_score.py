@@ -13,8 +13,8 @@ from edgeprune.cli.main import main
 from edgeprune.models import checkpoint
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.pruning.scores import rank_correlation
+from edgeprune.reporting.numbers import MISSING
 from edgeprune.reporting.plots import score_plot
-from edgeprune.reporting.tables import MISSING
 
 WIDTHS = {"conv1": 1, "conv2": 4, "conv3": 5, "fc1": 6}
 CONVS = ["conv1", "conv2", "conv3"]

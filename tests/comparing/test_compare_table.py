@@ -7,7 +7,7 @@ from run_folders import pruned, timing, write_run
 
 from edgeprune.comparing.compare import compare
 from edgeprune.comparing.table import controls_table, latency_table, main_table, to_dict, to_frame
-from edgeprune.reporting.tables import MISSING
+from edgeprune.reporting.numbers import MISSING
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.reporting.numbers import MISSING
 from edgeprune.reporting.report import write_report
-from edgeprune.reporting.tables import MISSING
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 

@@ -5,7 +5,14 @@ import pytest
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.reporting import tables
-from edgeprune.reporting.tables import MISSING
+from edgeprune.reporting.numbers import (
+    MISSING,
+    format_bytes,
+    format_change,
+    format_count,
+    format_points,
+    format_significant,
+)
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -32,7 +39,7 @@ MINUS = "\N{MINUS SIGN}"
     ],
 )
 def test_counts(value: Any, text: str) -> None:
-    assert tables.format_count(value) == text
+    assert format_count(value) == text
 
 
 @pytest.mark.parametrize(
@@ -47,7 +54,7 @@ def test_counts(value: Any, text: str) -> None:
     ],
 )
 def test_sizes_are_decimal_bytes(value: Any, text: str) -> None:
-    assert tables.format_bytes(value) == text
+    assert format_bytes(value) == text
 
 
 @pytest.mark.parametrize(
@@ -56,16 +63,16 @@ def test_sizes_are_decimal_bytes(value: Any, text: str) -> None:
      (0.0, "0.00"), (None, MISSING)],
 )  # fmt: skip
 def test_three_significant_digits(value: Any, text: str) -> None:
-    assert tables.format_significant(value) == text
+    assert format_significant(value) == text
 
 
 def test_changes_are_signed_and_zero_is_not() -> None:
-    assert tables.format_points(0.47, 0.48) == f"{MINUS}1.0"
-    assert tables.format_points(0.50, 0.48) == "+2.0"
-    assert tables.format_points(0.48001, 0.48002) == "0.0"
-    assert tables.format_points(None, 0.48) == MISSING
-    assert tables.format_change(14_142, 45_990) == f"{MINUS}69 %"
-    assert tables.format_change(1, 0) == MISSING
+    assert format_points(0.47, 0.48) == f"{MINUS}1.0"
+    assert format_points(0.50, 0.48) == "+2.0"
+    assert format_points(0.48001, 0.48002) == "0.0"
+    assert format_points(None, 0.48) == MISSING
+    assert format_change(14_142, 45_990) == f"{MINUS}69 %"
+    assert format_change(1, 0) == MISSING
 
 
 def test_summary_of_a_whole_run(result: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from edgeprune.comparing.report.tables import Entry
 from edgeprune.comparing.table import quantity
 from edgeprune.files import write_text
 from edgeprune.reporting import tables
+from edgeprune.reporting.numbers import format_bytes, format_exact, format_percent
 
 _TEMPLATE, _SCRIPT = "comparison.html.jinja", "comparison.js"
 _MOST_NAMES = 8  # a longer front is told by numbers alone
@@ -178,8 +179,8 @@ def _parity_sentence(found: Sequence[runs.File]) -> str:
     worst = []
     for name, values, show in (
         ("largest error", [file.max_abs_error for file in found], lambda value: f"{value:#.2g}"),
-        ("label flips at most", [file.label_flips for file in found], tables.format_exact),
-        ("transposes at most", [file.transposes for file in found], tables.format_exact),
+        ("label flips at most", [file.label_flips for file in found], format_exact),
+        ("transposes at most", [file.transposes for file in found], format_exact),
     ):
         known = [value for value in values if value is not None]
         worst += [f"{name} {show(max(known))}"] if known else []
@@ -236,7 +237,7 @@ def _plots(entries: Sequence[Entry], chosen: str, grouping: _Grouping) -> list[d
         costs = [(entry, entry.variant.cost.get(key)) for entry in entries]
         drawn.append(_plot(costs, chosen, grouping, name, show, pareto=key))
     files = [(entry, entry.variant.bytes.get(chosen)) for entry in entries]
-    drawn.insert(1, _plot(files, chosen, grouping, f"size of the {chosen} file", tables.format_bytes))
+    drawn.insert(1, _plot(files, chosen, grouping, f"size of the {chosen} file", format_bytes))
     for device, kind, unit in tabled.devices(entries):
         found = [(entry, tabled.latency_of(entry.variant, (device, kind, unit))) for entry in entries]
         timed = [(entry, one.estimate if one else None) for entry, one in found]
@@ -287,7 +288,7 @@ def _plot(
 def _told(variant: Variant, cost: str, accuracy: Estimate, front: bool) -> tuple[str, ...]:
     """What shows when a point is pointed at."""
     interval = tabled.ONE_RUN if accuracy.n == 1 else f"{tabled.percent_interval(accuracy)}, {accuracy.n} runs"
-    lines = [variant.name, f"accuracy: {tables.format_percent(accuracy.mean)} ({interval})", cost]
+    lines = [variant.name, f"accuracy: {format_percent(accuracy.mean)} ({interval})", cost]
     for one in variant.differences:
         if one.metric == "accuracy":
             p = "" if one.p_value is None else f", {tabled.p_text(one.p_value)}"

@@ -11,14 +11,22 @@ from edgeprune.comparing.report import runs
 from edgeprune.comparing.report.runs import Reading, Shift
 from edgeprune.comparing.table import quantity, signed
 from edgeprune.reporting import tables
-from edgeprune.reporting.tables import MISSING
+from edgeprune.reporting.numbers import (
+    MISSING,
+    format_bytes,
+    format_count,
+    format_decimal,
+    format_exact,
+    format_interval,
+    format_percent,
+)
 
 ONE_RUN = "one run: no interval"
 COSTS = {
-    "params": ("parameters", tables.format_count),
-    "macs": ("MACs", tables.format_count),
-    "flash_bytes": ("flash", tables.format_bytes),
-    "peak_ram_bytes": ("RAM", tables.format_bytes),
+    "params": ("parameters", format_count),
+    "macs": ("MACs", format_count),
+    "flash_bytes": ("flash", format_bytes),
+    "peak_ram_bytes": ("RAM", format_bytes),
 }
 """Costs of a network: the name in a table and how a value is written."""
 FULL_SHADE = 0.20  # a change of accuracy by this much has the deepest colour
@@ -132,7 +140,7 @@ def estimate_cell(value: Estimate | None, show: Show, interval: Callable[[Estima
 def percent_interval(value: Estimate) -> str:
     if value.low is None or value.high is None:
         return "no interval"
-    return tables.format_interval((value.low, value.high))
+    return format_interval((value.low, value.high))
 
 
 def plain_interval(show: Show) -> Callable[[Estimate], str]:
@@ -219,12 +227,12 @@ def shipped_table(entries: Sequence[Entry], comparison: Comparison) -> Grid:
         variant = entry.variant
         cells = [
             _runs_cell(entry),
-            estimate_cell(variant.accuracy.get(chosen), tables.format_percent, percent_interval),
-            estimate_cell(variant.log_loss.get(chosen), tables.format_decimal, plain_interval(tables.format_decimal)),
+            estimate_cell(variant.accuracy.get(chosen), format_percent, percent_interval),
+            estimate_cell(variant.log_loss.get(chosen), format_decimal, plain_interval(format_decimal)),
         ]
         cells += [difference_cell(_difference_to(variant, dense, "accuracy"))] if dense else []
         cells += [estimate_cell(variant.cost.get(key), show) for key, (_, show) in COSTS.items()]
-        cells.append(estimate_cell(variant.bytes.get(chosen), tables.format_bytes))
+        cells.append(estimate_cell(variant.bytes.get(chosen), format_bytes))
         cells += [latency_cell(latency_of(variant, device)) for device in timed]
         rows.append(entry.row(*cells, _pareto_cell(variant), reasons=True))
     return Grid(tuple(columns), tuple(rows))
@@ -256,8 +264,8 @@ def formats_table(entries: Sequence[Entry]) -> Grid | None:
     for entry in entries:
         cells = []
         for name in names:
-            cells.append(estimate_cell(entry.variant.accuracy.get(name), tables.format_percent, percent_interval))
-            cells.append(estimate_cell(entry.variant.bytes.get(name), tables.format_bytes))
+            cells.append(estimate_cell(entry.variant.accuracy.get(name), format_percent, percent_interval))
+            cells.append(estimate_cell(entry.variant.bytes.get(name), format_bytes))
         rows.append(entry.row(*cells))
     return Grid(tuple(columns), tuple(rows))
 
@@ -309,7 +317,7 @@ def _width_cell(width: float | None, whole: float | None) -> Cell:
     if width is None:
         return NOTHING
     share = min(width / whole, 1.0) if whole else None
-    note = "" if share is None else tables.format_percent(share, digits=0)
+    note = "" if share is None else format_percent(share, digits=0)
     return Cell(f"{width:.1f}".removesuffix(".0"), note, width, share)
 
 
@@ -355,7 +363,7 @@ def _largest_change(name: str, found: Any) -> float:
 def _shift_cell(shift: Shift | None, plain: bool) -> Cell:
     if shift is None:
         return NOTHING
-    text = tables.format_percent(shift.mean, digits=1).removesuffix(" %")
+    text = format_percent(shift.mean, digits=1).removesuffix(" %")
     if plain or shift.change is None:
         return Cell(text, key=shift.mean)
     shade = max(-1.0, min(1.0, shift.change / FULL_SHADE))
@@ -396,7 +404,7 @@ def runs_table(entries: Sequence[Entry]) -> Grid:
 
 def _accuracy_cell(reading: Reading | None) -> Cell:
     accuracy = tables.number(reading.form.accuracy.get("accuracy")) if reading and reading.form else None
-    return Cell(tables.format_percent(accuracy), key=accuracy)
+    return Cell(format_percent(accuracy), key=accuracy)
 
 
 def files_table(entries: Sequence[Entry]) -> tuple[Grid, list[runs.File]]:
@@ -416,10 +424,10 @@ def files_table(entries: Sequence[Entry]) -> tuple[Grid, list[runs.File]]:
                     Cell(str(first.seed), key=float(first.seed)),
                     Cell(str(first.fold), key=float(first.fold)),
                     Cell(file.name, key=file.name),
-                    Cell(tables.format_exact(file.bytes), key=file.bytes),
+                    Cell(format_exact(file.bytes), key=file.bytes),
                     Cell(error, key=file.max_abs_error),
-                    Cell(tables.format_exact(file.label_flips), key=file.label_flips),
-                    Cell(tables.format_exact(file.transposes), key=file.transposes),
+                    Cell(format_exact(file.label_flips), key=file.label_flips),
+                    Cell(format_exact(file.transposes), key=file.transposes),
                     Cell(file.sha256 or MISSING, key=file.sha256 or None, code=True),
                 ),
                 number,
@@ -457,8 +465,8 @@ def data_table(readings: Sequence[Reading]) -> tuple[Grid | None, list[str]]:
 def clips_text(clips: Any) -> str:
     """A count, or counts by part of the split."""
     if isinstance(clips, Mapping):
-        return ", ".join(f"{name} {tables.format_exact(count)}" for name, count in clips.items())
-    return tables.format_exact(clips)
+        return ", ".join(f"{name} {format_exact(count)}" for name, count in clips.items())
+    return format_exact(clips)
 
 
 def versions_table(readings: Sequence[Reading]) -> Grid | None:

@@ -22,7 +22,7 @@ from edgeprune.comparing.comparison import Comparison, Estimate, RunRecord, Vari
 from edgeprune.comparing.report import plots
 from edgeprune.comparing.report.report import render_comparison, write_comparison
 from edgeprune.errors import EdgepruneError
-from edgeprune.reporting.tables import format_bytes, format_count
+from edgeprune.reporting.numbers import format_bytes, format_count
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 
