@@ -120,7 +120,7 @@ def _name_layers(path: Path, network: C11, layers: NDArray[np.float64]) -> list[
     costs = iter(cost_of_tflite(path).by_layer)
     entries = [None if name == "RESHAPE" else next(costs, None) for name in names]
     described = []
-    for step, instructions in zip(network.steps, layers, strict=True):
+    for step, instructions in zip(network.layers, layers, strict=True):
         entry = None if step.operator is None else entries[step.operator]
         described.append(
             {
@@ -165,7 +165,7 @@ class _Program:
 
     def layers(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
         """Median instructions of each step, counted in a copy of the network that reads the timer between its steps."""
-        steps = len(self.network.steps)
+        steps = len(self.network.layers)
         self._write_clips(stored)
         marked = self.folder / "marked" / self.network.source.name
         write_text(marked, mark_steps(self.network.source.read_text(encoding="utf-8"), steps))

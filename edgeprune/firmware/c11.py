@@ -1,4 +1,4 @@
-"""An int8 network as C11 without heap or interpreter: bakenn writes it, on a Cortex-M with the kernels of CMSIS-NN."""
+"""An int8 network compiled to C11 without heap or interpreter by bakenn, on a Cortex-M with the kernels of CMSIS-NN."""
 
 import re
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ TARGETS = ("host", "cortex-m4", "cortex-m7", "cortex-m33")
 
 
 @dataclass(frozen=True)
-class Step:
+class CompiledLayer:
     """A call in the generated code.
 
     Attributes:
-        operator: place of its operator in the file; None where the compiler added it.
-        kernel: what computes it, by the compiler's name.
+        operator: place of its operator in the file; None where the compiler added the call.
+        kernel: the compiler's name of the function that computes it.
     """
 
     operator: int | None
@@ -37,18 +37,18 @@ class C11:
     """A network as C, whose one function is `void <symbol>_infer(uint8_t *arena, const int8_t *input, int8_t *output)`.
 
     Attributes:
-        tflite: the network that was compiled: without softmax, its tensors renamed. What the code must compute.
-        symbol: beginning of all its C names; its macros begin with the same in capitals.
+        tflite: the network that was compiled, without softmax and with its tensors renamed; the code computes it.
+        symbol: prefix of all C names; macros have the same in capitals.
         header, source: declaration and definition of that function.
         sources: all C files, `source` among them.
         includes: folders of headers.
         defines: macros that the sources need.
-        licences: of the compiler, whose kernels are among the sources, and of the library's; by their name.
+        licences: files by the name of the compiler and of each library whose kernels are among the sources.
         arena_bytes: working memory, aligned to `arena_alignment`.
         input_shape, output_shape: with the batch, which is 1; input channels last.
         input_quantisation, output_quantisation: `(scale, zero_point)`: real = scale x (stored - zero_point).
-        logits: a softmax at the end was left to the caller, see `probabilities`.
-        steps: calls in the order they run.
+        logits: the network ended in a softmax, which is left to the caller (see `probabilities`).
+        layers: calls in the order they run.
     """
 
     tflite: Path
@@ -66,7 +66,7 @@ class C11:
     input_quantisation: tuple[float, int]
     output_quantisation: tuple[float, int]
     logits: bool
-    steps: tuple[Step, ...]
+    layers: tuple[CompiledLayer, ...]
 
 
 def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
@@ -74,9 +74,9 @@ def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
 
     Args:
         path: the .tflite, int8 throughout.
-        out: folder to write to: the compiled network `<name>.tflite`, and its C in `c11/`.
+        out: folder for the compiled network `<name>.tflite` and its C in `c11/`.
         target: one of `TARGETS`.
-        name: the C names begin with `bknn_<name>`: lower-case letters, digits and underscores.
+        name: the C names begin with `bknn_<name>`; lower-case letters, digits and underscores.
 
     Raises:
         EdgepruneError: bakenn is missing, does not take the network or the target, or the folder holds other files.
@@ -123,7 +123,7 @@ def _check_target(path: Path, target: str) -> None:
 
 def _bakenn(path: Path) -> Any:
     try:
-        import_module("tflite")  # bakenn reads files with it, and would say so only in the middle of its work
+        import_module("tflite")  # bakenn imports it only when it reads a file
         return import_module("bakenn")
     except ImportError as error:
         raise EdgepruneError(
@@ -132,9 +132,9 @@ def _bakenn(path: Path) -> Any:
 
 
 def _options(bakenn: Any, target: str) -> dict[str, Any]:
-    """bakenn knows one target with DSP instructions; the code is the same for all processors that have them.
+    """Settings of bakenn; its one target with DSP instructions gives the same code for all processors that have them.
 
-    Its packed weights of dense layers take twice the flash, and their kernel more instructions than the plain one.
+    Packed weights of dense layers are off: they take twice the flash, and their kernel takes more instructions.
     """
     if target == "host":
         return {"kernel_policy": bakenn.KernelPolicy.PORTABLE}
@@ -147,9 +147,9 @@ def _options(bakenn: Any, target: str) -> dict[str, Any]:
 
 
 def _plain_network(path: Path, out: Path) -> Path:
-    """The network without its softmax and without a word of the file's own.
+    """Write the network without its softmax and without text of the file's own.
 
-    The compiler writes names of tensors into comments of the code, where a file of others could end the comment.
+    The compiler writes names of tensors into comments of the code, where a name could end the comment.
     """
     inputs, outputs = describe_tensors(unpack_model(path))
     ends = {tensor["dtype"] for tensor in (*inputs, *outputs)}
@@ -164,25 +164,25 @@ def _plain_network(path: Path, out: Path) -> Path:
         graph.name = "network"
         for number, tensor in enumerate(graph.tensors):
             tensor.name = f"t{number}"
-        for step in graph.operators:
-            if len(step.inputs) == 3:
-                _round_bias_scale(*(graph.tensors[place].quantization for place in step.inputs))
+        for operator in graph.operators:
+            if len(operator.inputs) == 3:
+                _set_bias_scale(*(graph.tensors[number].quantization for number in operator.inputs))
     for code in model.operatorCodes:
         code.customCode = None if code.customCode is None else "custom"
     write_bytes(out, pack_model(model))
     return out
 
 
-def _round_bias_scale(x: Any, weights: Any, bias: Any) -> None:
-    """Make a bias's scales those of input times weights to the last bit, as bakenn wants them.
+def _set_bias_scale(x: Any, weights: Any, bias: Any) -> None:
+    """Make a bias's scales the products of input and weight scales to the last bit, as bakenn demands.
 
     Kernels do not read them, so a file whose converter rounded otherwise computes the same.
     """
-    found = ([] if tensor is None or tensor.scale is None else tensor.scale for tensor in (x, weights, bias))
-    scales = [np.asarray(scale, np.float32) for scale in found]
-    if len(scales[0]) == 1 and len(scales[1]) == len(scales[2]):
-        exact = scales[0] * scales[1]
-        if np.allclose(scales[2], exact, rtol=1e-5, atol=0):
+    scales = ([] if tensor is None or tensor.scale is None else tensor.scale for tensor in (x, weights, bias))
+    x_scale, weight_scales, bias_scales = (np.asarray(scale, np.float32) for scale in scales)
+    if len(x_scale) == 1 and len(weight_scales) == len(bias_scales):
+        exact = x_scale * weight_scales
+        if np.allclose(bias_scales, exact, rtol=1e-5, atol=0):
             bias.scale = exact.tolist()
 
 
@@ -197,7 +197,7 @@ def _describe(path: Path, tflite: Path, artifacts: Any, name: str) -> C11:
         source=artifacts.model_source,
         sources=sources,
         includes=(artifacts.output_dir, *artifacts.support_include_dirs),
-        # Copies are the compiler's business then: with a constant size it writes them in place.
+        # The C compiler then writes copies of constant size in place.
         defines=("BAKENN_CMSIS_NN_BUILTIN_MEMORY",) if artifacts.support_sources else (),
         licences=_licences(artifacts.third_party_licenses),
         arena_bytes=plan.arena_size,
@@ -207,18 +207,18 @@ def _describe(path: Path, tflite: Path, artifacts: Any, name: str) -> C11:
         input_quantisation=(input_["scale"], input_["zero_point"]),
         output_quantisation=(output["scale"], output["zero_point"]),
         logits=operators(path)[-1] == "SOFTMAX",
-        steps=tuple(Step(_place(choice.step_name), choice.kernel_id) for choice in plan.selections),
+        layers=tuple(CompiledLayer(_operator_of(choice.step_name), choice.kernel_id) for choice in plan.selections),
     )
 
 
 def _licences(bundled: tuple[Path, ...]) -> dict[str, Path]:
     names = {"cmsis_nn": "CMSIS-NN", "cmsis_core": "CMSIS-Core"}
-    found = {names.get(file.parent.name, file.parent.name): file for file in bundled}
+    libraries = {names.get(file.parent.name, file.parent.name): file for file in bundled}
     own = [file for file in files("bakenn") or () if file.name == "LICENSE"]
-    return {**({"bakenn": Path(str(own[0].locate()))} if own else {}), **found}
+    return {**({"bakenn": Path(str(own[0].locate()))} if own else {}), **libraries}
 
 
-def _place(step_name: str) -> int | None:
-    """bakenn calls the step of the operator at place 3 `tflite_3_conv_2d`."""
-    found = re.match(r"tflite_(\d+)_", step_name)
-    return int(found[1]) if found else None
+def _operator_of(step_name: str) -> int | None:
+    """Place of the operator in the file: bakenn names the call of the operator at place 3 `tflite_3_conv_2d`."""
+    match = re.match(r"tflite_(\d+)_", step_name)
+    return int(match[1]) if match else None

@@ -29,12 +29,12 @@ LARGEST_FFT = 65536
 
 @dataclass(frozen=True)
 class FrontendFiles:
-    """What `write_frontend` wrote.
+    """The C sources of a front-end.
 
     Attributes:
-        folder: where all of it lies; to be searched for headers.
+        folder: of all files; the compiler's include path.
         sources: the .c files to compile.
-        headers: the .h files; `header` is the one to include.
+        headers: the .h files; a program includes `header`.
         spec: the front-end.
         quantised: whether its ring and its patches are int8.
     """
@@ -53,12 +53,12 @@ class FrontendFiles:
 
 @dataclass(frozen=True)
 class FrontendCost:
-    """Bytes that the front-end takes on a 32-bit device, FFT by its own code.
+    """Bytes that the front-end takes on a 32-bit device with its own FFT.
 
     Attributes:
         ram_bytes: `sizeof(ep_frontend)`; nothing else is static, and the stack needs less than 300 B.
         table_bytes: the const tables.
-        code_bytes: machine code, all it calls included; see `code_bytes`.
+        code_bytes: machine code with all it calls, to 10 %.
     """
 
     ram_bytes: int
@@ -77,12 +77,12 @@ def write_frontend(
     layout: Layout,
     quantisation: tuple[float, int] | None,
 ) -> FrontendFiles:
-    """Write the front-end's C sources: the same arguments give the same bytes.
+    """Write the front-end's C sources; the same arguments give the same bytes.
 
     Args:
         spec: the front-end that the network was trained with.
         normalisation: mean and standard deviation `[mels]`.
-        out: folder; made if it is not there.
+        out: folder; created if missing.
         layout: the order of the axes of a patch.
         quantisation: scale and zero point of an int8 network's input; None: the network takes float32.
 
@@ -116,7 +116,7 @@ def write_frontend(
 def spec_of(
     spec: LogMel, normalisation: Normalisation, layout: Layout, quantisation: tuple[float, int] | None
 ) -> dict[str, Any]:
-    """The front-end as plain JSON values, for whoever computes it by other means.
+    """The front-end as plain JSON values, for those who compute it by other means.
 
     Returns:
         `settings`: the fields of `LogMel`; `samples`: window, hop and FFT size; `hertz`: sample rate and band limits;
@@ -163,10 +163,10 @@ def frontend_cost(spec: LogMel, quantised: bool = True) -> FrontendCost:
     """
     _check(spec)
     tables = sum(table.nbytes for table in _tables(spec).values()) + 2 * 4 * spec.mels
-    return FrontendCost(ram_bytes(spec, quantised), tables, code_bytes(spec, quantised))
+    return FrontendCost(_ram_bytes(spec, quantised), tables, _code_bytes(spec, quantised))
 
 
-def ram_bytes(spec: LogMel, quantised: bool = True) -> int:
+def _ram_bytes(spec: LogMel, quantised: bool) -> int:
     """`sizeof(ep_frontend)`: one frame (twice where the FFT size is no power of two), the latest samples, the ring."""
     ring = spec.patch_frames * spec.mels
     floats = max(spec.fft_size + 2, 2 * spec.mels) + spec.window_samples
@@ -175,13 +175,13 @@ def ram_bytes(spec: LogMel, quantised: bool = True) -> int:
     return 4 * floats + (-(-ring // 4) * 4 if quantised else 4 * ring) + 5 * 4
 
 
-def code_bytes(spec: LogMel, quantised: bool = True) -> int:
-    """Machine code of the front-end, to 10 %: a constant by kind of FFT and ring.
+def _code_bytes(spec: LogMel, quantised: bool) -> int:
+    """Machine code of the front-end, to 10 %: a constant for each kind of FFT and ring.
 
-    Measured with arm-none-eabi-gcc 12.2, -O2, Cortex-M4F, newlib, as what a bare program grows by that takes 16-bit
-    samples, ends the clip and makes the patch, less the tables (`devices.frontend_cost`). Nothing of libm is in it: the
-    logarithm is the front-end's own, the square root an instruction. `[frames, mels]` and `[mels, frames]` lie 6 % to
-    either side: the first takes newlib's memcpy.
+    It is the growth of a bare program that takes 16-bit samples, ends the clip and makes the patch, less the tables
+    (`devices.frontend_cost`), by arm-none-eabi-gcc 12.2, -O2, Cortex-M4F, newlib. It holds nothing of libm: the
+    logarithm is the front-end's own, the square root an instruction. The layouts lie 6 % to either side, since
+    `frames_mels` takes newlib's memcpy.
     """
     return 2420 - 310 * _is_mixed(spec) - 120 * (not quantised)
 
@@ -193,24 +193,18 @@ def _is_mixed(spec: LogMel) -> bool:
 
 def _factors(number: int) -> list[int]:
     """Prime factors, the smallest first."""
-    found, factor = [], 2
+    factors, factor = [], 2
     while number > 1:
         while number % factor == 0:
-            found.append(factor)
+            factors.append(factor)
             number //= factor
         factor += 1
-    return found
+    return factors
 
 
 def _check(spec: LogMel) -> None:
-    """That the fields do not contradict each other, and that the C code takes them."""
-    spec.check()
-    _check_fft(spec)
-    _check_offset(spec)
-
-
-def _check_fft(spec: LogMel) -> None:
-    size = spec.fft_size
+    """Refuse fields that contradict each other, and an FFT size or log offset that the C code does not take."""
+    size = spec.check().fft_size
     power = 1 << (size - 1).bit_length()
     if size > LARGEST_FFT:
         raise EdgepruneError(
@@ -221,9 +215,6 @@ def _check_fft(spec: LogMel) -> None:
             f"front-end: the C code does not take n_fft {size} (it must be even, its prime factors at most "
             f"{LARGEST_FACTOR}); use {power}."
         )
-
-
-def _check_offset(spec: LogMel) -> None:
     smallest = np.finfo(np.float32).tiny
     if spec.log_offset < smallest:
         raise EdgepruneError(
@@ -254,8 +245,8 @@ def _check_quantisation(scale: float, zero_point: int) -> None:
 
 
 def _tables(spec: LogMel) -> dict[str, NDArray[Any]]:
-    """The const tables but for the normalisation, by their names in C."""
-    from edgeprune.audio.logmel import Frontend
+    """The const tables without the normalisation, by their names in C."""
+    from edgeprune.audio.logmel import Frontend  # loads PyTorch, which a budget without front-end does not need
 
     frontend = Frontend(spec)
     window = frontend.window.numpy()[: spec.window_samples // 2 + 1].astype(np.float32)
@@ -327,7 +318,7 @@ def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[floa
 
 
 _C_TYPES = {"float32": "float", "uint16": "uint16_t", "uint8": "uint8_t"}
-_OF_THE_FFT = ("ep_sine", "ep_turns", "ep_factors")
+_FFT_TABLES = ("ep_sine", "ep_turns", "ep_factors")
 
 
 def _tables_source(tables: dict[str, NDArray[Any]]) -> str:
@@ -336,25 +327,23 @@ def _tables_source(tables: dict[str, NDArray[Any]]) -> str:
         words = [_float(value) if values.dtype == np.float32 else str(value) for value in values]
         return f"const {_C_TYPES[values.dtype.name]} {name}[{len(values)}] = {{\n{_rows(words)}\n}};\n"
 
-    ours = [table(name) for name in tables if name not in _OF_THE_FFT]
-    fft = [table(name) for name in tables if name in _OF_THE_FFT]
-    return "\n".join(
-        [
-            "/* Tables of the front-end, generated; computed in double precision, stored in single. */",
-            '#include "edgeprune_frontend_tables.h"\n',
-            *ours,
-            "#ifndef EP_USE_CMSIS_DSP",
-            *fft,
-            "#endif\n",
-        ]
-    )
+    parts = [
+        "/* Tables of the front-end, generated; computed in double precision, stored in single. */",
+        '#include "edgeprune_frontend_tables.h"\n',
+        *(table(name) for name in tables if name not in _FFT_TABLES),
+        "#ifndef EP_USE_CMSIS_DSP",
+        *(table(name) for name in tables if name in _FFT_TABLES),
+        "#endif\n",
+    ]
+    return "\n".join(parts)
 
 
-def _rows(words: Sequence[str], each: int = 8) -> str:
-    return "\n".join("    " + ", ".join(words[start : start + each]) + "," for start in range(0, len(words), each))
+def _rows(words: Sequence[str]) -> str:
+    """Lines of eight values."""
+    return "\n".join("    " + ", ".join(words[start : start + 8]) + "," for start in range(0, len(words), 8))
 
 
 def _float(value: ArrayLike) -> str:
-    """A float32 as C writes it; 9 significant digits tell every one from its neighbours."""
+    """A float32 as C writes it; with 9 significant digits no two have the same text."""
     text = f"{np.float32(value):.9g}"  # type: ignore[arg-type]
     return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"

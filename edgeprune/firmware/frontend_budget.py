@@ -1,28 +1,27 @@
-"""A budget that the network shares with its log-mel front-end."""
+"""The budget that the network shares with its log-mel front-end."""
 
 from dataclasses import replace
 
 from edgeprune.errors import InfeasibleBudgetError
+from edgeprune.firmware.frontend import frontend_cost
 from edgeprune.recipe import Budget, LogMel
 
 
 def frontend_bytes(frontend: LogMel) -> dict[str, int]:
-    """RAM and flash of the front-end in C for an int8 network, by the names of the limits they count in.
+    """Bytes of the front-end in C for an int8 network, by the limits of `Budget` that they count against.
 
     Raises:
         EdgepruneError: the front-end cannot be written in C.
     """
-    from edgeprune.firmware.frontend import frontend_cost
-
-    found = frontend_cost(frontend, quantised=True)
-    return {"peak_ram": found.ram_bytes, "flash": found.flash_bytes}
+    cost = frontend_cost(frontend, quantised=True)
+    return {"peak_ram": cost.ram_bytes, "flash": cost.flash_bytes}
 
 
 def left_for_network(budget: Budget, frontend: LogMel | None) -> Budget:
-    """The budget less what the front-end takes, where it asks for that; else the budget itself.
+    """The budget less the front-end's bytes where `include_frontend` is set; else the budget itself.
 
     Args:
-        frontend: None: a network of images, which has none.
+        frontend: None for a network of images.
 
     Raises:
         EdgepruneError: the front-end cannot be written in C.
@@ -30,15 +29,15 @@ def left_for_network(budget: Budget, frontend: LogMel | None) -> Budget:
     """
     if not budget.include_frontend or frontend is None:
         return budget
-    left = {}
-    for name, taken in frontend_bytes(frontend).items():
+    limits = {}
+    for name, frontend_part in frontend_bytes(frontend).items():
         limit = getattr(budget, name)
         if limit is None:
             continue
-        if taken >= limit:
+        if frontend_part >= limit:
             raise InfeasibleBudgetError(
-                f"budget.{name}: {limit:,} B is less than the {taken:,} B of the front-end alone; raise it, or choose "
-                "fewer mels or frames."
+                f"budget.{name}: {limit:,} B is less than the {frontend_part:,} B of the front-end alone; raise it, or "
+                "choose fewer mels or frames."
             )
-        left[name] = limit - taken
-    return replace(budget, **left)
+        limits[name] = limit - frontend_part
+    return replace(budget, **limits)

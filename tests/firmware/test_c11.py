@@ -72,7 +72,7 @@ def test_the_code_computes_what_the_file_does(tmp_path, widths) -> None:
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m7", "cortex-m33"])
 def test_cortex_m_gets_the_kernels_of_cmsis_nn(tmp_path, network, target) -> None:
     code = compile_c11(network, tmp_path / "out", target)
-    kernels = [(step.operator, step.kernel.split(".")[0]) for step in code.steps]
+    kernels = [(step.operator, step.kernel.split(".")[0]) for step in code.layers]
     assert kernels[:3] == [(0, "cmsis_nn"), (1, "cmsis_nn"), (2, "cmsis_nn")]
     assert [place for place, _ in kernels] == [0, 1, 2, 3, 4]
     assert set(code.licences) == {"bakenn", "CMSIS-NN", "CMSIS-Core"}
