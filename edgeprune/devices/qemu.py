@@ -1,8 +1,7 @@
-"""Bare-metal programs for Cortex-M boards that QEMU emulates: built, weighed section by section, run to their end."""
+"""Building bare-metal programs for Cortex-M boards, listing their sections, and running them in QEMU."""
 
 import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from edgeprune.errors import CheckFailedError, EdgepruneError, unknown_name
 from edgeprune.files import share_folder
 
 BUILD_TIMEOUT_S = 300.0
-COMPILER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
+COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 OPTIMISE = "-O2"
-"""Optimisation of the compiler that every figure is for."""
+"""The compiler's optimisation for every figure."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Board:
         cpu_flags: compiler options of its processor and floating-point unit.
         timer: address of the timer that counts instructions.
         timer_irq: interrupt of that timer.
-        tick_ns: nanoseconds of emulated time a tick of it takes.
+        tick_ns: nanoseconds of emulated time of one tick.
         description: for records.
 
     Its memories are in `export/cortex_m/<name>.ld`.
@@ -41,7 +40,7 @@ class Board:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Compiler options of the processor, and what `board.c` must know of the timer."""
+        """Compiler options of the processor, and the timer's constants for `board.c`."""
         timer = (f"-DBOARD_TIMER=0x{self.timer:x}u", f"-DBOARD_TIMER_IRQ={self.timer_irq}")
         return (*self.cpu_flags, *timer, f"-DBOARD_TICK_NS={self.tick_ns}")
 
@@ -109,7 +108,7 @@ def build(
     optimise: str = OPTIMISE,
     timeout_s: float = BUILD_TIMEOUT_S,
 ) -> Image:
-    """Compile and link a program with the board's start-up code; what nothing calls is left out.
+    """Compile and link a program with the board's start-up code; unused functions are left out.
 
     Args:
         board: a key of `BOARDS`.
@@ -118,13 +117,20 @@ def build(
         out: the ELF file to write.
         defines: macros, as `NAME` or `NAME=VALUE`.
         optimise: options for optimisation, such as `-O3`.
-        timeout_s: the compiler is cut off after so long.
+        timeout_s: the compiler is cut off after this time.
 
     Raises:
         EdgepruneError: the compiler is missing, does not take the sources, or took too long.
     """
-    found, folder = board_of(board), share_folder("export") / "cortex_m"
-    options = [*found.options, *optimise.split(), "-std=c11", "-Wall", "-ffunction-sections", "-fdata-sections"]
+    folder = share_folder("export") / "cortex_m"
+    options = [
+        *board_of(board).options,
+        *optimise.split(),
+        "-std=c11",
+        "-Wall",
+        "-ffunction-sections",
+        "-fdata-sections",
+    ]
     options += ["-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-nostartfiles"]
     command: list[str | Path] = [require(COMPILER, board), *options, *(f"-D{name}" for name in defines)]
     for include in (folder, *includes):
@@ -136,27 +142,28 @@ def build(
         raise EdgepruneError(
             f"device {board}: {COMPILER} failed ({_first_error(done.stderr)}); {_advice(done.stderr)}."
         )
-    return image_of(out)
+    return image_of(board, out)
 
 
 def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None) -> str:
-    """What a program prints, when it ends with code 0.
+    """The output of a program that ends with code 0.
 
-    Every instruction takes 64 ns of the emulated time, so that the board's timer counts instructions.
+    Every instruction takes 64 ns of emulated time, so the board's timer counts instructions.
 
     Args:
         board: the board the program was built for.
         image_path: the ELF file.
-        timeout_s: a program that has not ended by then is cut off.
+        timeout_s: the program is cut off after this time.
         cwd: working folder of the emulator.
 
     Raises:
-        EdgepruneError: the file is none of `build`, the emulator is missing or does not start, or the program hangs.
-        CheckFailedError: the program ended with another code; the sentence has its last line.
+        EdgepruneError: the file is no program for a board, the emulator is missing or does not start, or the program
+            hangs.
+        CheckFailedError: the program ended with another code; the message holds its last line.
     """
     machine = board_of(board).machine
-    image_of(image_path)  # the emulator would run any file
     command = [require(EMULATOR, board), "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    image_of(board, image_path)  # the emulator would run any file
     command += ["-semihosting-config", "enable=on,target=native", "-icount", "shift=6"]
     command += ["-kernel", str(image_path.absolute())]
     done = run_tool(command, board, timeout_s, cwd=cwd)
@@ -167,61 +174,49 @@ def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None)
         raise EdgepruneError(f"device {board}: {reason}; install another version of it.")
     # A processor that faults in its fault handler stops QEMU, which then lists registers.
     fatal = re.search(rb"^qemu: fatal: (.*)$", done.stderr, re.MULTILINE)
-    said = last_line(fatal[1] if fatal else done.stdout or done.stderr)
+    reason = last_line(fatal[1] if fatal else done.stdout or done.stderr)
     raise CheckFailedError(
-        f"device {board}: {image_path.name} ended with code {done.returncode} ({said}); nothing was measured."
+        f"device {board}: {image_path.name} ended with code {done.returncode} ({reason}); nothing was measured."
     )
 
 
 def versions(board: str) -> dict[str, str]:
-    """First lines of what compiler and emulator say of themselves.
+    """Versions of compiler and emulator, as they print them.
 
     Raises:
         EdgepruneError: one of them is missing.
     """
-    found = {}
+    lines = {}
     for name, program in (("compiler", COMPILER), ("emulator", EMULATOR)):
         done = run_tool([require(program, board), "--version"], board, timeout_s=30)
-        found[name] = done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
-    return found
+        lines[name] = done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
+    return lines
 
 
-def image_of(path: Path) -> Image:
-    """Sizes of an ELF file's sections.
+def image_of(board: str, path: Path) -> Image:
+    """Sizes of an ELF file's sections, as `arm-none-eabi-size -A` lists them.
 
     Raises:
-        EdgepruneError: the file cannot be read or is no 32-bit ELF file of ours.
+        EdgepruneError: the file is missing or no program for a Cortex-M.
     """
-    try:
-        sizes = dict(_sections(path.read_bytes()))
-        return Image(path, sizes[".text"], sizes.get(".rodata", 0), sizes.get(".data", 0), sizes.get(".bss", 0))
-    except OSError as error:
-        raise EdgepruneError(f"{path}: cannot be read ({error.strerror}); build it again.") from error
-    except (struct.error, ValueError, LookupError) as error:
-        raise EdgepruneError(f"{path}: is no program for a board; build it again.") from error
+    if not path.is_file():
+        raise EdgepruneError(f"{path}: cannot be read; build it again.")
+    done = run_tool([require(SIZE, board), "-A", path.absolute()], board, timeout_s=30)
+    listed = done.stdout.decode("utf-8", "replace")
+    sizes = {name: int(size) for name, size in re.findall(r"^(\.\w+) +(\d+) +\d+$", listed, re.MULTILINE)}
+    if done.returncode or ".text" not in sizes:
+        raise EdgepruneError(f"{path}: is no program for a board; build it again.")
+    return Image(path, *(sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss")))
 
 
-def _sections(elf: bytes) -> Iterator[tuple[str, int]]:
-    """Name and bytes of each section (ELF32, little-endian: System V ABI, chapter 4)."""
-    if elf[:6] != b"\x7fELF\x01\x01":
-        raise ValueError("not ELF32")
-    (table,) = struct.unpack_from("<I", elf, 32)
-    entry, count, names_at = struct.unpack_from("<3H", elf, 46)
-    headers = [struct.unpack_from("<10I", elf, table + number * entry) for number in range(count)]
-    names = headers[names_at][4]
-    for name, *_, size, _, _, _, _ in headers:
-        start = names + name
-        yield elf[start : elf.index(b"\0", start)].decode("ascii"), size
-
-
-def _advice(said: bytes) -> str:
-    too_large = b"overflowed" in said or b"will not fit" in said
+def _advice(errors: bytes) -> str:
+    too_large = b"overflowed" in errors or b"will not fit" in errors
     return "the program is too large for the board, prune more" if too_large else "check the sources"
 
 
-def _first_error(said: bytes) -> str:
-    """The first line of compiler or linker that tells of an error."""
-    lines = said.decode("utf-8", "replace").splitlines()
+def _first_error(errors: bytes) -> str:
+    """The first line of compiler or linker that is an error."""
+    lines = errors.decode("utf-8", "replace").splitlines()
     marks = ("error:", "undefined reference", "overflowed", "multiple definition", "will not fit")
     wrong = (line for line in lines if any(mark in line for mark in marks))
-    return next(wrong, last_line(said)).strip().rstrip(".")
+    return next(wrong, last_line(errors)).strip().rstrip(".")

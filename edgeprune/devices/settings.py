@@ -1,4 +1,4 @@
-"""What the user set once for this computer: `settings.toml` in the configuration folder of edgeprune."""
+"""The user's settings for this computer: `settings.toml` in the configuration folder of edgeprune."""
 
 import tomllib
 from pathlib import Path
@@ -8,7 +8,7 @@ from edgeprune.errors import EdgepruneError
 
 
 def settings_path() -> Path:
-    """Where the file is looked for, such as `~/.config/edgeprune/settings.toml` on Linux; it need not be there."""
+    """The place of the file, such as `~/.config/edgeprune/settings.toml` on Linux; it need not exist."""
     from platformdirs import user_config_path
 
     return user_config_path("edgeprune") / "settings.toml"
@@ -25,7 +25,7 @@ def setting(name: str) -> str | None:
     """
     path = settings_path()
     try:
-        found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        value: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -33,7 +33,7 @@ def setting(name: str) -> str | None:
     except ValueError as error:  # also what is not UTF-8
         raise EdgepruneError(f"{path}: is not valid TOML ({error}).") from error
     for part in name.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    if found is not None and not isinstance(found, str):
-        raise EdgepruneError(f"{path}: {name} is {found!r}; give a text in quotation marks.")
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is not None and not isinstance(value, str):
+        raise EdgepruneError(f"{path}: {name} is {value!r}; give a text in quotation marks.")
+    return value

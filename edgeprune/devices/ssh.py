@@ -1,31 +1,28 @@
-"""Latency and memory of TFLite files on a Linux board, over the system's ssh; the board keeps nothing."""
+"""Latency and memory of TFLite files on a Linux board, over the system's ssh; nothing stays on the board."""
 
 import io
-import ipaddress
 import json
 import math
 import os
-import re
 import shlex
 import subprocess
 import tarfile
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
 from edgeprune.devices import checks
+from edgeprune.devices.checks import Expected
 from edgeprune.devices.record import Measurement
-from edgeprune.devices.request import BenchRequest, Inputs
+from edgeprune.devices.request import BenchRequest
+from edgeprune.devices.ssh_address import Address, parse
 from edgeprune.devices.tools import last_line, require
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import sha256_file, share_folder
+from edgeprune.files import share_folder
 
 SSH_CONFIG = "EDGEPRUNE_SSH_CONFIG"
 """Environment: a file to use in place of the user's ssh configuration."""
@@ -34,55 +31,16 @@ REMOTE_PYTHON = "EDGEPRUNE_REMOTE_PYTHON"
 WARMUP = 5
 _CONNECT_S = 10
 _GRACE_S = 5
-"""How much longer than the program on the board the shell around it and ssh here wait, so that its own word arrives."""
-
-# Runs on the board as `sh -c SCRIPT edgeprune PYTHON BYTES SECONDS`. Standard input carries an archive of so many bytes
-# and then stays open for as long as the other end is there: its end means that the connection is gone. Every part runs
-# in the background, because a shell that waits for one in the foreground hears no signals. KILL for the shell's own
-# children: one that was only just forked may still have its parent's traps and would lose a TERM. No single quotes: all
-# of it stands in a pair of them.
-_SCRIPT = """
-python=$1 size=$2 limit=$3 main=$$ folder= worker= watch= link=
-umask 077
-finish() {
-    trap "" HUP INT TERM PIPE
-    kill -TERM "-$main" 2>/dev/null
-    if [ -n "$worker" ]; then kill -KILL "-$worker" 2>/dev/null; fi
-    kill -KILL $watch $link $worker 2>/dev/null
-    wait 2>/dev/null
-    if [ -n "$folder" ]; then rm -rf "$folder"; fi
-}
-trap finish EXIT
-trap "exit 95" TERM
-trap "exit 96" HUP INT PIPE
-exec 3<&0 </dev/null
-folder=$(mktemp -d "${TMPDIR:-/tmp}/edgeprune.XXXXXXXX") || exit 91
-( sleep "$limit"; kill -TERM "$main" ) 3<&- >/dev/null 2>&1 &
-watch=$!
-( head -c "$size" <&3 | tar -xf - -C "$folder" ) &
-worker=$!
-wait "$worker" || exit 92
-( read -r line <&3; kill -TERM "$main" ) >/dev/null 2>&1 &
-link=$!
-command -v "$python" >/dev/null 2>&1 || exit 93
-( exec "$python" -c "import sys; sys.exit(sys.version_info < (3, 7))" ) 3<&- >/dev/null &
-worker=$!
-wait "$worker" || exit 94
-( exec "$python" "$folder/runner.py" --own-group "$folder" ) 3<&- &
-worker=$!
-wait "$worker"
-code=$?
-worker=
-exit "$code"
-"""
-_BOARD = {
-    91: "has no folder for temporary files that can be written ({said}); make room there or set TMPDIR",
-    92: "did not take the files ({said}); it needs head and tar, and room in its TMPDIR",
+"""Extra time that the shell on the board and ssh here wait for the program's own answer."""
+_LATE = 95
+_EXIT_CODES = {
+    91: "has no folder for temporary files that can be written ({reason}); make room there or set TMPDIR",
+    92: "did not take the files ({reason}); it needs head and tar, and room in its TMPDIR",
     93: f"has no {{python}}; install Python 3.7 or newer there or name it in {REMOTE_PYTHON}",
-    94: f"has a {{python}} that is no Python 3.7 or newer ({{said}}); name another in {REMOTE_PYTHON}",
+    94: f"has a {{python}} that is no Python 3.7 or newer ({{reason}}); name another in {REMOTE_PYTHON}",
     96: "ended the session before there was an answer; check the board",
 }
-"""Exit codes of the script above: what to say about the device."""
+"""Exit codes of `export/linux/session.sh` and their messages."""
 _REFUSALS = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "shows another host key than the one known for it; find out why before "
     "you replace that in known_hosts",
@@ -93,75 +51,15 @@ _REFUSALS = {
     "Permission denied": "accepts none of your keys; put your public key there with ssh-copy-id, and into ssh-agent "
     "what has a passphrase",
 }
-"""What ssh says about a connection it does not make, and what that means."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a board is; `port` None leaves it to ssh."""
-
-    user: str
-    host: str
-    port: int | None
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ssh://{self.user}@{host}" + ("" if self.port is None else f":{self.port}")
-
-
-def parse(device: str) -> Address:
-    """The address in `ssh://user@host[:port]`; an IPv6 address stands in brackets.
-
-    Raises:
-        EdgepruneError: anything else, such as a password; the sentence does not repeat it.
-    """
-    if re.match(r"[^:]*://[^/@]*:.*@", device, flags=re.DOTALL):
-        hidden = re.sub(r"(//[^:]*):.*@", r"\1:***@", device, flags=re.DOTALL)
-        raise EdgepruneError(f"device {_printable(hidden)}: passwords are not taken; use a key and ssh-agent.")
-    address = _split(device)
-    # What was put together again must be what was given: nothing else may stand in it.
-    if address is None or address.url != device:
-        raise EdgepruneError(
-            f"device {_printable(device)}: is no address of a board; give ssh://user@host or ssh://user@host:port."
-        )
-    return address
-
-
-def _split(device: str) -> Address | None:
-    """The parts of an address; None where one is missing or could pass for an option of ssh."""
-    try:
-        parts = urlsplit(device)
-        user, port = parts.username or "", parts.port
-    except ValueError:
-        return None
-    host = parts.netloc.rpartition("@")[2]  # not `parts.hostname`, which is in lower case
-    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.+-]*", user) or not _is_host(host) or port == 0:
-        return None
-    return Address(user, host, port)
-
-
-def _is_host(host: str) -> bool:
-    if ":" not in host:
-        return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", host) is not None
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return re.fullmatch(r"[A-Za-z0-9:.%_-]+", host) is not None  # what names a network interface may hold more
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)
+"""Words of ssh about a connection it does not make, and our messages."""
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
     """Time the files against each other on a board.
 
     The files, their check clips and `export/linux/runner.py` go over ssh into a fresh folder of the board's TMPDIR,
-    which is removed whatever happens. ssh uses keys only, and hosts whose keys are known. The board needs sh, mktemp,
-    head, tar, Python 3.7 or newer, numpy and a TFLite interpreter.
+    which is always removed. ssh uses keys only, and hosts whose keys are known. The board needs sh, mktemp, head, tar,
+    Python 3.7 or newer, numpy and a TFLite interpreter.
 
     Args:
         request: `timeout_s` holds for all files together and cuts the board's processes off as well.
@@ -169,7 +67,7 @@ def measure(request: BenchRequest) -> list[Measurement]:
     Returns:
         One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. Before a time is
         reported, the outputs on every clip are compared with the reference, within `checks.TOLERANCE`;
-        `detail["checked"]` tells whether they even are the same bytes. `peak_ram_bytes` is the most resident memory of
+        `detail["checked"]` also holds whether they are the same bytes. `peak_ram_bytes` is the most resident memory of
         a process on the board that loads the file and runs it once, Python included.
 
     Raises:
@@ -177,44 +75,29 @@ def measure(request: BenchRequest) -> list[Measurement]:
         CheckFailedError: the board computes something else.
     """
     address = parse(request.device)
-    ssh = require("ssh", address.url)
+    ssh = require("ssh", request.device)
     request.check()
-    tasks = [_Task.of(path, request.inputs(path)) for path in request.paths]
-    say(f"{address.url}: timing {len(tasks)} file(s), {request.runs} runs each, {_counts(request)} thread(s)")
-    answer = _ask(request, address, ssh, _pack(request, tasks))
-    pairs = [(threads, task) for threads in request.threads for task in tasks]
+    files = [Expected.of(request, path) for path in request.paths]
+    counts = " and ".join(str(count) for count in request.threads)
+    say(f"{request.device}: timing {len(files)} file(s), {request.runs} runs each, {counts} thread(s)")
+    answer = _ask(request, _ssh_command(address, ssh, request.timeout_s), _pack(request, files))
+    pairs = [(threads, file) for threads in request.threads for file in files]
     results = answer.get("results")
     if not isinstance(results, list) or len(results) != len(pairs):
-        raise _no_answer(address)
+        raise _nonsense(request)
     return [
-        _record(request, address, answer, result, threads, task)
-        for result, (threads, task) in zip(results, pairs, strict=True)
+        _record(request, answer, result, threads, file) for result, (threads, file) in zip(results, pairs, strict=True)
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """A file, what goes into it and what must come out."""
-
-    path: Path
-    source: str
-    stored: NDArray[Any]
-    expected: NDArray[Any]
-
-    @classmethod
-    def of(cls, path: Path, inputs: Inputs) -> "_Task":
-        stored, expected = checks.reference(path, inputs)
-        return cls(Path(path), inputs.source, stored, expected)
-
-
-def _pack(request: BenchRequest, tasks: list[_Task]) -> bytes:
-    """An archive of everything the board needs, under names of our own."""
-    files = [
-        {"model": f"model{number}.tflite", "inputs": f"inputs{number}.npy", "name": task.path.name}
-        for number, task in enumerate(tasks)
+def _pack(request: BenchRequest, files: list[Expected]) -> bytes:
+    """An archive of everything the board needs, under plain names."""
+    entries = [
+        {"model": f"model{number}.tflite", "inputs": f"inputs{number}.npy", "name": file.path.name}
+        for number, file in enumerate(files)
     ]
-    asked = {
-        "files": files,
+    job = {
+        "files": entries,
         "threads": list(request.threads),
         "runs": request.runs,
         "warmup": WARMUP,
@@ -222,11 +105,13 @@ def _pack(request: BenchRequest, tasks: list[_Task]) -> bytes:
     }
     contents = {
         "runner.py": (share_folder("export") / "linux" / "runner.py").read_bytes(),
-        "request.json": json.dumps(asked).encode("utf-8"),
+        "job.json": json.dumps(job).encode("utf-8"),
     }
-    for entry, task in zip(files, tasks, strict=True):
-        contents[entry["model"]] = task.path.read_bytes()
-        contents[entry["inputs"]] = _npy(task.stored)
+    for entry, file in zip(entries, files, strict=True):
+        inputs = io.BytesIO()
+        np.save(inputs, file.inputs, allow_pickle=False)
+        contents[entry["model"]] = file.path.read_bytes()
+        contents[entry["inputs"]] = inputs.getvalue()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in contents.items():
@@ -236,29 +121,27 @@ def _pack(request: BenchRequest, tasks: list[_Task]) -> bytes:
     return archive.getvalue()
 
 
-def _npy(values: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, values, allow_pickle=False)
-    return stream.getvalue()
+def session_script() -> str:
+    """The program of the board's shell: `sh -c SCRIPT edgeprune PYTHON BYTES SECONDS`."""
+    return (share_folder("export") / "linux" / "session.sh").read_text(encoding="ascii")
 
 
-def _ask(request: BenchRequest, address: Address, ssh: str, archive: bytes) -> dict[str, Any]:
-    """What the program on the board answers."""
+def _ask(request: BenchRequest, ssh_command: list[str], archive: bytes) -> dict[str, Any]:
+    """The answer of the program on the board."""
     python = os.environ.get(REMOTE_PYTHON) or "python3"
     limit_s = math.ceil(request.timeout_s + _GRACE_S / 2)
-    remote = shlex.join(["exec", "sh", "-c", _SCRIPT, "edgeprune", python, str(len(archive)), str(limit_s)])
-    command = [*_ssh_command(address, ssh, request.timeout_s), remote]
+    remote = shlex.join(["exec", "sh", "-c", session_script(), "edgeprune", python, str(len(archive)), str(limit_s)])
     try:
-        done = _converse(command, archive, request.timeout_s + _GRACE_S)
+        done = _converse([*ssh_command, remote], archive, request.timeout_s + _GRACE_S)
     except subprocess.TimeoutExpired as error:
-        raise _late(request, address) from error
+        raise _late(request) from error
     except OSError as error:
-        raise EdgepruneError(f"device {address.url}: {ssh} cannot be run ({error.strerror}).") from error
+        raise EdgepruneError(f"device {request.device}: {ssh_command[0]} cannot be run ({error.strerror}).") from error
     answer = _parse_answer(done.stdout)
     if answer is None:
-        raise _failure(request, address, done, python)
+        raise _failure(request, done, python)
     if "error" in answer:
-        raise EdgepruneError(f"device {address.url}: {str(answer['error']).rstrip('.')}.")
+        raise EdgepruneError(f"device {request.device}: {str(answer['error']).rstrip('.')}.")
     return answer
 
 
@@ -292,8 +175,8 @@ def _ssh_command(address: Address, ssh: str, timeout_s: float) -> list[str]:
     ]
 
 
-def _converse(command: list[str], sent: bytes, limit_s: float) -> subprocess.CompletedProcess[bytes]:
-    """Run ssh, send it `sent`, and leave its input open until it ends: the board takes the end for a lost connection.
+def _converse(command: list[str], content: bytes, limit_s: float) -> subprocess.CompletedProcess[bytes]:
+    """Run ssh, send it `content`, and keep its input open until it ends: the board takes the end for a lost connection.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `limit_s` and was killed.
@@ -306,29 +189,29 @@ def _converse(command: list[str], sent: bytes, limit_s: float) -> subprocess.Com
         raise
     finally:
         os.close(read_end)
-    feeder = threading.Thread(target=_feed, args=(write_end, sent), daemon=True)
+    feeder = threading.Thread(target=_feed, args=(write_end, content), daemon=True)
     feeder.start()
     try:
-        out, said = process.communicate(timeout=limit_s)
+        output, errors = process.communicate(timeout=limit_s)
     finally:
         process.kill()  # without effect on a process that has ended
         process.wait()
-        feeder.join()  # ends at the latest with ssh, which reads what it writes
+        feeder.join()  # ends at the latest with ssh, which reads from the pipe
         os.close(write_end)
-    return subprocess.CompletedProcess(command, process.returncode, out, said)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
-def _feed(pipe: int, sent: bytes) -> None:
-    left = memoryview(sent)
-    with suppress(BrokenPipeError):  # ssh itself says why it did not take it
+def _feed(pipe: int, content: bytes) -> None:
+    left = memoryview(content)
+    with suppress(BrokenPipeError):  # ssh itself prints why it did not take it
         while left:
             left = left[os.write(pipe, left) :]
 
 
-def _parse_answer(out: bytes) -> dict[str, Any] | None:
-    """The JSON on the last line; start-up files of the board's shell may have said something before it."""
+def _parse_answer(output: bytes) -> dict[str, Any] | None:
+    """The JSON on the last line; start-up files of the board's shell may have printed something before it."""
     try:
-        answer = json.loads(out.decode("utf-8", "replace").strip().splitlines()[-1], parse_constant=_refuse_constant)
+        answer = json.loads(output.decode("utf-8", "replace").strip().splitlines()[-1], parse_constant=_refuse_constant)
     except (ValueError, IndexError):
         return None
     return answer if isinstance(answer, dict) else None
@@ -338,93 +221,74 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _failure(
-    request: BenchRequest, address: Address, done: subprocess.CompletedProcess[bytes], python: str
-) -> EdgepruneError:
-    """Why there is no answer."""
-    said = done.stderr.decode("utf-8", "replace")
-    reason = last_line(done.stderr)
-    if done.returncode == 95:
-        return _late(request, address)
-    if done.returncode in _BOARD:
-        return EdgepruneError(f"device {address.url}: {_BOARD[done.returncode].format(said=reason, python=python)}.")
-    for words, meaning in _REFUSALS.items():
-        if done.returncode == 255 and words in said:
-            return EdgepruneError(f"device {address.url}: {meaning}.")
-    if done.returncode == 255:
-        return EdgepruneError(f"device {address.url}: no connection ({reason}); check its name, port and network.")
-    return EdgepruneError(
-        f"device {address.url}: ended with exit code {done.returncode} and no answer ({reason}); check the board."
-    )
+def _failure(request: BenchRequest, done: subprocess.CompletedProcess[bytes], python: str) -> EdgepruneError:
+    """The reason why there is no answer."""
+    code, errors, reason = done.returncode, done.stderr.decode("utf-8", "replace"), last_line(done.stderr)
+    if code == _LATE:
+        return _late(request)
+    message = f"ended with exit code {code} and no answer ({reason}); check the board"
+    if code in _EXIT_CODES:
+        message = _EXIT_CODES[code].format(reason=reason, python=python)
+    elif code == 255:
+        meanings = (meaning for words, meaning in _REFUSALS.items() if words in errors)
+        message = next(meanings, f"no connection ({reason}); check its name, port and network")
+    return EdgepruneError(f"device {request.device}: {message}.")
 
 
-def _late(request: BenchRequest, address: Address) -> EdgepruneError:
+def _late(request: BenchRequest) -> EdgepruneError:
     return EdgepruneError(
-        f"device {address.url}: gave no answer in {request.timeout_s:g} s and was stopped; check the board or raise "
+        f"device {request.device}: gave no answer in {request.timeout_s:g} s and was stopped; check the board or raise "
         "--timeout."
     )
 
 
-def _no_answer(address: Address) -> EdgepruneError:
+def _nonsense(request: BenchRequest) -> EdgepruneError:
     return EdgepruneError(
-        f"device {address.url}: gave an answer that makes no sense; check the Python and the interpreter on the board."
+        f"device {request.device}: gave an answer that makes no sense; check the Python and the interpreter on the "
+        "board."
     )
 
 
-def _record(
-    request: BenchRequest, address: Address, answer: dict[str, Any], result: Any, threads: int, task: _Task
-) -> Measurement:
-    times_ns, outputs = _read_result(request, address, result)
-    checked = _compare(address, task, outputs)
-    p5, median, p95 = (float(value) for value in np.percentile(times_ns / 1e6, [5, 50, 95]))
+def _record(request: BenchRequest, answer: dict[str, Any], result: Any, threads: int, file: Expected) -> Measurement:
+    times_ns, outputs = _read_result(request, result)
+    # Not byte for byte even where no delegate took part: the kernels of older interpreters round otherwise.
+    error = checks.check_close(request.device, file.path, file.outputs, outputs)
+    same = outputs.tobytes() == file.outputs.tobytes()
+    checked = "bytes equal to TFLite's" if same else f"within {error:.2g} of TFLite's"
     peak = result.get("peak_ram_bytes")
-    return Measurement(
-        device=address.url,
-        kind="measured",
-        unit="ms",
-        median=median,
-        p5=p5,
-        p95=p95,
-        runs=len(times_ns),
-        peak_ram_bytes=peak if isinstance(peak, int) else None,
+    detail = {
+        **{name: answer.get(name) for name in ("cpu", "board", "cores", "system", "governor")},
+        "runtime": answer.get("interpreter"),
+        **{name: answer.get(name) for name in ("python", "numpy", "before", "after")},
+        "xnnpack": result.get("delegate"),
+        "warmup": WARMUP,
+        "timed": "inference only",
+        "ram_before_model_bytes": result.get("ram_before_model_bytes"),
+        "peak_ram": "not known" if peak is None else "VmHWM of a fresh process, Python included",
+        "checked": f"{checked} on {len(outputs)} inputs",
+        "inputs": file.source,
+    }
+    peak_ram_bytes = peak if isinstance(peak, int) else None
+    return Measurement.of_runs(
+        request.device,
+        "measured",
+        "ms",
+        file.path,
+        times_ns / 1e6,
+        peak_ram_bytes=peak_ram_bytes,
         threads=threads,
-        model=task.path.name,
-        sha256=sha256_file(task.path),
-        detail={
-            **{name: answer.get(name) for name in ("cpu", "board", "cores", "system", "governor")},
-            "runtime": answer.get("interpreter"),
-            **{name: answer.get(name) for name in ("python", "numpy", "before", "after")},
-            "xnnpack": result.get("delegate"),
-            "warmup": WARMUP,
-            "timed": "inference only",
-            "ram_before_model_bytes": result.get("ram_before_model_bytes"),
-            "peak_ram": "not known" if peak is None else "VmHWM of a fresh process, Python included",
-            "checked": f"{checked} on {len(outputs)} inputs",
-            "inputs": task.source,
-        },
+        detail=detail,
     )
 
 
-def _read_result(request: BenchRequest, address: Address, result: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def _read_result(request: BenchRequest, result: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Times of the runs in ns, and outputs `[n, classes]` in the type of the file."""
     try:
         times_ns = np.array(result["times_ns"], dtype=np.int64)
         dtype = np.dtype({"float32": "f4", "int8": "i1", "uint8": "u1", "int16": "i2"}[result["outputs_dtype"]])
         outputs = np.array(result["outputs"], dtype=dtype)  # null becomes NaN, which no check lets pass
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise _no_answer(address) from error
+        raise _nonsense(request) from error
     if times_ns.shape != (request.runs,) or times_ns.min() <= 0:
-        raise _no_answer(address)
+        raise _nonsense(request)
     return times_ns, outputs
-
-
-def _compare(address: Address, task: _Task, outputs: NDArray[Any]) -> str:
-    """How the outputs compare with the reference's, in words; they are refused where they are too far off."""
-    # Not byte for byte even where no delegate took part: the kernels of older interpreters round otherwise.
-    error = checks.check_close(address.url, task.path, task.expected, outputs)
-    same = outputs.tobytes() == task.expected.tobytes()
-    return "bytes equal to TFLite's" if same else f"within {error:.2g} of TFLite's"
-
-
-def _counts(request: BenchRequest) -> str:
-    return " and ".join(str(count) for count in request.threads)

@@ -1,4 +1,4 @@
-"""Programs that devices need: found or named with the package to install, and never run without a time limit."""
+"""Running the programs that devices need: located or named with the package to install, always with a time limit."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ from edgeprune.errors import EdgepruneError
 
 PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi and libnewlib-arm-none-eabi",
+    "arm-none-eabi-size": "binutils-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
     "adb": "adb",
     "ssh": "openssh-client",
@@ -24,14 +25,14 @@ def require(program: str, device: str) -> str:
     """Path of a program on the search path.
 
     Raises:
-        EdgepruneError: it is not there; the sentence names the package to install.
+        EdgepruneError: it is not there; the message names the package to install.
     """
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         raise EdgepruneError(
             f"device {device}: needs {program}, which is not installed; install {PACKAGES.get(program, program)}."
         )
-    return found
+    return path
 
 
 def run_tool(
@@ -64,11 +65,11 @@ def run_tool(
 
 
 def child_environment() -> dict[str, str]:
-    """Environment of a Python process of our own: it finds the packages this one found, wherever it is started from."""
+    """Environment of a child Python process that finds the same packages, wherever it is started from."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path)}
 
 
 def last_line(output: bytes) -> str:
-    """The last line of what a program said, for a sentence about its failure."""
+    """The last line a program printed, for a message about its failure."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
     return lines[-1].strip().rstrip(".") if lines else "it said nothing"

@@ -234,6 +234,7 @@ def test_a_missing_emulator_is_named(tmp_path, monkeypatch) -> None:
         qemu.run("cortex-m4", image.path, 10)
 
 
+@needs_board
 @pytest.mark.parametrize("content", [b"", b"text", b"\x7fELF\x01\x01", b"\x7fELF\x01\x01" + bytes(200)])
 def test_other_files_are_refused(tmp_path, content) -> None:
     path = tmp_path / "program.elf"
@@ -241,7 +242,7 @@ def test_other_files_are_refused(tmp_path, content) -> None:
     with pytest.raises(EdgepruneError, match=r"program.elf: is no program for a board"):
         qemu.run("cortex-m4", path, 10)
     with pytest.raises(EdgepruneError, match=r"cannot be read"):
-        qemu.image_of(tmp_path / "none.elf")
+        qemu.image_of("cortex-m4", tmp_path / "none.elf")
 
 
 def test_an_unknown_board_is_refused(tmp_path) -> None:

@@ -377,7 +377,7 @@ class Shell:
             member.size = len(program.encode())
             tar.addfile(member, BytesIO(program.encode()))
         self.process = subprocess.Popen(
-            [shell, "-c", ssh._SCRIPT, "edgeprune", python, str(len(archive.getvalue())), str(limit)],
+            [shell, "-c", ssh.session_script(), "edgeprune", python, str(len(archive.getvalue())), str(limit)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(folder)},
@@ -465,7 +465,7 @@ def test_the_script_of_the_board_is_hung_up(shell, left) -> None:
 
 def test_the_script_of_the_board_takes_no_broken_archive(shell, left) -> None:
     run = subprocess.run(
-        [shell, "-c", ssh._SCRIPT, "edgeprune", sys.executable, "10240", "60"],
+        [shell, "-c", ssh.session_script(), "edgeprune", sys.executable, "10240", "60"],
         input=b"cut off",
         env={**os.environ, "TMPDIR": str(left)},
         start_new_session=True,
@@ -475,7 +475,7 @@ def test_the_script_of_the_board_takes_no_broken_archive(shell, left) -> None:
     assert run.returncode == 92
     assert list(left.iterdir()) == []
     run = subprocess.run(
-        [shell, "-c", ssh._SCRIPT, "edgeprune", sys.executable, "0", "60"],
+        [shell, "-c", ssh.session_script(), "edgeprune", sys.executable, "0", "60"],
         env={**os.environ, "TMPDIR": str(left / "no")},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
