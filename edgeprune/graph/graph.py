@@ -67,7 +67,7 @@ class Operator:
         positions: outputs that a filter computes.
         biases: its own.
         norm: channels of a batch norm, folded into it or, of a `scale`, itself.
-        norm_scale: name of the parameter that holds that batch norm's scale; "" if unknown.
+        norm_scale: name of the parameter that scales the batch norm which directly follows it; "" if there is none.
         values: constants of other shapes, such as those of a PReLU or an unknown operator.
         holds_weights: its weights are counted here; False where they are an activation or another operator's too.
     """

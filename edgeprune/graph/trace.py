@@ -198,13 +198,15 @@ class _Tracer:
         self.read[path] = self.read.get(path, ()) + x.blocks
 
     def _batch_norm(self, node: fx.Node, inputs: list[Value]) -> None:
-        x, before = inputs[0], self._producer(node)
-        scale = argument(node, 1)
+        x, scale = inputs[0], argument(node, 1)
         name = self.params.get(scale.name, "") if isinstance(scale, fx.Node) else ""
+        before = self.made_by.get(nodes_in(node.args[0])[0].name)
         if before is not None and before.foldable:
-            before.norm, before.norm_scale = before.output.blocks, name
-            self._stand_for(node, x, foldable=False)
-            return
+            before.norm_scale = before.norm_scale or name
+            if self._producer(node) is before:
+                before.norm = before.output.blocks
+                self._stand_for(node, x, foldable=False)
+                return
         # the axis of the batch norm may be another one than that of the channels, such as the mel bands
         norm = x.blocks if x.axis == 1 else ((-1, x.shape[1]),)
         self._operate(node, SCALE, [x], x.axis, x.blocks, self._path(scale), norm=norm, norm_scale=name)

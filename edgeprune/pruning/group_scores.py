@@ -32,7 +32,7 @@ def score_groups(
     groups = graph.prunable(dense_layers)
     layers = {path: model.get_submodule(path) for group in groups.values() for path in group.layers}
     names = {path: name if len(groups[name].layers) == 1 else path for name in groups for path in groups[name].layers}
-    scores = score_network(model, criterion, {names[path]: layer for path, layer in layers.items()}, batches)
+    scores = score_network(model, criterion, {names[path]: layer for path, layer in layers.items()}, batches, graph)
     return {name: combine([scores[names[path]] for path in group.layers]) for name, group in groups.items()}
 
 

@@ -6,13 +6,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.graph.trace import trace
 from edgeprune.models.registry import build, make_spec
 from edgeprune.pruning.scores.batch_norm import batchnorm_scale
 from edgeprune.pruning.scores.layer_scores import score_network
 
 
-def _data(model_input: tuple[int, ...], n: int = 3) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return [(torch.randn(n, *model_input), torch.zeros(n, dtype=torch.long))]
+def _scored(model: nn.Module, layers: dict[str, nn.Module], *shape: int) -> dict[str, list[float]]:
+    """Scores of the layers of a network whose input is `[1, *shape]`."""
+    found = score_network(model, "batchnorm_scale", layers, graph=trace(model.eval(), torch.ones(1, *shape)))
+    return {name: scores.tolist() for name, scores in found.items()}
 
 
 def _scales(norm: nn.Module, *values: float) -> nn.Module:
@@ -27,16 +30,15 @@ def test_it_is_the_magnitude() -> None:
     assert not scores.requires_grad
 
 
-@pytest.mark.parametrize("data", [None, _data((1, 40, 51))], ids=["from the code", "from a run"])
-def test_each_layer_has_its_own(data) -> None:
+def test_each_layer_has_its_own() -> None:
     model = build(make_spec("dcase21", input_shape=(1, 40, 51), width=0.25))
     layers = {name: model.features.get_submodule(name) for name in ("conv1", "conv2", "conv3")}
     for number in (1, 2, 3):
         nn.init.normal_(model.features.get_submodule(f"bn{number}").weight)
-    found = score_network(model, "batchnorm_scale", layers, data)
+    found = _scored(model, layers, 1, 40, 51)
     for number in (1, 2, 3):
         expected = model.features.get_submodule(f"bn{number}").weight.detach().double().abs()
-        assert torch.equal(found[f"conv{number}"], expected)
+        assert found[f"conv{number}"] == expected.tolist()
 
 
 class OutOfOrder(nn.Module):
@@ -59,26 +61,23 @@ class OutOfOrder(nn.Module):
         return self.conv_c(self.bn_pre(F.max_pool2d(x, 2))).relu().mean(dim=(2, 3))
 
 
-@pytest.mark.parametrize("data", [None, _data((1, 10, 10))], ids=["from the code", "from a run"])
-def test_the_order_of_registration_plays_no_part(data) -> None:
+def test_the_order_of_registration_plays_no_part() -> None:
     model = OutOfOrder()
     layers = {"a": model.conv_a, "b": model.conv_b}
-    found = score_network(model, "batchnorm_scale", layers, data)
-    assert {name: scores.tolist() for name, scores in found.items()} == {"a": [1, 2], "b": [3, 4]}
+    assert _scored(model, layers, 1, 10, 10) == {"a": [1, 2], "b": [3, 4]}
     with pytest.raises(EdgepruneError, match="c: no batch norm with a scale directly follows it"):
-        score_network(model, "batchnorm_scale", {**layers, "c": model.conv_c}, data)
+        _scored(model, {**layers, "c": model.conv_c}, 1, 10, 10)
 
 
-@pytest.mark.parametrize("data", [None, _data((1, 4, 4))], ids=["from the code", "from a run"])
 @pytest.mark.parametrize(
     "between",
     [[], [nn.BatchNorm2d(2, affine=False)], [nn.ReLU(), nn.BatchNorm2d(2)], [nn.MaxPool2d(2), nn.BatchNorm2d(2)]],
     ids=["none", "without scale", "after the activation", "after a pool"],
 )
-def test_no_batch_norm_that_directly_follows(between, data) -> None:
+def test_no_batch_norm_that_directly_follows(between) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 1), *between)
     with pytest.raises(EdgepruneError, match="stem: no batch norm with a scale directly follows it"):
-        score_network(model, "batchnorm_scale", {"stem": model[0]}, data)
+        _scored(model, {"stem": model[0]}, 1, 4, 4)
 
 
 def test_dense_layers_and_convolutions_of_one_dimension() -> None:
@@ -86,33 +85,42 @@ def test_dense_layers_and_convolutions_of_one_dimension() -> None:
         *(nn.Conv1d(1, 2, 3), _scales(nn.BatchNorm1d(2), 1.0, -2.0), nn.Flatten()),
         *(nn.Linear(8, 3), _scales(nn.BatchNorm1d(3), 3.0, 4.0, 5.0)),
     )
-    for data in (None, _data((1, 6))):
-        found = score_network(model, "batchnorm_scale", {"conv": model[0], "fc": model[3]}, data)
-        assert {name: scores.tolist() for name, scores in found.items()} == {"conv": [1, 2], "fc": [3, 4, 5]}
+    assert _scored(model, {"conv": model[0], "fc": model[3]}, 1, 6) == {"conv": [1, 2], "fc": [3, 4, 5]}
 
 
-class Winding(nn.Module):
-    """Its path depends on its input."""
+class Branching(nn.Module):
+    """Reads its layer's output twice, and runs another layer twice, each time with a batch norm of its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.bn = nn.Conv2d(1, 2, 1), _scales(nn.BatchNorm2d(2), 1.0, 2.0)
+        self.stem, self.stem_norm = nn.Conv2d(1, 2, 1), _scales(nn.BatchNorm2d(2), 1.0, 2.0)
+        self.loop = nn.Conv2d(2, 2, 1)
+        self.first, self.second = _scales(nn.BatchNorm2d(2), 3.0, 4.0), _scales(nn.BatchNorm2d(2), 5.0, -8.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.bn(self.conv(x if x.sum() > 0 else -x))
+        x = self.stem(x)
+        return self.second(self.loop(self.first(self.loop(self.stem_norm(x))))) + x
 
 
-def test_a_network_that_cannot_be_read_must_be_run() -> None:
-    model = Winding()
-    with pytest.raises(EdgepruneError, match="conv: the batch norm after it cannot be found without data"):
-        score_network(model, "batchnorm_scale", {"conv": model.conv})
-    assert score_network(model, "batchnorm_scale", {"conv": model.conv}, _data((1, 4, 4)))["conv"].tolist() == [1, 2]
-    with pytest.raises(EdgepruneError, match="conv: criterion 'batchnorm_scale' got batches without clips"):
-        score_network(model, "batchnorm_scale", {"conv": model.conv}, _data((1, 4, 4), 0))
+def test_a_layer_that_is_read_twice_and_one_that_runs_twice() -> None:
+    model = Branching()
+    assert _scored(model, {"stem": model.stem, "loop": model.loop}, 1, 4, 4) == {"stem": [1, 2], "loop": [4, 6]}
+
+
+def test_a_network_without_its_graph_is_refused() -> None:
+    model = Branching()
+    with pytest.raises(EdgepruneError, match=r"stem: criterion 'batchnorm_scale' needs the network's graph"):
+        score_network(model, "batchnorm_scale", {"stem": model.stem})
 
 
 def test_a_scale_that_is_no_number_is_refused() -> None:
-    model = Winding()
-    model.bn.weight.data[1] = float("nan")
-    with pytest.raises(EdgepruneError, match="conv: its batch norm holds NaN"):
-        score_network(model, "batchnorm_scale", {"conv": model.conv}, _data((1, 4, 4)))
+    model = Branching()
+    model.stem_norm.weight.data[1] = float("nan")
+    with pytest.raises(EdgepruneError, match="stem: its batch norm holds NaN"):
+        _scored(model, {"stem": model.stem}, 1, 4, 4)
+
+
+def test_two_layers_may_share_a_batch_norm() -> None:
+    norm = _scales(nn.BatchNorm2d(2), 1.0, 2.0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), norm, nn.ReLU(), nn.Dropout(), nn.Conv2d(2, 2, 1), nn.Dropout(), norm)
+    assert _scored(model, {"a": model[0], "b": model[4]}, 1, 4, 4) == {"a": [1, 2], "b": [1, 2]}

@@ -1,11 +1,10 @@
-"""Which tensor of a forward pass is a layer's feature map, and which batch norm follows the layer."""
+"""Which tensor of a forward pass is a layer's feature map."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 _LAYERS = {"conv1d", "conv2d", "conv3d", "linear"}
@@ -50,14 +49,10 @@ class Capture(TorchFunctionMode):
         layers: by name.
         receive: called with a name and a feature map as the network computes it, `[n, filters, ...]`, of
             dense layers `[n, ..., filters]`; the network may change it in place afterwards.
-
-    Attributes:
-        scales: of each layer that batch norm directly follows, the batch norms' scales, `[filters]`, one a call.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module], receive: Callable[[str, Tensor], None]) -> None:
         super().__init__()
-        self.scales: dict[str, list[Tensor]] = {}
         self._layers = layers
         self._receive = receive
         self._names = {id(own_weight(layer)): name for name, layer in layers.items() if own_weight(layer) is not None}
@@ -92,7 +87,7 @@ class Capture(TorchFunctionMode):
             self._hand_over([source])
         elif source and kind in _NORMS and not source.normalised:
             result = func(*args, **kwargs)
-            self._normalised(source, result, _scale(func, args, kwargs) if kind == "batch_norm" else None)
+            self._normalised(source, result)
         else:
             result = self._taken_by_another(func, args, kwargs, changes=name.endswith("_"))
         if kind in _LAYERS:
@@ -129,11 +124,9 @@ class Capture(TorchFunctionMode):
         if name is not None:
             self._wait(_Waiting(result, name, normalised=False))
 
-    def _normalised(self, source: _Waiting, result: Tensor, scale: Tensor | None) -> None:
+    def _normalised(self, source: _Waiting, result: Tensor) -> None:
         del self._waiting[id(source.tensor)]
         self._wait(_Waiting(result, source.name, normalised=True))
-        if scale is not None:
-            self.scales.setdefault(source.name, []).append(scale)
 
     def _wait(self, waiting: _Waiting) -> None:
         self._waiting[id(waiting.tensor)] = waiting  # which keeps the tensor, so that no other takes its id
@@ -147,15 +140,6 @@ class Capture(TorchFunctionMode):
 def own_weight(layer: nn.Module) -> Tensor | None:
     """The weight a module holds as it is; None where it makes it anew for each call, as parametrisations do."""
     return layer._parameters.get("weight")
-
-
-def _scale(func: Any, args: Any, kwargs: Any) -> Tensor | None:
-    """The scale a batch norm was given: `F.batch_norm` takes it after the statistics, `torch.batch_norm` before."""
-    if "weight" in kwargs:
-        scale: Tensor | None = kwargs["weight"]
-        return scale
-    place = 3 if func is F.batch_norm else 1
-    return args[place] if len(args) > place else None
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:

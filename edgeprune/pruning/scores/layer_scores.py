@@ -8,15 +8,20 @@ from torch.nn import functional as F
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.evaluation_mode import evaluating
+from edgeprune.graph.graph import Graph
 from edgeprune.pruning.scores import Criterion, check_weight, criterion
 from edgeprune.pruning.scores.capture import Capture
-from edgeprune.pruning.scores.norms_after import traced_scales
+from edgeprune.pruning.scores.norms_after import scales_after
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def score_network(
-    model: nn.Module, criterion_name: str, layers: Mapping[str, nn.Module], batches: Batches | None = None
+    model: nn.Module,
+    criterion_name: str,
+    layers: Mapping[str, nn.Module],
+    batches: Batches | None = None,
+    graph: Graph | None = None,
 ) -> dict[str, Tensor]:
     """Score the filters of some layers, each layer by itself.
 
@@ -30,8 +35,8 @@ def score_network(
         criterion_name: a name from `CRITERIA`.
         layers: the layers to score, by name: `Conv1d`, `Conv2d` or `Linear` that are part of the model.
         batches: network inputs `[n, ...]` and labels `[n]`, class indices; the criterion's own concern how many (a few
-            hundred training clips are usual). Only `gradients` looks at labels. `batch_norm` runs two of the inputs to
-            see which batch norm follows which layer; without batches it reads that from the network's code.
+            hundred training clips are usual). Only `gradients` looks at labels.
+        graph: of the model; `batch_norm` needs it to see which batch norm follows which layer.
 
     Returns:
         each layer's `[filters]`, float64, on the CPU, in the order of `layers`.
@@ -53,7 +58,7 @@ def score_network(
             if chosen.active:
                 found = _active(model, chosen, layers, batches)
             else:
-                found = _from_batch_norm(model, chosen, layers, batches)
+                found = _from_batch_norm(model, chosen, layers, graph)
     return {name: scores.to("cpu", torch.float64) for name, scores in found.items()}
 
 
@@ -131,22 +136,13 @@ def _run_gradients(
 
 
 def _from_batch_norm(
-    model: nn.Module, chosen: Criterion, layers: Mapping[str, nn.Module], batches: Batches | None
+    model: nn.Module, chosen: Criterion, layers: Mapping[str, nn.Module], graph: Graph | None
 ) -> dict[str, Tensor]:
-    if batches is None:
-        try:
-            scales = traced_scales(model, layers)
-        except Exception as error:
-            raise EdgepruneError(
-                f"{next(iter(layers))}: the batch norm after it cannot be found without data; give a batch."
-            ) from error
-    else:
-        inputs = next((inputs for inputs, _ in batches if len(inputs)), None)
-        if inputs is None:
-            raise EdgepruneError(f"{next(iter(layers))}: criterion '{chosen.name}' got batches without clips.")
-        with torch.no_grad(), Capture(layers, lambda name, maps: None) as capture:
-            model(inputs[:2].to(_device(layers)))
-        scales = capture.scales
+    if graph is None:
+        raise EdgepruneError(
+            f"{next(iter(layers))}: criterion '{chosen.name}' needs the network's graph; give graph=trace(...)."
+        )
+    scales = scales_after(model, graph, layers)
     for name, layer in layers.items():
         if name not in scales or scales[name][0].shape != _weight(layer).shape[:1]:
             raise EdgepruneError(
