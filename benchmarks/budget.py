@@ -10,7 +10,7 @@ import argparse
 import time
 from typing import Any
 
-from edgeprune.cli.verbs import print_json
+from edgeprune.cli.output import print_json
 from edgeprune.console import print_table
 from edgeprune.recipe import Budget, Prune
 

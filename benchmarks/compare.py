@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgeprune.cli.verbs import print_json
+from edgeprune.cli.output import print_json
 from edgeprune.console import print_table
 from edgeprune.files import read_json, write_json
 

@@ -3,8 +3,9 @@
 import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from edgeprune.errors import EdgepruneError
@@ -143,6 +144,10 @@ Clock = Annotated[
         str_from_instance=lambda value: ["none" if value is None else f"{value / 1e6:g}MHz"],
     ),
 ]
+
+PruneDense = Annotated[bool, arg(aliases=["--prune-dense"])]
+Bits = Literal[8, 16, 32]
+"""Bits a weight is stored in."""
 
 R = TypeVar("R")
 EVERYWHERE = "Beside these flags: --json (print the result as JSON), --quiet, --debug (show tracebacks)."

@@ -7,10 +7,11 @@ from pathlib import Path
 import edgeprune
 
 ROOT = Path(edgeprune.__file__).parent
+GROUND = ("version", "errors", "units", "files", "console", "tabular", "script", "flags", "exit_codes", "recipe")
 LAYERS = (
-    *("version", "errors", "units", "files", "console", "tabular", "script", "flags", "recipe", "recipe_files"),
-    *("audio", "data", "models", "graph", "tflite", "pruning", "training", "evaluation", "convert", "firmware"),
-    *("devices", "results", "reporting", "bundles", "run", "comparing", "submitting", "cli", "__init__", "__main__"),
+    *(*GROUND, "recipe_files", "audio", "data", "models", "graph", "tflite", "pruning", "training", "evaluation"),
+    *("convert", "firmware", "devices", "results", "reporting", "bundles", "run", "comparing", "submitting", "cli"),
+    *("__init__", "__main__"),
 )
 
 

@@ -24,7 +24,7 @@ from edgeprune.audio.listener import Listener
 from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
 from edgeprune.audio.microphone import Microphone
 from edgeprune.audio.streaming import FrameStream, Sliding
-from edgeprune.cli.listen_verb import Listen, open_listener
+from edgeprune.cli.verbs.listen import ListenCommand, open_listener
 from edgeprune.convert.waveform import write_waveform_model
 from edgeprune.convert.waveform_graph import GraphBuilder
 from edgeprune.errors import EdgepruneError
@@ -218,7 +218,7 @@ def batch_probabilities(path: Path, clip: np.ndarray) -> np.ndarray:
     return TFLiteModel(path).predict((np.stack(patches)[..., None] + 2) / np.float32(1.5))
 
 
-def lines(capsys: pytest.CaptureFixture[str], verb: Listen) -> tuple[list[Any], str]:
+def lines(capsys: pytest.CaptureFixture[str], verb: ListenCommand) -> tuple[list[Any], str]:
     """What the verb prints with --json, and what it says beside."""
     assert verb() == 0
     out, err = capsys.readouterr()
@@ -231,7 +231,7 @@ def test_a_file_gives_the_batchs_probabilities(waveform_in: bool, classifier, re
     path = classifier
     if waveform_in:
         path = write_waveform_model(classifier, classifier.with_name("waveform.tflite"))
-    found, said = lines(capsys, Listen(path, recording, hop_s=0.1, smoothing=0, json=True))
+    found, said = lines(capsys, ListenCommand(path, recording, hop_s=0.1, smoothing=0, json=True))
     assert len(found) == len(expected) == 27
     np.testing.assert_allclose([list(line["probabilities"].values()) for line in found], expected, atol=1e-5)
     assert [list(line["probabilities"]) for line in found] == [LABELS] * 27
@@ -244,7 +244,7 @@ def test_a_file_gives_the_batchs_probabilities(waveform_in: bool, classifier, re
 
 
 def test_lines_tell_the_three_likeliest(classifier, recording, capsys) -> None:
-    assert Listen(classifier, recording, seconds=0.55)() == 0
+    assert ListenCommand(classifier, recording, seconds=0.55)() == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("    0.40 s  ")
     shown = [float(word) for word in line.split()[3::2]]
@@ -254,7 +254,7 @@ def test_lines_tell_the_three_likeliest(classifier, recording, capsys) -> None:
 
 def test_long_audio_is_reported_on_now_and_then(classifier, tmp_path, capsys) -> None:
     soundfile.write(tmp_path / "long.wav", noise(25 * RATE), RATE)
-    assert Listen(classifier, tmp_path / "long.wav", hop_s=1)() == 0
+    assert ListenCommand(classifier, tmp_path / "long.wav", hop_s=1)() == 0
     assert capsys.readouterr().err.count("real-time factor") == 3
 
 
@@ -272,7 +272,7 @@ def test_long_audio_is_reported_on_now_and_then(classifier, tmp_path, capsys) ->
 )
 def test_wrong_flags(fields: dict[str, Any], sentence: str, classifier, recording) -> None:
     with pytest.raises(EdgepruneError, match=sentence):
-        Listen(classifier, recording, **fields)()
+        ListenCommand(classifier, recording, **fields)()
 
 
 def test_wrong_models(classifier: Path) -> None:
@@ -340,9 +340,9 @@ class StandIn:
 
 
 def test_a_microphone_is_heard_like_a_file(classifier, recording, capsys, monkeypatch) -> None:
-    expected, _ = lines(capsys, Listen(classifier, recording, json=True))
+    expected, _ = lines(capsys, ListenCommand(classifier, recording, json=True))
     device = StandIn(load_clip(recording, RATE)[:, None]).install(monkeypatch)
-    found, said = lines(capsys, Listen(classifier, seconds=3.0, json=True))
+    found, said = lines(capsys, ListenCommand(classifier, seconds=3.0, json=True))
     assert [line["probabilities"] for line in found] == [line["probabilities"] for line in expected]
     assert "listening to Stand-in" in said
     assert "no samples lost" in said
@@ -361,7 +361,7 @@ def test_a_microphones_own_rate_and_channels(monkeypatch) -> None:
 def test_lost_samples_are_counted(classifier, capsys, monkeypatch) -> None:
     device = StandIn(noise(RATE)[:, None]).install(monkeypatch)
     device.overflow_at = {2, 5}
-    found, said = lines(capsys, Listen(classifier, device="0", seconds=1.0, json=True))
+    found, said = lines(capsys, ListenCommand(classifier, device="0", seconds=1.0, json=True))
     assert found[-1]["overruns"] == 2
     assert "samples lost 2 times" in said
 
@@ -391,7 +391,7 @@ def test_ctrl_c_ends_with_the_summary(classifier, capsys, monkeypatch) -> None:
             yield block
 
     monkeypatch.setattr(Microphone, "_recorded", interrupted)
-    found, said = lines(capsys, Listen(classifier, hop_s=0.1, json=True))
+    found, said = lines(capsys, ListenCommand(classifier, hop_s=0.1, json=True))
     assert [line["time_s"] for line in found] == [0.4, 0.5, 0.6]
     assert "interrupted" in said
     assert "0.6 s of audio, 3 decisions" in said
@@ -429,10 +429,10 @@ def test_no_such_microphone(monkeypatch) -> None:
 def test_what_to_install(classifier, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(EdgepruneError, match=r"needs the package sounddevice .* install edgeprune\[listen\]"):
-        Listen(classifier)()
+        ListenCommand(classifier)()
     monkeypatch.delitem(sys.modules, "sounddevice")
     # as sounddevice does where the library is missing
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EdgepruneError, match=r"needs the PortAudio library .* install libportaudio2"):
-        Listen(classifier)()
+        ListenCommand(classifier)()

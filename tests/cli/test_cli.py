@@ -15,7 +15,7 @@ from calls import call, call_json
 import edgeprune
 import edgeprune.run.finished
 import edgeprune.run.run
-from edgeprune.cli.main import DATA, VERBS, run_recipe
+from edgeprune.cli.main import run_recipe
 from edgeprune.console import say
 from edgeprune.data.fetch import FetchReport
 from edgeprune.errors import CheckFailedError, EdgepruneError, InfeasibleBudgetError
@@ -74,6 +74,13 @@ def tflite(tmp_path: Path) -> Path:
 
 def python(code: str, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=120)
+
+
+VERBS = (
+    *("run", "data", "cost", "score", "budget", "profile", "export", "evaluate", "bench", "sweep", "compare", "submit"),
+    *("deploy", "listen", "doctor"),
+)
+DATA = ("list", "fetch", "make", "verify")
 
 
 # Help, version, unknown words

@@ -6,14 +6,6 @@ import pytest
 from calls import call, call_json
 from run_folders import change, pruned, write_run
 
-from edgeprune.cli import main as cli
-
-
-@pytest.fixture(autouse=True)
-def _verb(monkeypatch) -> None:
-    monkeypatch.setitem(cli.VERBS, "compare", ("Compare", "compare runs"))
-    monkeypatch.setitem(cli.MODULES, "Compare", "compare_verb")
-
 
 @pytest.fixture
 def sweep(tmp_path) -> Path:

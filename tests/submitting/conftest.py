@@ -21,10 +21,6 @@ def info(tmp_path) -> Path:
 
 
 @pytest.fixture
-def submit(capsys, monkeypatch):
+def submit(capsys):
     """Call `edgeprune submit`: exit code, standard output, standard error."""
-    from edgeprune.cli import main as cli
-
-    monkeypatch.setitem(cli.VERBS, "submit", ("Submit", "a challenge's submission package, and a model card"))
-    monkeypatch.setitem(cli.MODULES, "Submit", "submit_verb")
     return lambda *argv: call(capsys, "submit", *argv)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgeprune.recipe_files import RECIPE
+from edgeprune.exit_codes import guarded
+from edgeprune.recipe_files import RECIPE, load_recipe
 
 _WAIT_S = 60.0
 _GUARD = 'while read -r _; do :; done; kill -9 "-$0" 2>/dev/null'
@@ -21,9 +22,14 @@ def main(args: list[str]) -> int:
     folder = Path(args[0])
     with ended_with_parent():
         _wait_until_free(folder)
-        from edgeprune.cli.main import main as edgeprune
+        return guarded(lambda _: _run(folder), ["run", str(folder / RECIPE), "--quiet"], "edgeprune")
 
-        return edgeprune(["run", str(folder / RECIPE), "--quiet"])
+
+def _run(folder: Path) -> int:
+    from edgeprune.run.run import run
+
+    run(load_recipe(str(folder)))
+    return 0
 
 
 @contextmanager

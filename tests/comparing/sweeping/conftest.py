@@ -37,7 +37,7 @@ def script(tmp_path: Path, recipe: Recipe) -> Path:
     """A file with the recipe."""
     path = tmp_path / "tiny.py"
     path.write_text(
-        "from edgeprune.recipe import from_dict\n"
+        "from edgeprune.recipe_files import from_dict\n"
         f"recipe = from_dict({recipe.to_dict()!r})\n"
         "if __name__ == '__main__':\n    recipe.main()\n"
     )

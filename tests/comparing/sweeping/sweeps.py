@@ -43,8 +43,9 @@ def started(out: Path) -> list[str]:
 def verb_command(*argv: str | Path) -> list[str]:
     """A process that sweeps with the stand-in, as `edgeprune sweep` would."""
     code = (
-        "import sys; from edgeprune import cli, sweep_verb; from edgeprune.comparing.sweeping import work; "
-        f"work.COMMAND = {STAND_IN!r}; sys.exit(cli._guarded(sweep_verb.run_sweep, sys.argv[1:], 'edgeprune sweep'))"
+        "import sys; from edgeprune.cli.verbs import sweep; from edgeprune.comparing.sweeping import work; "
+        "from edgeprune.exit_codes import guarded; "
+        f"work.COMMAND = {STAND_IN!r}; sys.exit(guarded(sweep.main, sys.argv[1:], 'edgeprune sweep'))"
     )
     return [sys.executable, "-c", code, *map(str, argv)]
 

@@ -121,7 +121,7 @@ def test_without_ray(monkeypatch):
 
 
 def test_ray_is_imported_only_where_it_is_used():
-    code = "import sys, edgeprune.cli.sweep_verb, edgeprune.comparing.sweeping.engine_ray; print('ray' in sys.modules)"
+    code = "import sys, edgeprune.cli.verbs.sweep, edgeprune.comparing.sweeping.engine_ray; print('ray' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert found.stdout.strip() == "False"
     assert Path(engine_ray.__file__).is_file()

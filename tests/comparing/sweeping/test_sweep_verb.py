@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sweeps import HALF, order, started
 
-from edgeprune.cli.sweep_verb import run_sweep
+from edgeprune.cli.verbs.sweep import main as run_sweep
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, sha256_file
 

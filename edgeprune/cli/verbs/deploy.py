@@ -1,17 +1,17 @@
-"""The verb that writes bundles for firmware and apps."""
+"""`edgeprune deploy`: a bundle that builds into firmware or an app."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from tyro.conf import Positional
 
-from edgeprune.cli.verbs import only_results, print_json
+from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.files import read_json
 
 
 @dataclass(frozen=True)
-class Deploy:
+class DeployCommand:
     """Write a bundle that builds: the network of a finished run, its front-end in C, test vectors, how to build it."""
 
     run: Positional[Path]

@@ -1,4 +1,4 @@
-"""The verb that listens: scenes as they are heard, from a microphone or a file."""
+"""`edgeprune listen`: name the scene a microphone or a file hears, live."""
 
 import json
 import math
@@ -24,7 +24,7 @@ REPORT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Listen:
+class ListenCommand:
     """Tell the scene as it is heard, from a microphone or an audio file; Ctrl-C ends it."""
 
     model: Positional[Path]

@@ -1,4 +1,4 @@
-"""Verbs that plan: the widths within a budget, and how long a network takes by width."""
+"""`edgeprune budget`: the filters each layer may keep within a budget; nothing is trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from edgeprune.cli.model_argument import Network, find_network
-from edgeprune.cli.network_verbs import Bits, PruneDense, data_of, judged, print_verdicts, score_batches_of
-from edgeprune.cli.verbs import print_json
+from edgeprune.cli.model_argument import Network, data_of, find_network, score_batches_of
+from edgeprune.cli.output import judged, print_json, print_verdicts
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
-from edgeprune.flags import Latency, Limit, Shape
-from edgeprune.recipe import Budget as Limits
-from edgeprune.recipe import Prune as Rules
+from edgeprune.flags import Bits, Latency, Limit, PruneDense, Shape
+from edgeprune.recipe import Budget, Prune
 from edgeprune.reporting.numbers import format_exact, format_percent
 
 if TYPE_CHECKING:
     from edgeprune.pruning.allocation.allocate import Allocation
     from edgeprune.pruning.prune import ScoredNetwork
 
+
 _FRONTIER_POINTS = 12
 
 
 @dataclass(frozen=True)
-class Budget:
+class BudgetCommand:
     """Find the best allocation of filters within a budget; nothing is trained. Exit code 3 if there is none."""
 
     model: Positional[str]
@@ -46,19 +45,19 @@ class Budget:
     """The limits of a challenge as well: dcase2021, dcase2022, dcase2023, dcase2024."""
     bits: Bits = 8
     """Bits a weight will be stored in, for the rules."""
-    keep: float = Rules.keep
+    keep: float = Prune.keep
     """No layer keeps more than this share of its filters."""
-    min_filters: int = Rules.min_filters
+    min_filters: int = Prune.min_filters
     """No layer goes below."""
-    multiple_of: int = Rules.multiple_of
+    multiple_of: int = Prune.multiple_of
     """Layers keep multiples of so many filters, or all of theirs."""
     dense_layers: PruneDense = False
     """Prune hidden units of dense layers too."""
-    criterion: str = Rules.criterion
+    criterion: str = Prune.criterion
     """How filters are judged: operator_norm, l1, l2, random ..."""
-    objective: str = Rules.objective
+    objective: str = Prune.objective
     """What is maximised: log_mass, mass, log_width, or sensitivity, measured on clips of the run."""
-    allocation: Literal["solver", "uniform"] = Rules.allocation
+    allocation: Literal["solver", "uniform"] = Prune.allocation
     """uniform: the same share of every layer, to compare with."""
     profile: Path | None = None
     """Latency table of `edgeprune profile` (default: the run folder's)."""
@@ -78,7 +77,7 @@ class Budget:
         nothing = not limits.sizes() and limits.latency_ms is None
         if self.frontier is not None and nothing:
             raise EdgepruneError("budget: a frontier is drawn over a range of limits; give at least one.")
-        rules = Rules(
+        rules = Prune(
             criterion=self.criterion,
             keep=self.keep,
             dense_layers=self.dense_layers,
@@ -118,8 +117,8 @@ class Budget:
             print_verdicts(self.rules, verdicts)
         return 0
 
-    def _limits(self, input_s: float | None = None) -> Limits:
-        limits = Limits(
+    def _limits(self, input_s: float | None = None) -> Budget:
+        limits = Budget(
             self.params, self.macs, self.peak_ram, self.flash, self.latency_ms, include_frontend=self.include_frontend
         )
         if self.rules is None:
@@ -142,7 +141,7 @@ class Budget:
         say(f"{self.frontier}: {len(points)} budgets")
 
 
-def _without_frontend(network: Network, limits: Limits) -> tuple[Limits, dict[str, int]]:
+def _without_frontend(network: Network, limits: Budget) -> tuple[Budget, dict[str, int]]:
     """What the limits leave the network, and what the front-end takes of them."""
     if not limits.include_frontend:
         return limits, {}
@@ -167,7 +166,7 @@ class _Planner:
     table: Any
 
     @staticmethod
-    def of(network: Network, rules: Rules, limits: Limits) -> "_Planner":
+    def of(network: Network, rules: Prune, limits: Budget) -> "_Planner":
         import torch
 
         from edgeprune.graph.cost import graph_of
@@ -184,10 +183,10 @@ class _Planner:
         return _Planner(scored, dict(network.spec.widths), table)
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> Prune:
         return self.scored.settings
 
-    def plan(self, limits: Limits, **rules: Any) -> "Allocation":
+    def plan(self, limits: Budget, **rules: Any) -> "Allocation":
         return replace(self.scored, settings=replace(self.rules, **rules)).allocate(limits, self.table)
 
     def describe(self, found: "Allocation") -> dict[str, Any]:
@@ -202,7 +201,7 @@ class _Planner:
             "cost": {"dense": count(self.scored.graph).to_dict(), "pruned": found.cost.to_dict()},
         }
 
-    def frontier(self, limits: Limits) -> list[dict[str, Any]]:
+    def frontier(self, limits: Budget) -> list[dict[str, Any]]:
         """Plans of budgets from far below to far above `limits`, all limits scaled alike; those that can be met."""
         import numpy as np
 
@@ -229,7 +228,7 @@ class _Planner:
         return points
 
 
-def _scaled(limits: Limits, factor: float) -> Limits:
+def _scaled(limits: Budget, factor: float) -> Budget:
     scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
     asked = limits.latency()
     if asked is not None:
@@ -237,7 +236,7 @@ def _scaled(limits: Limits, factor: float) -> Limits:
     return replace(limits, **scaled)
 
 
-def _latency_table(network: Network, rules: Rules, limits: Limits) -> Any:
+def _latency_table(network: Network, rules: Prune, limits: Budget) -> Any:
     asked = limits.latency()
     if asked is None:
         return None
@@ -305,7 +304,7 @@ def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]
     print_table("cost", ("", "before", "after", "left"), costs)
     if answer["frontend"]:
         taken = answer["frontend"]
-        print(f"Limits on RAM and flash include {taken['peak_ram']:,} and {taken['flash']:,} B of the front-end.")
+        print(f"Budget on RAM and flash include {taken['peak_ram']:,} and {taken['flash']:,} B of the front-end.")
     print(_how_good(found, answer))
 
 
@@ -319,95 +318,3 @@ def _how_good(found: "Allocation", answer: Mapping[str, Any]) -> str:
         f"{objective} {found.value:.4f}; no allocation within the limits can have more than {found.bound:.4f}, "
         f"{found.gap:.4f} above."
     )
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Measure how long each layer of a run's network takes, by its widths: the table a limit on latency is held to."""
-
-    run: Positional[Path]
-    """Run folder."""
-    device: str = "host"
-    """Where to measure: host is this machine."""
-    format: Literal["int8", "float32"] = "int8"
-    """Which file of the dense network is measured."""
-    threads: int = 1
-    """Threads of an inference."""
-    points: int = 6
-    """Widths a layer is measured at."""
-    runs: int = 15
-    """Timed runs of each."""
-    check: int = 6
-    """Whole networks of random widths to compare the prediction with."""
-    out: Path | None = None
-    """Table to write (default: profile_DEVICE.json in the run folder)."""
-    json: bool = False
-    """Print JSON."""
-
-    def __call__(self) -> int:
-        if self.device != "host":
-            raise EdgepruneError(f"device '{self.device}': this version profiles on host only; use --device host.")
-        if not self.run.is_dir():
-            raise EdgepruneError(f"{self.run}: is no run folder; the files of a finished run are profiled.")
-        network = find_network(str(self.run), ("dense",))
-        path = self.run / f"dense_{self.format}.tflite"
-        if not path.is_file():
-            raise EdgepruneError(
-                f"{path}: is not there; finish the run with --export.dense-formats {self.format} among its formats."
-            )
-        from edgeprune.devices.profiling import ProfileSettings, profile, verify
-        from edgeprune.graph.cost import graph_of
-
-        graph = graph_of(network.spec)
-        found = profile(path, graph, self.device, ProfileSettings(self.threads, self.points, self.runs))
-        out = self.out or self.run / f"profile_{self.device}.json"
-        found.save(out)
-        say(f"{out}: {len(found.stages)} stages of {path.name}")
-        checks = verify(found, path, graph, _some_widths(graph, self.check)) if self.check > 0 else []
-        stages = [
-            {"name": stage.name, "groups": stage.groups, "full_ms": float(stage.times_ms.flat[-1])}
-            for stage in found.stages
-        ]
-        answer = {
-            "path": str(out),
-            "device": found.device,
-            "kind": found.kind,
-            "overhead_ms": found.overhead_ms,
-            "stages": stages,
-            "check": checks,
-        }
-        if self.json:
-            print_json(answer)
-        else:
-            _print_profile(answer)
-        return 0
-
-
-def _some_widths(graph: Any, number: int) -> list[dict[str, int]]:
-    """The network itself, and random widths of it, the same each time."""
-    import random
-
-    chance = random.Random(0)
-    groups = graph.prunable(dense_layers=True)
-    whole = {name: group.filters for name, group in groups.items()}
-    return [
-        whole if turn == 0 else {name: chance.randint(max(1, count // 8), count) for name, count in whole.items()}
-        for turn in range(number)
-    ]
-
-
-def _print_profile(answer: Mapping[str, Any]) -> None:
-    rows = [(stage["name"], " x ".join(stage["groups"]), f"{stage['full_ms']:.4f}") for stage in answer["stages"]]
-    rows.append(("a call", "", f"{answer['overhead_ms']:.4f}"))
-    print_table("at full width", ("stage", "depends on", "ms"), rows)
-    if answer["check"]:
-        checks = [
-            (
-                ", ".join(f"{name} {width}" for name, width in check["widths"].items()),
-                f"{check['predicted_ms']:.3f}",
-                f"{check['measured_ms']:.3f}",
-                f"{100 * check['relative_error']:+.1f} %",
-            )
-            for check in answer["check"]
-        ]
-        print_table("whole networks", ("widths", "predicted, ms", "measured, ms", "error"), checks)

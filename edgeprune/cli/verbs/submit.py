@@ -1,4 +1,4 @@
-"""The verb that writes a challenge's submission package."""
+"""`edgeprune submit`: the package a DCASE challenge asks for, checked against its rules."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from edgeprune.cli.verbs import only_results, print_json
+from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table, say
 
 
 @dataclass(frozen=True)
-class Submit:
+class SubmitCommand:
     """Write the package of DCASE Task 1 for a finished run: system output, meta file, zip; and a model card."""
 
     runs: Positional[tuple[Path, ...]]

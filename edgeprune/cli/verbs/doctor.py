@@ -1,17 +1,38 @@
-"""What is installed on this computer, for `edgeprune doctor` and for bug reports."""
+"""`edgeprune doctor`: what is installed here, and which devices can be used."""
 
 import importlib.metadata
 import os
 import platform
 import re
 import shutil
+from dataclasses import dataclass
 from typing import Any
 
+from edgeprune.cli.output import print_json
 from edgeprune.console import print_table
 from edgeprune.devices.find import DEVICES, Device
 from edgeprune.version import __version__
 
+
+@dataclass(frozen=True)
+class DoctorCommand:
+    """Say what is installed here: Python, packages, TFLite interpreter, optional tools."""
+
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> int:
+        findings = examine()
+        if self.json:
+            print_json(findings)
+        else:
+            print_findings(findings)
+        return 0
+
+
 MISSING = "not installed"
+
+
 TOOLS = {
     "arm-none-eabi-gcc": "building for Cortex-M",
     "qemu-system-arm": "emulating Cortex-M",

@@ -1,4 +1,4 @@
-"""The verb that compares runs, and holds them to a baseline."""
+"""`edgeprune compare`: runs side by side, and held to a baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from edgeprune.cli.verbs import print_json
+from edgeprune.cli.output import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Compare:
+class CompareCommand:
     """Compare runs: means over seeds and folds, differences to the controls, Pareto fronts.
 
     With --baseline: exit code 4 if they are worse than earlier runs."""

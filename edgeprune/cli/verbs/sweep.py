@@ -1,4 +1,4 @@
-"""`edgeprune sweep`: many runs of one recipe, over budgets, criteria, seeds and folds, controls beside them."""
+"""`edgeprune sweep`: a grid of budgets, criteria and seeds as runs, with controls; goes on where it stopped."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from edgeprune.cli.verbs import only_results, print_json
+from edgeprune.cli.output import only_results, print_json
 from edgeprune.comparing.sweeping.grid import CONTROLS, LIMITS, Grid
 from edgeprune.console import print_table, say
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -63,7 +63,7 @@ Numbers = Annotated[tuple[int, ...], _list_of(_whole, "0,1,...")]
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepCommand:
     """Run a recipe over a grid: every budget with every criterion, seed and fold, and the controls of each.
 
     Each list is an axis of its own and all are crossed: `--params 40k,20k --macs 8M` gives two budgets. With any of
@@ -120,7 +120,7 @@ class Sweep:
         return Grid(**axes, controls=controls)
 
 
-def run_sweep(args: list[str]) -> int:
+def main(args: list[str]) -> int:
     """`sweep RECIPE [flags of the sweep and of its recipe]`; returns the exit code.
 
     Raises:
@@ -143,12 +143,12 @@ def run_sweep(args: list[str]) -> int:
     return _go(verb, recipe)
 
 
-def _parse(args: Sequence[str]) -> tuple[Sweep, list[str]]:
+def _parse(args: Sequence[str]) -> tuple[SweepCommand, list[str]]:
     import tyro
 
-    about = f"{Sweep.__doc__}\n\nBeside these flags: --quiet (only results), --debug (show tracebacks)."
+    about = f"{SweepCommand.__doc__}\n\nBeside these flags: --quiet (only results), --debug (show tracebacks)."
     verb, rest = tyro.cli(
-        Sweep,
+        SweepCommand,
         args=list(args),
         prog=f"{PROGRAM} RECIPE",
         description=about,
@@ -160,7 +160,7 @@ def _parse(args: Sequence[str]) -> tuple[Sweep, list[str]]:
 
 def _refuse_misspelt(rest: Sequence[str]) -> None:
     """A flag of the sweep, misspelt, would be looked for among the recipe's, and nothing like it found."""
-    own = [f"--{name.replace('_', '-')}" for name in Sweep.__dataclass_fields__]
+    own = [f"--{name.replace('_', '-')}" for name in SweepCommand.__dataclass_fields__]
     of_recipe = [f"--{name.replace('_', '-')}" for name in Recipe.__dataclass_fields__]
     for arg in rest:
         flag = arg.split("=")[0].replace("_", "-")
@@ -181,7 +181,7 @@ def _refuse_limits(grid: Grid, before: Recipe, after: Recipe) -> None:
         raise EdgepruneError(f"--prune.keep: beside --{given[0].replace('_', '-')} give it as --keep.")
 
 
-def _go(verb: Sweep, recipe: Recipe) -> int:
+def _go(verb: SweepCommand, recipe: Recipe) -> int:
     from edgeprune.comparing.sweeping.engine_local import cores
     from edgeprune.comparing.sweeping.plan import is_timed, make_plan
     from edgeprune.comparing.sweeping.sweep import sweep
@@ -205,7 +205,7 @@ def _go(verb: Sweep, recipe: Recipe) -> int:
     return _show_ends(verb, plan, found)
 
 
-def _engine(verb: Sweep, plan: "Plan", jobs: int, threads: int) -> "Engine":
+def _engine(verb: SweepCommand, plan: "Plan", jobs: int, threads: int) -> "Engine":
     if verb.engine == "local":
         from edgeprune.comparing.sweeping.engine_local import LocalEngine
 
@@ -222,7 +222,7 @@ def _engine(verb: Sweep, plan: "Plan", jobs: int, threads: int) -> "Engine":
 # What is printed
 
 
-def _show_plan(verb: Sweep, plan: "Plan", jobs: int, threads: int) -> int:
+def _show_plan(verb: SweepCommand, plan: "Plan", jobs: int, threads: int) -> int:
     from edgeprune.comparing.sweeping.estimate import estimates, total_seconds
 
     waiting, untold, found = plan.open_cells(), "", []
@@ -257,7 +257,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{hours:g} h"
 
 
-def _show_ends(verb: Sweep, plan: "Plan", found: Sequence["CellEnd"]) -> int:
+def _show_ends(verb: SweepCommand, plan: "Plan", found: Sequence["CellEnd"]) -> int:
     failed = [end for end in found if end.state != "done"]
     code = CheckFailedError.exit_code if failed else 0
     if verb.json:

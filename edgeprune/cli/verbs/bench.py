@@ -1,0 +1,66 @@
+"""`edgeprune bench`: latency, instructions and memory of TFLite files on a device."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from edgeprune.cli.output import only_results, print_json
+from edgeprune.console import print_table
+from edgeprune.devices.request import TIMEOUT_S, DeviceOptions
+from edgeprune.errors import EdgepruneError
+from edgeprune.flags import Clock, Counts
+
+
+@dataclass(frozen=True)
+class BenchCommand:
+    """Measure TFLite files on a device, once their outputs were found right: exit code 4 if they are not."""
+
+    models: Positional[tuple[Path, ...]]
+    """.tflite files; on a device with a clock they are timed against each other."""
+    device: str = "host"
+    """host, tflm, cortex-m4, cortex-m7, cortex-m33, ethos-u55-128, ethos-u55-256, ethos-u85-256, ssh://user@host:port,
+    adb:SERIAL; `edgeprune doctor` tells which can be used here."""
+    clips: tuple[Path, ...] = ()
+    """Audio to compare outputs on (default: evaluation clips of the run a file lies in, else synthetic scenes)."""
+    threads: Counts = (1,)
+    """Numbers of threads to measure."""
+    runs: int = 50
+    """Timed runs of each file, interleaved."""
+    xnnpack: bool = True
+    """Host: with the XNNPACK delegate, LiteRT's default."""
+    timeout: float = TIMEOUT_S
+    """Seconds after which a device that gives no answer is cut off."""
+    clock: Clock = None
+    """Cortex-M: its clock, as 80MHz, for an estimate of the time."""
+    benchmark_model: Path | None = None
+    """Android: TFLite's benchmark_model for the phone's processor (default: from the settings)."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> int:
+        from edgeprune.devices.bench import bench
+        from edgeprune.reporting.tables import detail_table, latency_table
+
+        if self.timeout <= 0:
+            raise EdgepruneError(f"--timeout {self.timeout:g}: give seconds above 0.")
+        with only_results():
+            measured = bench(
+                self.models,
+                self.device,
+                runs=self.runs,
+                threads=self.threads,
+                clips=self.clips,
+                timeout_s=self.timeout,
+                options=DeviceOptions(self.clock, self.benchmark_model, self.xnnpack),
+            )
+        latency = {"latency": measured.to_json()}
+        if self.json:
+            print_json(latency)
+            return 0
+        table = latency_table(latency)
+        print_table("", table.columns, table.rows)
+        for row in latency["latency"]:
+            table = detail_table(row)
+            print_table(f"{row['model']} on {row['device']}", table.columns, table.rows)
+        return 0

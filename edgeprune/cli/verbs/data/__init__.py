@@ -1,0 +1,1 @@
+"""`edgeprune data`: list, fetch, make and verify data sets."""

@@ -1,0 +1,138 @@
+"""`edgeprune score`: how a criterion judges the filters of a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import Positional
+
+from edgeprune.cli.model_argument import Network, find_network, score_batches_of
+from edgeprune.cli.output import print_json
+from edgeprune.console import print_table, say
+from edgeprune.errors import EdgepruneError
+from edgeprune.flags import Names, PruneDense
+from edgeprune.recipe import Prune
+from edgeprune.reporting.numbers import MISSING
+
+if TYPE_CHECKING:
+    pass
+
+
+def scores_of(network: Network, criteria: Sequence[str], dense_layers: bool) -> dict[str, dict[str, list[float]]]:
+    """Scores by criterion of the filters of each layer (or layers that belong together) that may be pruned."""
+    import torch
+
+    from edgeprune.graph.cost import graph_of
+    from edgeprune.pruning.group_scores import score_groups
+
+    # a wrong name, or missing data, is told before a large network is made
+    batches = score_batches_of(network, criteria)
+    model, graph = network.model(), graph_of(network.spec)
+    scores = {}
+    for name in criteria:
+        torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
+        found = score_groups(model, graph, name, dense_layers, batches(name))
+        scores[name] = {layer: values.tolist() for layer, values in found.items()}
+    return scores
+
+
+@dataclass(frozen=True)
+class ScoreCommand:
+    """Score the filters of every layer; the lowest would be pruned first."""
+
+    model: Positional[str]
+    """A run folder (its dense.ckpt, else pruned.ckpt), a .ckpt file, or a registry name (random weights)."""
+    criterion: Names = (Prune.criterion,)
+    """How filters are judged: operator_norm, l1, hrank, random ...; of several, how they agree is shown too. Criteria
+    that look at data take the training clips of the run."""
+    dense_layers: PruneDense = False
+    """Score the hidden units of dense layers too."""
+    plot: Path | None = None
+    """Draw the sorted scores of each layer into this .svg or .png file."""
+    json: bool = False
+    """Print every score as JSON."""
+
+    def __call__(self) -> int:
+        criteria = list(dict.fromkeys(self.criterion))
+        if not criteria:
+            raise EdgepruneError("score: no criterion is given; name one, or several as --criterion operator_norm,l1.")
+        if self.plot is not None and self.plot.suffix not in (".svg", ".png"):
+            raise EdgepruneError(f"{self.plot}: a plot is written as .svg or .png; give it one of these endings.")
+        network = find_network(self.model, ("dense", "pruned"))
+        scores = scores_of(network, criteria, self.dense_layers)
+        if self.plot is not None:
+            from edgeprune.files import write_bytes
+            from edgeprune.reporting.plots import score_plot
+
+            write_bytes(self.plot, score_plot(scores, self.plot.suffix[1:]))
+            say(f"{self.plot}: sorted scores of {len(scores[criteria[0]])} layers")
+        found = {name: _describe_layers(layers) for name, layers in scores.items()}
+        described = {**network.describe(), "random_weights": network.path is None}
+        if len(criteria) == 1:
+            self._show_one(network, described, criteria[0], found[criteria[0]])
+        else:
+            self._show_several(network, described, found)
+        return 0
+
+    def _show_one(self, network: Network, described: dict[str, Any], name: str, layers: dict[str, Any]) -> None:
+        if self.json:
+            print_json({**described, "criterion": name, "layers": layers})
+            return
+        print(f"{name}: {network.title()}")
+        print_table("", ("layer", *_SCORE_COLUMNS), [(layer, *_score_row(found)) for layer, found in layers.items()])
+
+    def _show_several(self, network: Network, described: dict[str, Any], found: dict[str, dict[str, Any]]) -> None:
+        from itertools import combinations
+
+        from edgeprune.pruning.scores import rank_correlation
+
+        names = list(found)
+        layers = list(found[names[0]])
+        rank: dict[tuple[str, str], dict[str, float | None]] = {
+            (one, other): {
+                layer: rank_correlation(found[one][layer]["scores"], found[other][layer]["scores"]) for layer in layers
+            }
+            for one, other in combinations(names, 2)
+        }
+        if self.json:
+            pairs = [{"criteria": list(pair), "layers": values} for pair, values in rank.items()]
+            print_json({**described, "criteria": found, "rank_correlation": pairs})
+            return
+        print(network.title())
+        rows = [(name, layer, *_score_row(found[name][layer])) for name in names for layer in layers]
+        print_table("", ("criterion", "layer", *_SCORE_COLUMNS), rows)
+
+        def cell(layer: str, one: str, other: str) -> str:
+            if (one, other) not in rank:  # the other half of the table
+                return ""
+            value = rank[one, other][layer]
+            return MISSING if value is None else f"{value:.3f}"
+
+        print_table(
+            "rank correlation (Spearman)",
+            ("layer", "criterion", *names[1:]),
+            [(layer, one, *(cell(layer, one, other) for other in names[1:])) for layer in layers for one in names[:-1]],
+        )
+
+
+_SCORE_COLUMNS = ("filters", "min", "median", "max")
+
+
+def _describe_layers(layers: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    from statistics import median
+
+    return {
+        name: {
+            "filters": len(values),
+            "min": min(values),
+            "median": median(values),
+            "max": max(values),
+            "scores": values,
+        }
+        for name, values in layers.items()
+    }
+
+
+def _score_row(layer: dict[str, Any]) -> tuple[Any, ...]:
+    return layer["filters"], *(f"{layer[key]:.4g}" for key in _SCORE_COLUMNS[1:])

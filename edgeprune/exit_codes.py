@@ -1,0 +1,67 @@
+"""How a command ends: errors become one sentence and an exit code.
+
+0 done, 1 a bug of edgeprune, 2 wrong input, 3 budget infeasible, 4 a check failed, 130 interrupted.
+"""
+
+import errno
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from edgeprune.console import set_quiet
+from edgeprune.errors import EdgepruneError
+
+
+def take_flag(flag: str, args: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether `flag` is among the arguments, and the others."""
+    return flag in args, [arg for arg in args if arg != flag]
+
+
+def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: str) -> int:
+    """Do the action; every way it may fail becomes a sentence on standard error and an exit code.
+
+    Args:
+        action: takes the arguments without `--quiet` and `--debug`, and gives the exit code.
+        program: what the arguments are of, for the line that says how to continue.
+    """
+    quiet, rest = take_flag("--quiet", args)
+    debug, rest = take_flag("--debug", rest)
+    set_quiet(quiet)
+    try:
+        code = action(rest)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # tyro's, after --help or a wrong flag
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except KeyboardInterrupt:
+        print(f"edgeprune: interrupted; to continue: {program} {shlex.join(args)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # such as `| head`; Python would complain again when it closes standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        sentence, code = _explain(error)
+        print(f"edgeprune: error: {sentence}", file=sys.stderr)
+        return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """What to tell the user, and the exit code."""
+    if isinstance(error, EdgepruneError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{where}the disk is full; free some space or choose another folder.", EdgepruneError.exit_code
+        reason = error.strerror or str(error)
+        return f"{where}{reason}; check the path and your permissions.", EdgepruneError.exit_code
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("edgeprune"):
+        return f"package '{error.name}' is not installed; `edgeprune doctor` lists what is.", EdgepruneError.exit_code
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or choose a smaller batch or model.", EdgepruneError.exit_code
+    kind = type(error).__name__
+    return f"{kind}: {error}; this is a bug in edgeprune, --debug shows where.", 1
