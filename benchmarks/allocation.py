@@ -41,16 +41,18 @@ def budget_of(text: str, dense: Any) -> Budget:
 
 def run(recipe: Recipe, folder: Path, budgets: list[str], objectives: list[str]) -> None:
     """All budgets and objectives of one seed."""
-    from edgeprune.run.run import Journey, load_data, normalisation_of
+    from edgeprune.results.run_folder import RunFolder
+    from edgeprune.run.data import load_run_data
+    from edgeprune.run.train_dense import train_dense
     from edgeprune.training.fit import use_threads
 
-    data = load_data(recipe.data, recipe.frontend, recipe.seed)
+    data = load_run_data(recipe)
     if data.validation is None:
         raise EdgepruneError(f"{recipe.name}: holds no clips out; give -- --data.validation 0.2.")
     use_threads(recipe.train.threads)
     (folder / "dense").mkdir(parents=True, exist_ok=True)
-    dense = Journey(recipe, folder / "dense").dense(data)
-    data = data.with_normalisation(normalisation_of(dense))
+    dense = train_dense(recipe, data, RunFolder(folder / "dense"))
+    data = data.with_normalisation(dense.normalisation)
     judge(folder / "dense.json", dense.model, data, recipe, {"budget": "", "objective": "dense"})
     for text in budgets:
         for objective in objectives:
@@ -63,10 +65,10 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
     """One budget by one objective: planned, cut, fine-tuned, judged."""
     import torch
 
+    from edgeprune.data.load import sensitivity_batches
     from edgeprune.graph.cost import cost, graph_of
     from edgeprune.graph.surgery import remove_filters
     from edgeprune.pruning.prune import score_filters
-    from edgeprune.run.run import sensitivity_batches, time_first
     from edgeprune.training.fit import fit
 
     torch.manual_seed(recipe.seed)
@@ -74,7 +76,9 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
     rules = replace(recipe.prune, keep=1.0, allocation=UNIFORM if objective == UNIFORM else "solver")
     rules = rules if objective == UNIFORM else replace(rules, objective=objective)
     example = torch.zeros(1, *dense.spec.input_shape)
-    scored = score_filters(dense.model, example, graph, rules, loss_batches=sensitivity_batches(data, recipe))
+    scored = score_filters(
+        dense.model, example, graph, rules, loss_batches=sensitivity_batches(data, recipe.prune.clips)
+    )
     found = scored.allocate(budget_of(text, cost(dense.spec)))
     described = {"budget": text, "objective": objective, "widths": found.widths, "reached": found.reached}
     for twin in sorted(path.parent.glob(f"{text}-*.json")):  # the same filters, so the same network
@@ -83,15 +87,12 @@ def prune(path: Path, dense: Checkpoint, data: Any, recipe: Recipe, text: str, o
             write_json(path, {**other, **described})
             say(f"{path.stem}: as {twin.stem}")
             return
-    model, spec = remove_filters(dense.model, dense.spec, scored.kept(found))
+    model, _ = remove_filters(dense.model, dense.spec, scored.kept(found))
     torch.manual_seed(recipe.seed + 1)
     fit(
         model,
-        data.patches(data.train),
-        None,
+        (data.patches(data.train), None),
         replace(recipe.finetune, choose="last"),
-        classes=len(data.classes),
-        time_first=time_first(spec.name),
         seed=recipe.seed,
         folder=path.with_suffix(""),
         title=path.stem,
@@ -106,12 +107,11 @@ def judge(path: Path, model: Any, data: Any, recipe: Recipe, described: dict[str
     """Accuracy and log loss on the validation clips."""
     from edgeprune.evaluation.predict import torch_probabilities
     from edgeprune.evaluation.scene import evaluate
-    from edgeprune.run.run import time_first
 
     if path.is_file():
         return
     clips = data.validation
-    found = torch_probabilities(model, data.patches(clips), time_first(recipe.model.name))
+    found = torch_probabilities(model, data.patches(clips))
     scores = evaluate(list(clips["label"]), found, data.classes)
     kept = {"accuracy": scores["accuracy"], "log_loss": scores["log_loss"], "clips": len(clips)}
     say(f"{path.stem}: {kept}")

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from edgeprune.console import print_table, say
-from edgeprune.data.scene_data import SceneData, load_data
+from edgeprune.data.scene_data import SceneData, load_scenes
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predictions import read_predictions, write_predictions
 from edgeprune.evaluation.statistics import paired_bootstrap
 from edgeprune.files import read_json, write_json
 from edgeprune.models.checkpoint import Checkpoint
+from edgeprune.models.registry import entry
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import load_recipe
 
@@ -57,12 +58,13 @@ class Experiment:
                 self.scratch(dense, share)
 
     def dense(self) -> Checkpoint:
-        from edgeprune.run.run import Journey, normalisation_of
+        from edgeprune.results.run_folder import RunFolder
+        from edgeprune.run.train_dense import train_dense
 
         folder = self.folder / "dense"
         folder.mkdir(parents=True, exist_ok=True)
-        found = Journey(self.recipe, folder).dense(self.data)
-        assert normalisation_of(found).to_dict() == self.data.normalisation.to_dict()
+        found = train_dense(self.recipe, self.data, RunFolder(folder))
+        assert found.normalisation.to_dict() == self.data.normalisation.to_dict()
         return found
 
     def path(self, key: str) -> Path:
@@ -71,12 +73,11 @@ class Experiment:
     def predict(self, key: str, model: Any) -> None:
         """Evaluate a network and keep its predictions."""
         from edgeprune.evaluation.predict import torch_probabilities
-        from edgeprune.run.run import time_first
 
         if self.path(key).is_file():
             return
         clips = self.data.test
-        found = torch_probabilities(model, self.data.patches(clips), time_first(self.recipe.model.name))
+        found = torch_probabilities(model, self.data.patches(clips))
         write_predictions(self.path(key), list(clips["filename"]), list(clips["label"]), found, self.data.classes)
         right = (np.asarray(self.data.classes)[found.argmax(1)] == clips["label"].to_numpy()).mean()
         say(f"{self.recipe.name} seed {self.recipe.seed}: {key} {100 * right:.1f} %")
@@ -109,9 +110,9 @@ class Experiment:
 
     def batches(self, name: str) -> Any:
         """Training clips for active criteria and for batch-norm statistics: network inputs and labels."""
-        from edgeprune.run.run import score_batches
+        from edgeprune.data.load import score_batches
 
-        return score_batches(self.data, self.recipe, name)
+        return score_batches(self.data, self.recipe.prune.clips, name)
 
     def recalibrated(self, model: Any) -> Any:
         """A copy whose batch-norm statistics are the plain mean over training clips."""
@@ -153,17 +154,13 @@ class Experiment:
     def fit(self, model: Any, train: Any, key: str, teacher: Any) -> None:
         import torch
 
-        from edgeprune.run.run import time_first
         from edgeprune.training.fit import fit
 
         torch.manual_seed(self.recipe.seed + 1)
         fit(
             model,
-            self.data.patches(self.data.train),
-            None,
+            (self.data.patches(self.data.train), None),
             train,
-            classes=len(self.data.classes),
-            time_first=time_first(self.recipe.model.name),
             seed=self.recipe.seed,
             folder=self.folder / "training" / key,
             title=key,
@@ -186,7 +183,7 @@ def experiments(options: argparse.Namespace) -> list[Experiment]:
             train=replace(base.train, epochs=options.epochs or base.train.epochs, **settings),
             finetune=replace(base.finetune, epochs=options.finetune_epochs or base.finetune.epochs, **settings),
         )
-        data = load_data(recipe.data, recipe.frontend, seed)
+        data = load_scenes(recipe.data, recipe.frontend, entry(recipe.model.name).layout, seed)
         folder = options.work / options.recipe
         write_json(folder / "groups.json", dict(zip(data.test["filename"], data.test["group"], strict=True)))
         found.append(

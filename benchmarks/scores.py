@@ -29,9 +29,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from edgeprune import console
-from edgeprune.data.scene_data import evenly, load_data
+from edgeprune.data.scene_data import evenly, load_scenes
 from edgeprune.errors import EdgepruneError
-from edgeprune.evaluation.predict import to_network
 from edgeprune.models.registry import ENTRIES, build, entry, make_spec
 from edgeprune.pruning.scores import CRITERIA, criterion, score
 from edgeprune.pruning.scores.layer_scores import score_network
@@ -101,14 +100,11 @@ def network_inputs(name: str, options: argparse.Namespace) -> tuple[Batches, str
     """Batches of network inputs and labels, what they are, and how many classes they have."""
     found = entry(name)
     if options.data and (fitting := frontend(found.frontend)) is not None:
-        data = load_data(Data(options.data, Path(options.root) if options.root else None), fitting)
+        data = load_scenes(Data(options.data, Path(options.root) if options.root else None), fitting, found.layout)
         patches = data.patches(evenly(data.train, options.clips))
         clip, first = np.unique(patches.clip.numpy(), return_index=True)
         rows = np.array_split(first, -(-len(clip) // BATCH))
-        batches = [
-            (to_network(x, found.time_first), y)
-            for x, y, _ in map(patches.__getitems__, (row.tolist() for row in rows))
-        ]
+        batches = [(patches.network_inputs(row), patches.labels[patches.clip[row]]) for row in rows]
         return batches, f"log-mel patches of {len(clip)} training clips of {options.data}", len(data.classes)
     generator = torch.Generator().manual_seed(options.seed)
     x = torch.randn(options.clips, *found.input_shape, generator=generator)

@@ -128,14 +128,14 @@ def _checkpoint_of(folder: Path, stages: Sequence[str]) -> Path:
 
 def score_batches_of(network: Network, criteria: Sequence[str]) -> Callable[[str], Any]:
     """For each criterion anew, training clips of the run a checkpoint lies in; None for those that need no clips."""
+    from edgeprune.data.load import score_batches
     from edgeprune.pruning.scores import criterion
-    from edgeprune.run.run import score_batches
 
     active = [name for name in criteria if criterion(name).active]
     if not active:
         return lambda _: None
     recipe, data = data_of(network, f"{active[0]}: judges filters by what training clips make of them")
-    return lambda name: score_batches(data, recipe, name) if criterion(name).active else None
+    return lambda name: score_batches(data, recipe.prune.clips, name) if criterion(name).active else None
 
 
 def data_of(network: Network, why: str) -> tuple[Any, Any]:
@@ -145,11 +145,10 @@ def data_of(network: Network, why: str) -> tuple[Any, Any]:
         EdgepruneError: it lies in none; the sentence begins with `why` data are needed.
     """
     from edgeprune.recipe_files import load_recipe
-    from edgeprune.run.run import load_data, normalisation_of
+    from edgeprune.run.data import load_data_of
 
     path = network.path
     if path is None or network.checkpoint is None or not (path.parent / "recipe.json").is_file():
         raise EdgepruneError(f"{why}; give a run folder, whose recipe says which.")
     recipe = load_recipe(str(path.parent))
-    data = load_data(recipe.data, recipe.frontend, recipe.seed)
-    return recipe, data.with_normalisation(normalisation_of(network.checkpoint))
+    return recipe, load_data_of(recipe, network.checkpoint)

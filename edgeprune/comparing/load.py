@@ -14,7 +14,6 @@ from edgeprune.files import read_json
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import RECIPE
 from edgeprune.reporting.tables import check_schema, part, records
-from edgeprune.run.run import RESULT
 
 FAILED = "failed.json"
 """What a sweep leaves of a run that failed: `{"reason": ...}`."""
@@ -126,10 +125,10 @@ def _read_run(folder: Path) -> FoundRun:
     if not (folder / RECIPE).is_file():
         raise EdgepruneError(f"{folder}: {_failure(folder)}, before it had a {RECIPE}.")
     recipe = _read_recipe(folder / RECIPE)
-    if not (folder / RESULT).is_file():
+    if not (folder / "result.json").is_file():
         return FoundRun(folder, recipe, None, _failure(folder) if (folder / FAILED).is_file() else "has not finished")
     try:
-        return FoundRun(folder, recipe, _read_result(folder / RESULT, recipe))
+        return FoundRun(folder, recipe, _read_result(folder / "result.json", recipe))
     except EdgepruneError as error:
         return FoundRun(folder, recipe, None, f"is damaged: {str(error).rstrip('.')}")
 

@@ -8,7 +8,7 @@ from typing import Any
 from edgeprune.comparing.load import FoundRun
 from edgeprune.comparing.notes import some
 from edgeprune.recipe import Budget, Model, Prune
-from edgeprune.run.run import identity
+from edgeprune.recipe_files import identity
 from edgeprune.units import format_size
 
 # What tells runs of one variant apart, where its dense network came from, and what no network depends on.

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_toml, share_folder
+from edgeprune.recipe import Data
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ def load_card(name_or_path: str | Path) -> Card:
     near = difflib.get_close_matches(str(name_or_path), names, n=3)
     hint = f"perhaps you meant {' or '.join(near)}" if near else f"choose one of {', '.join(names)}"
     raise EdgepruneError(f"data set '{name_or_path}': no such card; {hint}, or give the path of your own .toml card.")
+
+
+def has_images(data: Data) -> bool:
+    """Whether a data set holds images rather than clips."""
+    return load_card(data.name).kind == "images"
 
 
 def list_cards() -> list[Card]:

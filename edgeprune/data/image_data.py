@@ -1,4 +1,4 @@
-"""A data set of images made ready for a network: what `audio.scene_data` is for clips, with the same methods."""
+"""A data set of images made ready for a network: what `scene_data` is for clips, with the same methods."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ class ImagePatches(Patches):
         classes: Sequence[str],
         normalisation: Normalisation,
     ) -> None:
+        self.classes, self.layout = tuple(classes), "mels_frames"
         number = {name: index for index, name in enumerate(classes)}
         self.labels = torch.tensor([number[label] for label in labels])
         self.clips = len(rows)

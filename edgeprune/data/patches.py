@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from edgeprune.audio.layout import Layout, arrange
 from edgeprune.audio.logmel import cut_patches, patch_starts
 from edgeprune.data.feature_cache import Features
 from edgeprune.data.normalisation import Normalisation
@@ -17,7 +18,8 @@ from edgeprune.recipe import LogMel
 class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """All patches of some clips, as batches `(x [n, 1, mels, frames], label [n], clip [n])`.
 
-    Labels are indices into `classes`, -1 where unknown; `clip` counts the clips in the order given.
+    Labels are indices into `classes`, -1 where unknown; `clip` counts the clips in the order given. `layout` is that of
+    the network the patches are for, which `network_inputs` follows.
 
     Raises:
         EdgepruneError: a label is not among the classes.
@@ -31,7 +33,9 @@ class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
         classes: Sequence[str],
         spec: LogMel,
         normalisation: Normalisation,
+        layout: Layout = "mels_frames",
     ) -> None:
+        self.classes, self.layout = tuple(classes), layout
         number = {name: index for index, name in enumerate(classes)}
         for filename, label in zip(filenames, labels, strict=True):
             if label and label not in number:
@@ -62,7 +66,11 @@ class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
         clip = self.clip[chosen]
         return self.inputs(indices), self.labels[clip], clip
 
+    def network_inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """Some of the patches as the network takes them, `[n, channels, height, width]`, normalised."""
+        return arrange(self.inputs(indices), self.layout)
+
     def inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Network inputs `[n, 1, mels, frames]`, normalised."""
+        """Some of the patches as augmentation takes them, `[n, 1, mels, frames]`, normalised."""
         patches = cut_patches(self._frames, self._starts[np.asarray(indices)], self.patch_frames)
         return torch.from_numpy(self._normalisation.apply(patches).transpose(0, 2, 1)[:, None])

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import Card, load_card
 from edgeprune.data.feature_cache import Features, default_cache, extract
 from edgeprune.data.normalisation import Normalisation
@@ -30,6 +31,7 @@ class SceneData:
         train, validation, test: tables of clips (see `clips.Split`); `validation` is None where none was cut.
         normalisation: of the training clips, validation excluded, unless replaced by `with_normalisation`.
         sha256: hash of which clips, labels and groups are on which side of the official split.
+        layout: how the network takes a patch.
     """
 
     card: Card
@@ -41,11 +43,12 @@ class SceneData:
     frontend: LogMel
     normalisation: Normalisation
     sha256: str
+    layout: Layout = "mels_frames"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """One channel, mels and frames of a patch."""
-        return 1, self.frontend.mels, self.frontend.patch_frames
+        """One channel, height and width of a patch as the network takes it."""
+        return patch_shape(self.frontend, self.layout)
 
     def patches(self, clips: pd.DataFrame) -> Patches:
         """The patches of some of the clips."""
@@ -56,6 +59,7 @@ class SceneData:
             self.classes,
             self.frontend,
             self.normalisation,
+            self.layout,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -71,7 +75,13 @@ class SceneData:
         return replace(self, normalisation=normalisation)
 
 
-def load_data(data: Data, frontend: LogMel, seed: int = 0) -> SceneData:
+def patch_shape(frontend: LogMel, layout: Layout) -> tuple[int, int, int]:
+    """One channel, height and width of a patch as a network of this layout takes it."""
+    mels, frames = frontend.mels, frontend.patch_frames
+    return (1, frames, mels) if layout == "frames_mels" else (1, mels, frames)
+
+
+def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> SceneData:
     """Read the split, cut the validation part and compute, or find in the cache, the log-mel features.
 
     The synthetic scenes are made first where they are missing, as long as one patch of the front-end, up to 10 s.
@@ -96,7 +106,16 @@ def load_data(data: Data, frontend: LogMel, seed: int = 0) -> SceneData:
     features = extract(root, filenames, frontend, card.content(), data.cache, data.workers)
     normalisation = Normalisation.of(features, list(train["filename"]))
     return SceneData(
-        card, split.classes, train, validation, split.test, features, frontend, normalisation, split_sha256(split)
+        card=card,
+        classes=split.classes,
+        train=train,
+        validation=validation,
+        test=split.test,
+        features=features,
+        frontend=frontend,
+        normalisation=normalisation,
+        sha256=split_sha256(split),
+        layout=layout,
     )
 
 

@@ -6,13 +6,16 @@ probability; in a tie, which 8-bit outputs often give, for the first of them in 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.statistics import wilson_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EPSILON = 1e-15
 """Probabilities are clipped to [EPSILON, 1 - EPSILON] before the logarithm, then each row is divided by its sum."""
@@ -143,6 +146,12 @@ def evaluate(
         "classes": list(classes),
         "clips": len(truth),
     }
+
+
+def evaluate_clips(clips: "pd.DataFrame", probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
+    """`evaluate` of a table of clips; devices and cities count where every clip has one."""
+    groups = {kind: list(clips[kind]) if clips[kind].ne("").all() else None for kind in ("device", "city")}
+    return evaluate(list(clips["label"]), probabilities, classes, groups["device"], groups["city"])
 
 
 def mean_patch_probabilities(probabilities: ArrayLike, clip_index: ArrayLike, clips: int) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import atomic_path
 from edgeprune.models.registry import ModelSpec, build
@@ -22,6 +23,11 @@ class Checkpoint:
     spec: ModelSpec
     model: "nn.Module"
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The statistics its inputs were normalised with."""
+        return Normalisation.from_dict(self.extra["normalisation"])
 
 
 def save(path: Path | str, spec: ModelSpec, model: "nn.Module", extra: Mapping[str, Any] | None = None) -> None:

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from edgeprune.audio.layout import Layout as Layout
 from edgeprune.errors import EdgepruneError, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
-
-Layout = Literal["mels_frames", "frames_mels"]
-"""The axes of a patch as a network takes it, after the channel."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,15 @@ def number(value: Any) -> float | None:
 
 
 def whole(value: Any) -> int | None:
-    """`value` as a whole number; None where it is none."""
+    """`value` as a whole number; None where `number` is."""
     amount = number(value)
     return None if amount is None else int(amount)
+
+
+def numbers(value: Mapping[str, Any]) -> dict[str, float]:
+    """The entries that are finite numbers."""
+    amounts = ((name, number(entry)) for name, entry in value.items())
+    return {name: amount for name, amount in amounts if amount is not None}
 
 
 def text(value: Any) -> str | None:

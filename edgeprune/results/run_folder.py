@@ -13,7 +13,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, read_json
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import RECIPE, check_same_run, load_recipe, write_recipe
-from edgeprune.results.result import DENSE_PREFIX, NetworkName, Result
+from edgeprune.results.result import NetworkName, Result, artefact_key
 
 FAILED = "failed.json"
 """What a sweep leaves of a run that failed: `{"reason": ...}`."""
@@ -91,7 +91,7 @@ class RunFolder:
 
     def predictions(self, network: NetworkName, format: str) -> Path:
         """What the file of a format said about every clip of the evaluation part."""
-        return self.path / f"predictions_{DENSE_PREFIX if network == 'dense' else ''}{format}.csv"
+        return self.path / f"predictions_{artefact_key(network, format)}.csv"
 
     @property
     def is_run(self) -> bool:

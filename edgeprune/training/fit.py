@@ -67,11 +67,8 @@ class _Lines(Callback):
 
 def fit(
     model: nn.Module,
-    train_set: Patches,
-    validation_set: Patches | None,
+    patches: tuple[Patches, Patches | None],
     recipe: Train,
-    classes: int,
-    time_first: bool,
     seed: int,
     folder: Path,
     title: str = "training",
@@ -80,12 +77,17 @@ def fit(
     """Train `model` in place and leave it with the chosen epoch's weights, in evaluation mode.
 
     Args:
-        folder: keeps the state that a killed run resumes from, `history.csv`, and what `trackers` add.
+        patches: of the training part, and of the validation part where one was cut.
+        folder: holds the state that a killed run resumes from, `history.csv`, and what `trackers` write.
         teacher: the dense network, for distillation.
 
     Returns:
         one row an epoch: epoch, train_loss and, with validation, val_log_loss and val_accuracy.
+
+    Raises:
+        EdgepruneError: the training part is empty or holds a clip without a label, or the settings cannot be used.
     """
+    train_set, validation_set = patches
     if len(train_set) == 0 or bool((train_set.labels < 0).any()):
         raise EdgepruneError(
             "training needs clips, each with a label; the training split has none or an unlabelled one."
@@ -94,25 +96,10 @@ def fit(
         raise EdgepruneError(f"train.devices: {recipe.devices}; give 1 or more.")
     _quieten()
     use_threads(recipe.threads)
-    module = SceneModule(model.to(memory_format=torch.channels_last), recipe, classes, time_first, seed, teacher)  # type: ignore[call-overload]
-    use_best = recipe.choose == "best" and validation_set is not None
-    best, callbacks = _callbacks(recipe, folder, title, use_best)
-    trainer = lightning.Trainer(
-        accelerator=recipe.accelerator,
-        devices=recipe.devices,
-        # spawned, not the program started again: a second `edgeprune run` would find the run folder in use
-        strategy="ddp_spawn" if recipe.devices > 1 else "auto",
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
-        max_epochs=recipe.epochs,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        logger=loggers(recipe, folder),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-        log_every_n_steps=10**9,
-    )
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = SceneModule(model, recipe, len(train_set.classes), train_set.layout, seed, teacher)
+    best, callbacks = _callbacks(recipe, folder, title, recipe.choose == "best" and validation_set is not None)
+    trainer = _trainer(recipe, folder, callbacks)
     last = folder / "last.ckpt"
     remove_leftovers(folder)
     _fit(
@@ -130,6 +117,25 @@ def fit(
         module.load_state_dict(state)
     model.cpu().eval()
     return module.history
+
+
+def _trainer(recipe: Train, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        # spawned, not the program started again: a second `edgeprune run` would find the run folder in use
+        strategy="ddp_spawn" if recipe.devices > 1 else "auto",
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        max_epochs=recipe.epochs,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=loggers(recipe, folder),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+        log_every_n_steps=10**9,
+    )
 
 
 def _fit(trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:

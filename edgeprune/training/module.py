@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgeprune.audio.layout import Layout, arrange
 from edgeprune.recipe import Train
 from edgeprune.training import augment
 
@@ -23,7 +24,7 @@ class SceneModule(lightning.LightningModule):
         model: nn.Module,
         train: Train,
         classes: int,
-        time_first: bool,
+        layout: Layout,
         seed: int,
         teacher: nn.Module | None = None,
     ) -> None:
@@ -31,7 +32,7 @@ class SceneModule(lightning.LightningModule):
         self.model = model
         self.recipe = train
         self.classes = classes
-        self.time_first = time_first
+        self.layout: Layout = layout
         self.seed = seed
         # in a tuple, so that the teacher is neither trained nor saved with the student
         self._teacher: tuple[nn.Module, ...] = (teacher.eval(),) if teacher is not None else ()
@@ -44,7 +45,7 @@ class SceneModule(lightning.LightningModule):
         return self._run(self.model, x)
 
     def _run(self, model: nn.Module, x: Tensor) -> Tensor:
-        logits: Tensor = model(x.transpose(2, 3) if self.time_first else x)
+        logits: Tensor = model(arrange(x, self.layout))
         return logits
 
     def on_train_epoch_start(self) -> None:

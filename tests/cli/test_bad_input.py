@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from edgeprune.cli.main import main
-from edgeprune.data.scene_data import SceneData, load_data
+from edgeprune.data.scene_data import SceneData, load_scenes
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json
 from edgeprune.recipe import Data, LogMel, Recipe
@@ -55,7 +55,7 @@ def flags(root: Path, tmp_path: Path) -> list[str]:
 
 
 def load(root: Path, tmp_path: Path, frontend: LogMel = FRONT) -> SceneData:
-    return load_data(Data(name="folder", root=root, cache=tmp_path / "cache", validation=0.0), frontend)
+    return load_scenes(Data(name="folder", root=root, cache=tmp_path / "cache", validation=0.0), frontend)
 
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -159,7 +159,7 @@ def test_full_disk_keeps_what_is_whole(root, tmp_path, capsys, monkeypatch):
 
 def test_synthetic_scenes_do_not_overwrite_a_folder_of_someones(root, tmp_path):
     with pytest.raises(EdgepruneError, match="did not write"):
-        load_data(Data(name="synthetic", root=root, clips_per_scene=9, cache=tmp_path / "cache"), FRONT)
+        load_scenes(Data(name="synthetic", root=root, clips_per_scene=9, cache=tmp_path / "cache"), FRONT)
     assert (root / "c3.wav").is_file()
 
 

@@ -13,7 +13,8 @@ import torch
 from calls import call, call_json
 
 import edgeprune
-import edgeprune.run.finished
+import edgeprune.run.evaluate
+import edgeprune.run.export_more
 import edgeprune.run.run
 from edgeprune.cli.main import run_recipe
 from edgeprune.console import say
@@ -25,6 +26,9 @@ from edgeprune.models import checkpoint
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.recipe import Budget, Data, Recipe
 from edgeprune.recipe_files import from_dict, load_recipe
+from edgeprune.results.figures import Scores
+from edgeprune.results.result import Result
+from edgeprune.run.evaluate import Evaluation
 from edgeprune.units import format_size, parse_size
 
 RECIPES = sorted(share_folder("recipes").glob("*.py"))
@@ -361,7 +365,7 @@ def test_export_lists_the_files(capsys, monkeypatch, tmp_path):
             path.write_bytes(b"abc")
         return paths
 
-    monkeypatch.setattr(edgeprune.run.finished, "export", export)
+    monkeypatch.setattr(edgeprune.run.export_more, "export_more", export)
     found = call_json(capsys, "export", "somewhere", "--formats", "float32,int8")
     assert asked == [("somewhere", ("float32", "int8"))]
     assert list(found) == ["float32", "int8"]
@@ -392,11 +396,11 @@ def evaluated(monkeypatch) -> list[tuple[str, Data, str]]:
     """What `evaluate` was asked for; it answers METRICS."""
     asked: list[tuple[str, Data, str]] = []
 
-    def evaluate(target: str, data: Data, split: str) -> dict:
+    def evaluate(target: str, data: Data, split: str) -> Evaluation:
         asked.append((target, data, split))
-        return {"path": target, "sha256": "0", **METRICS}
+        return Evaluation(Path(target), "0", Scores.from_json(METRICS), METRICS)
 
-    monkeypatch.setattr(edgeprune.run.finished, "evaluate", evaluate)
+    monkeypatch.setattr(edgeprune.run.evaluate, "evaluate", evaluate)
     return asked
 
 
@@ -448,13 +452,15 @@ def ran(monkeypatch) -> list[Recipe]:
     """The recipes that were run; each says something, prints something, and leaves a report."""
     recipes: list[Recipe] = []
 
-    def run(recipe: Recipe) -> dict:
+    def run(recipe: Recipe) -> Result:
         say("working")
         print("a library's chatter")
         recipes.append(recipe)
         recipe.folder().mkdir(parents=True, exist_ok=True)
         (recipe.folder() / "report.html").write_text("report")
-        return {"schema": 1, "recipe": recipe.to_dict(), "dense": {"cost": {"params": 46_000}, "accuracy": {}}}
+        return Result.from_json(
+            {"recipe": recipe.to_dict(), "dense": {"cost": {"params": 46_000}, "accuracy": {}}, "schema": 1}
+        )
 
     monkeypatch.setattr(edgeprune.run.run, "run", run)
     return recipes

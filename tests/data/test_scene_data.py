@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from edgeprune.data.scene_data import load_data, stratified
+from edgeprune.data.scene_data import load_scenes, stratified
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data, LogMel
 
@@ -43,7 +43,7 @@ def test_stratified_with_all_or_too_little() -> None:
 
 def test_a_share_of_the_training_clips(tmp_path: Path) -> None:
     spec = Data(clips_per_scene=9, root=tmp_path / "scenes", cache=tmp_path, train_share=0.5, validation=0.0)
-    data = load_data(spec, LogMel.dcase21(16000, 1.0))
+    data = load_scenes(spec, LogMel.dcase21(16000, 1.0))
     assert (len(data.train), len(data.test)) == (30, 30)
     assert set(data.train["label"].value_counts()) == {3}
     assert data.input_shape == tuple(data.patches(data.train).inputs([0]).shape[1:]) == (1, 40, 51)

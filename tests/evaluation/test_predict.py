@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgeprune.audio.layout import Layout
 from edgeprune.data.feature_cache import Features
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import Patches
@@ -36,10 +37,10 @@ def clips(frames):
 _NORMALISATION = Normalisation(np.float32([0.5, -0.5, 0.0, 1.0]), np.float32([1.0, 2.0, 0.5, 1.5]))
 
 
-def _patches(frames: np.ndarray, order: Sequence[str] = ORDER) -> Patches:
+def _patches(frames: np.ndarray, order: Sequence[str] = ORDER, layout: Layout = "mels_frames") -> Patches:
     features = Features(frames, np.cumsum([0, *LENGTHS]), {name: row for row, name in enumerate("abcd")}, "")
     spec = LogMel(mels=MELS, patch_frames=PATCH, patch_hop_frames=HOP)
-    return Patches(features, order, ["x"] * len(order), ["x", "y", "z"], spec, _NORMALISATION)
+    return Patches(features, order, ["x"] * len(order), ["x", "y", "z"], spec, _NORMALISATION, layout)
 
 
 class Linear(nn.Module):
@@ -57,13 +58,13 @@ class Linear(nn.Module):
         return self.dropout(self.dense(x.flatten(1)))
 
 
-def _by_hand(clips: dict[str, np.ndarray], matrix: np.ndarray, bias: np.ndarray, time_first: bool) -> np.ndarray:
+def _by_hand(clips: dict[str, np.ndarray], matrix: np.ndarray, bias: np.ndarray, layout: Layout) -> np.ndarray:
     rows = []
     for name in ORDER:
         probabilities = []
         for start in STARTS[name]:
             patch = clips[name][start : start + PATCH]  # [frames, mels]
-            logits = matrix @ (patch if time_first else patch.T).ravel() + bias
+            logits = matrix @ (patch if layout == "frames_mels" else patch.T).ravel() + bias
             power = np.exp(logits)
             probabilities.append(power / power.sum())
         rows.append(np.mean(probabilities, axis=0))
@@ -71,11 +72,11 @@ def _by_hand(clips: dict[str, np.ndarray], matrix: np.ndarray, bias: np.ndarray,
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
-@pytest.mark.parametrize("time_first", [True, False])
-def test_torch_network(frames, clips, time_first, batch) -> None:
-    model = Linear((PATCH, MELS) if time_first else (MELS, PATCH)).train()
-    expected = _by_hand(clips, model.dense.weight.detach().numpy(), model.dense.bias.detach().numpy(), time_first)
-    found = torch_probabilities(model, _patches(frames), time_first, batch)
+@pytest.mark.parametrize("layout", ["frames_mels", "mels_frames"])
+def test_torch_network(frames, clips, layout, batch) -> None:
+    model = Linear((PATCH, MELS) if layout == "frames_mels" else (MELS, PATCH)).train()
+    expected = _by_hand(clips, model.dense.weight.detach().numpy(), model.dense.bias.detach().numpy(), layout)
+    found = torch_probabilities(model, _patches(frames, layout=layout), batch)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
 
@@ -98,11 +99,11 @@ class File:
         return power / power.sum(1, keepdims=True)
 
 
-@pytest.mark.parametrize("time_first", [True, False])
-def test_exported_file(frames, clips, time_first) -> None:
-    file = File((PATCH, MELS) if time_first else (MELS, PATCH))
-    found = file_probabilities(file, _patches(frames), time_first, batch=3)
-    np.testing.assert_allclose(found, _by_hand(clips, file.matrix, file.bias, time_first), rtol=0, atol=1e-6)
+@pytest.mark.parametrize("layout", ["frames_mels", "mels_frames"])
+def test_exported_file(frames, clips, layout) -> None:
+    file = File((PATCH, MELS) if layout == "frames_mels" else (MELS, PATCH))
+    found = file_probabilities(file, _patches(frames, layout=layout), batch=3)
+    np.testing.assert_allclose(found, _by_hand(clips, file.matrix, file.bias, layout), rtol=0, atol=1e-6)
     assert file.batches == [3, 3, 2]
 
 

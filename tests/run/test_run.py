@@ -12,13 +12,14 @@ import torch
 from tiny_runs import FORMATS, kill_when, same_but_times, start, tiny
 
 from edgeprune.cli.main import main
-from edgeprune.data.scene_data import load_data
+from edgeprune.data.scene_data import load_scenes
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
 from edgeprune.models import checkpoint
 from edgeprune.recipe import Budget, Export, Prune, Train
 from edgeprune.recipe_files import load_recipe
-from edgeprune.run.finished import evaluate, export
+from edgeprune.run.evaluate import evaluate
+from edgeprune.run.export_more import export_more
 from edgeprune.run.run import run
 from edgeprune.tflite.flatbuffer import operators
 from edgeprune.tflite.interpreter import TFLiteModel
@@ -112,8 +113,8 @@ def test_sidecars_describe_their_files(done):
 
 
 def test_a_finished_run_is_read_not_computed(done, cache, monkeypatch):
-    monkeypatch.setattr("edgeprune.run.run.Journey.go", lambda self: pytest.fail("computed again"))
-    assert run(tiny(done, cache)) == read_json(done / "result.json")
+    monkeypatch.setattr("edgeprune.run.run.run_stages", lambda *args: pytest.fail("computed again"))
+    assert run(tiny(done, cache)).to_json() == read_json(done / "result.json")
 
 
 def test_other_settings_need_another_folder(done, cache):
@@ -138,16 +139,16 @@ def test_recipe_json_runs_again(done):
 
 def test_evaluate_the_file_that_ships(done, capsys):
     recorded = read_json(done / "result.json")["artefacts"]["int8"]["accuracy"]
-    found = evaluate(str(done))
+    found = evaluate(done).to_json()
     assert (found["accuracy"], found["log_loss"]) == (recorded["accuracy"], recorded["log_loss"])
     capsys.readouterr()
     assert main(["evaluate", str(done / "model_int8.tflite"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["log_loss"] == recorded["log_loss"]
-    assert evaluate(str(done), split="train")["clips"] == 60
+    assert evaluate(done, split="train").scores.clips == 60
 
 
 def test_export_adds_a_format(done):
-    paths = export(str(done), ("float16", "int8"))
+    paths = export_more(done, ("float16", "int8"))
     assert read_sidecar(paths["float16"])["extra"]["parity"]["max_abs_error"] < 0.01
     paths["float16"].unlink()
 
@@ -159,7 +160,9 @@ def test_dense_network_of_another_run(done, cache, tmp_path):
     with pytest.raises(EdgepruneError, match="another split"):
         run(other)
     light = Export(formats=("float32",), dense_formats=())
-    result = run(replace(recipe, out=tmp_path / "light", export=light, finetune=replace(recipe.finetune, epochs=0)))
+    result = run(
+        replace(recipe, out=tmp_path / "light", export=light, finetune=replace(recipe.finetune, epochs=0))
+    ).to_json()
     assert result["dense"]["accuracy"] == read_json(done / "result.json")["dense"]["accuracy"]
     assert result["pruned"]["before_finetuning"] == result["pruned"]["accuracy"]
 
@@ -175,7 +178,7 @@ def test_scores_that_look_at_the_runs_own_clips(done, capsys):
     scales = [network.model.get_submodule(f"features.bn{n}").weight.abs().tolist() for n in (1, 2, 3)]
     assert [layer["scores"] for layer in found["batchnorm_scale"].values()] == scales
     recipe = load_recipe(str(done))
-    data = load_data(recipe.data, recipe.frontend, recipe.seed)
+    data = load_scenes(recipe.data, recipe.frontend, seed=recipe.seed)
     x = data.patches(data.train).inputs(range(len(data.train)))  # fewer than prune.clips: all of them
     with torch.no_grad():
         maps = network.model.features[:3](x)
@@ -187,7 +190,7 @@ def test_pruned_by_what_filters_do_on_training_clips(done, cache, tmp_path):
     export = Export(formats=("float32",), dense_formats=())
     recipe = replace(tiny(tmp_path / "active", cache), dense_from=done / "dense.ckpt", export=export)
     recipe = replace(recipe, prune=Prune(criterion="hrank", keep=0.5), finetune=Train(epochs=0), budget=Budget())
-    result = run(recipe)
+    result = run(recipe).to_json()
     kept = checkpoint.load(tmp_path / "active" / "pruned.ckpt").extra["kept"]
     assert {name: len(filters) for name, filters in kept.items()} == {"conv1": 2, "conv2": 2, "conv3": 4}
     assert result["recipe"]["prune"]["criterion"] == "hrank"
@@ -223,7 +226,7 @@ STAGES: dict[str, Callable[[Path], bool]] = {
 def test_killed_in_every_stage_it_ends_with_the_same_result(done, cache, tmp_path):
     script = tmp_path / "tiny.py"
     script.write_text(
-        "from pathlib import Path\nfrom edgeprune.recipe import *\nfrom edgeprune.recipe_files import load_recipe\n"
+        "from dataclasses import replace\nfrom edgeprune.recipe_files import load_recipe\n"
         f"recipe = replace(load_recipe({str(done)!r}), out=None)\n"
         "if __name__ == '__main__':\n    recipe.main()\n"
     )

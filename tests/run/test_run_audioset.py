@@ -9,21 +9,15 @@ import pytest
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.models import cnn14, vggish
-from edgeprune.recipe import Model, Recipe
-from edgeprune.run.run import Journey
+from edgeprune.run.train_dense import load_audioset_weights
 
 DATA = SimpleNamespace(normalisation=Normalisation(np.full(64, -5, np.float32), np.full(64, 3, np.float32)))
-
-
-def journey(name: str) -> Journey:
-    recipe = Recipe(name="weights", model=Model(name=name, audioset_weights=Path("weights.pth")))
-    return Journey(recipe, Path("run"))
 
 
 def test_cnn14_is_told_the_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(cnn14, "load_panns_weights", lambda *args: calls.append(args) or ["bn0"])
-    journey("cnn14")._load_audioset("network", DATA)
+    load_audioset_weights("network", "cnn14", Path("weights.pth"), DATA)
     model, path, mean, std = calls[0]
     assert (model, path) == ("network", Path("weights.pth"))
     assert (mean == -5).all()
@@ -33,10 +27,10 @@ def test_cnn14_is_told_the_normalisation(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_vggish_takes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(vggish, "load_audioset_weights", lambda *args: calls.append(args) or ["conv1"])
-    journey("vggish")._load_audioset("network", DATA)
+    load_audioset_weights("network", "vggish", Path("weights.pth"), DATA)
     assert calls == [("network", Path("weights.pth"))]
 
 
 def test_other_networks_have_none() -> None:
     with pytest.raises(EdgepruneError, match="only vggish and cnn14 can start from AudioSet weights, not dcase21"):
-        journey("dcase21")._load_audioset("network", DATA)
+        load_audioset_weights("network", "dcase21", Path("weights.pth"), DATA)

@@ -115,7 +115,7 @@ def test_a_device_that_stops_the_run_loses_nothing_already_measured(done, tmp_pa
         run(recipe)
     assert {row["device"] for row in read_json(folder / "latency.json")} == {"host", "tflm"}
     assert not (folder / "result.json").exists()
-    again = run(recipe)["latency"]
+    again = run(recipe).to_json()["latency"]
     assert asked == ["tflm", "cortex-m4", "cortex-m4", "ethos-u55-128"]
     assert [(row["device"], row["model"]) for row in again] == [(row["device"], row["model"]) for row in before]
     assert [row for row in again if row["device"] == "host"] == [row for row in before if row["device"] == "host"]

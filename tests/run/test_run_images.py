@@ -13,7 +13,8 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.models import checkpoint
 from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train
-from edgeprune.run.finished import evaluate, export
+from edgeprune.run.evaluate import evaluate
+from edgeprune.run.export_more import export_more
 from edgeprune.run.run import run
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
@@ -85,8 +86,8 @@ def test_evaluate_a_file_on_its_images(done: Path, card: Path, capsys) -> None:
     capsys.readouterr()
     assert main(["evaluate", str(done / "model_int8.tflite"), *flags]) == 0
     assert json.loads(capsys.readouterr().out)["log_loss"] == recorded["log_loss"]
-    assert evaluate(str(done))["accuracy"] == recorded["accuracy"]
-    assert evaluate(str(done), split="train")["clips"] == 120, "the published part, whatever share was trained on"
+    assert evaluate(done).scores.accuracy == recorded["accuracy"]
+    assert evaluate(done, split="train").scores.clips == 120, "the published part, whatever share was trained on"
 
 
 def test_clips_are_no_images(done: Path) -> None:
@@ -107,7 +108,7 @@ def test_it_goes_on_where_it_stopped(done: Path, card: Path) -> None:
 def test_dense_network_of_another_run(done: Path, card: Path, tmp_path: Path) -> None:
     recipe = replace(tiny(tmp_path / "adopted", card), dense_from=done / "dense.ckpt")
     light = Export(formats=("float32",), dense_formats=())
-    result = run(replace(recipe, export=light, finetune=replace(recipe.finetune, epochs=0)))
+    result = run(replace(recipe, export=light, finetune=replace(recipe.finetune, epochs=0))).to_json()
     assert result["dense"]["accuracy"] == read_json(done / "result.json")["dense"]["accuracy"]
     other = write_npz_card(tmp_path, train=120, test=33, shape=SHAPE)
     with pytest.raises(EdgepruneError, match="another split"):
@@ -115,7 +116,7 @@ def test_dense_network_of_another_run(done: Path, card: Path, tmp_path: Path) ->
 
 
 def test_export_adds_a_format(done: Path) -> None:
-    path = export(str(done), ("float16",))["float16"]
+    path = export_more(done, ("float16",))["float16"]
     assert read_sidecar(path)["extra"]["parity"]["max_abs_error"] < 0.01
 
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from tiny_runs import kill_when, same_but_times, start, tiny
 
+import edgeprune.data.load
 import edgeprune.devices.profiling as profiling
-import edgeprune.run.run
 from edgeprune.cli.main import main
 from edgeprune.convert import tflite_export as tflite
 from edgeprune.devices.latency_profile import LatencyProfile
@@ -28,7 +28,10 @@ from edgeprune.models import checkpoint
 from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.recipe import Budget, Export, Prune, Recipe, Train
 from edgeprune.recipe_files import load_recipe
-from edgeprune.run.run import Journey, load_data, normalisation_of, run
+from edgeprune.results.run_folder import RunFolder
+from edgeprune.run.data import load_data_of, load_run_data
+from edgeprune.run.prune_to_budget import prune_to_budget
+from edgeprune.run.run import run
 from edgeprune.tflite import cost as tflite_cost
 from edgeprune.tflite.flatbuffer import unpack_model
 from edgeprune.tflite.sidecar import sidecar_path
@@ -86,9 +89,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory, cache: Path, stepped: Path) 
 def pruned_by(recipe: Recipe, dense: Checkpoint, *flags: str) -> Checkpoint:
     """The pruned network of the recipe with these flags, not fine-tuned and not exported."""
     recipe = parse_flags(replace(recipe, finetune=Train(epochs=0)), flags)
-    data = load_data(recipe.data, recipe.frontend, recipe.seed).with_normalisation(normalisation_of(dense))
     recipe.folder().mkdir()
-    return Journey(recipe, recipe.folder()).pruned(data, dense)
+    return prune_to_budget(recipe, load_data_of(recipe, dense), dense, RunFolder(recipe.folder()))
 
 
 def unfinished(done: Path, folder: Path) -> Path:
@@ -156,7 +158,7 @@ def test_the_budget_of_a_run_in_steps_is_the_one_that_was_asked(stepped):
 def test_killed_after_the_first_step_it_ends_with_the_same_result(stepped, tmp_path):
     script = tmp_path / "stepped.py"
     script.write_text(
-        "from pathlib import Path\nfrom edgeprune.recipe import *\nfrom edgeprune.recipe_files import load_recipe\n"
+        "from dataclasses import replace\nfrom edgeprune.recipe_files import load_recipe\n"
         f"recipe = replace(load_recipe({str(stepped)!r}), out=None)\n"
         "if __name__ == '__main__':\n    recipe.main()\n"
     )
@@ -234,8 +236,8 @@ def test_a_profile_is_measured_once(quick, cache, tmp_path, monkeypatch):
     resumed = replace(recipe, out=tmp_path / "resumed", finetune=Train(epochs=0))
     resumed.folder().mkdir()
     shutil.copy(table, resumed.folder())
-    data = load_data(recipe.data, recipe.frontend, recipe.seed).with_normalisation(normalisation_of(dense))
-    assert dict(Journey(resumed, resumed.folder()).pruned(data, dense).spec.widths) == kept
+    network = prune_to_budget(resumed, load_data_of(recipe, dense), dense, RunFolder(resumed.folder()))
+    assert dict(network.spec.widths) == kept
 
 
 def test_steps_on_the_way_to_a_latency(quick, tmp_path):
@@ -288,15 +290,15 @@ def test_sensitivity_looks_at_validation_clips_or_else_at_training_clips(
     stepped, cache, tmp_path, monkeypatch, validation
 ):
     looked_at: list[set[str]] = []
-    batches = edgeprune.run.run._batches
+    batches = edgeprune.data.load.labelled_batches
 
     def watched(data: Any, clips: Any, *rest: Any) -> Any:
         looked_at.append(set(clips["filename"]))
         return batches(data, clips, *rest)
 
-    monkeypatch.setattr(edgeprune.run.run, "_batches", watched)
+    monkeypatch.setattr(edgeprune.data.load, "labelled_batches", watched)
     recipe = parse_flags(light(tmp_path / "out", cache), ["--data.validation", validation])
-    data = load_data(recipe.data, recipe.frontend, recipe.seed)
+    data = load_run_data(recipe)
     assert (data.validation is None) == (validation == "0")
     dense = checkpoint.load(stepped / "dense.ckpt")
     found = pruned_by(recipe, dense, "--prune.objective", "sensitivity")

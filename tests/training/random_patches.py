@@ -42,7 +42,7 @@ def run(folder: Path, recipe: Train = RECIPE, seed: int = 0, start: int = 0, val
     torch.manual_seed(start)
     model = build(SPEC)
     validation = make_patches(6, 2) if validate else None
-    history = fit(model, make_patches(12, 1), validation, recipe, CLASSES, False, seed, folder, **more)
+    history = fit(model, (make_patches(12, 1), validation), recipe, seed, folder, **more)
     return model, history
 
 

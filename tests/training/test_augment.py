@@ -190,7 +190,9 @@ def test_training_mirrors_and_moves_images_as_the_recipe_says(monkeypatch) -> No
     images, labels = torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2))
     plain = Train(mixup=0.0, time_roll=False)
-    SceneModule(network, plain, 2, False, 0).training_step((images, labels, labels), 0)
+    SceneModule(network, plain, 2, "mels_frames", 0).training_step((images, labels, labels), 0)
     assert calls == []
-    SceneModule(network, replace(plain, flip=True, shift=4), 2, False, 0).training_step((images, labels, labels), 0)
+    SceneModule(network, replace(plain, flip=True, shift=4), 2, "mels_frames", 0).training_step(
+        (images, labels, labels), 0
+    )
     assert calls == ["flip", "shift 4"]

@@ -181,7 +181,7 @@ def test_distillation_loss_by_hand() -> None:
     torch.manual_seed(0)
     student, teacher = build(SPEC).eval(), build(SPEC).eval()
     recipe = Train(mixup=0.0, time_roll=False, distillation=0.3, temperature=4.0)
-    module = SceneModule(student, recipe, CLASSES, False, 0, teacher)
+    module = SceneModule(student, recipe, CLASSES, "mels_frames", 0, teacher)
     x, labels = torch.randn(6, 1, 20, 10), torch.tensor([0, 1, 2, 0, 1, 2])
     loss = module.training_step((x, labels, labels), 0).item()
 
@@ -198,7 +198,7 @@ def test_distillation_loss_by_hand() -> None:
 
 def test_validation_by_clip_by_hand() -> None:
     """Two patches of clip 4 and one of clip 9, in two batches: log loss and accuracy of the clips' means."""
-    module = SceneModule(nn.Identity(), Train(), CLASSES, False, 0)
+    module = SceneModule(nn.Identity(), Train(), CLASSES, "mels_frames", 0)
     module._validation = [
         (torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1]]), torch.tensor([0, 2]), torch.tensor([4, 9])),
         (torch.tensor([[0.2, 0.7, 0.1]]), torch.tensor([0]), torch.tensor([4])),
@@ -212,7 +212,7 @@ def test_validation_by_clip_by_hand() -> None:
 def test_unlabelled_clips_are_refused(tmp_path, labels) -> None:
     patches = make_patches(len(labels), 0, labels)
     with pytest.raises(EdgepruneError, match="training needs clips, each with a label"):
-        fit(build(SPEC), patches, None, RECIPE, CLASSES, False, 0, tmp_path)
+        fit(build(SPEC), (patches, None), RECIPE, 0, tmp_path)
 
 
 def test_a_lonely_last_patch_is_left_out() -> None:

@@ -255,10 +255,10 @@ def _latency_table(network: Network, rules: Prune, limits: Budget) -> Any:
 
 
 def _sensitivity_batches(network: Network) -> Any:
-    from edgeprune.run.run import sensitivity_batches
+    from edgeprune.data.load import sensitivity_batches
 
     recipe, data = data_of(network, "sensitivity: is measured on clips of the run")
-    return sensitivity_batches(data, recipe)
+    return sensitivity_batches(data, recipe.prune.clips)
 
 
 def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]) -> None:

@@ -49,10 +49,10 @@ class EvaluateCommand:
     def __call__(self) -> int:
         from edgeprune.reporting.numbers import format_decimal, format_interval, format_percent
         from edgeprune.reporting.tables import interval_of
-        from edgeprune.run.finished import evaluate
+        from edgeprune.run.evaluate import evaluate
 
         with only_results():
-            found = evaluate(self.target, self.data, self.split)
+            found = evaluate(self.target, self.data, self.split).to_json()
         if self.json:
             print_json(found)
             return 0

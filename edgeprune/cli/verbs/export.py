@@ -25,10 +25,10 @@ class ExportCommand:
     """Print JSON."""
 
     def __call__(self) -> int:
-        from edgeprune.run.finished import export
+        from edgeprune.run.export_more import export_more
 
         with only_results():
-            paths = export(self.run, self.formats, self.waveform)
+            paths = export_more(self.run, self.formats, self.waveform)
         files = {
             name: {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
             for name, path in paths.items()

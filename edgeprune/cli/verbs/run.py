@@ -30,9 +30,9 @@ def run_with_flags(recipe: Recipe, args: list[str]) -> int:
     with only_results():
         result = run(recipe)
     if wants_json:
-        print_json(result)
+        print_json(result.to_json())
         return 0
-    print_summary(result)
+    print_summary(result.to_json())
     report = recipe.folder() / "report.html"
     print(f"report: {report}" if report.is_file() else f"run folder: {recipe.folder()}")
     return 0

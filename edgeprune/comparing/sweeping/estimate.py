@@ -102,11 +102,8 @@ def step_seconds(recipe: Recipe, shape: Shape, threads: int) -> float:
     from torch.nn import functional
 
     from edgeprune.models.registry import build, make_spec
-    from edgeprune.run.run import time_first
 
-    channels, height, width = shape.input_shape
-    turned = (channels, width, height) if time_first(recipe.model.name) else shape.input_shape
-    spec = make_spec(recipe.model.name, len(shape.classes), turned, recipe.model.width)
+    spec = make_spec(recipe.model.name, len(shape.classes), shape.input_shape, recipe.model.width)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -143,11 +140,14 @@ def shape_of(recipe: Recipe) -> Shape:
         return Shape(images.classes, images.input_shape, len(images.train))
     classes, clips, samples = _counted(recipe)
     from edgeprune.audio.logmel import Frontend, patch_starts
+    from edgeprune.data.scene_data import patch_shape
+    from edgeprune.models.registry import entry
 
     frames = Frontend(frontend).frames(samples)
     patches = len(patch_starts(frames, frontend.patch_frames, frontend.patch_hop_frames))
     share = data.train_share * (1 - data.validation)
-    return Shape(classes, (1, frontend.mels, frontend.patch_frames), round(clips * share) * patches)
+    input_shape = patch_shape(frontend, entry(recipe.model.name).layout)
+    return Shape(classes, input_shape, round(clips * share) * patches)
 
 
 def _counted(recipe: Recipe) -> tuple[tuple[str, ...], int, int]:

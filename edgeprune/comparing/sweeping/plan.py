@@ -11,7 +11,6 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, write_json
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import RECIPE, differences, from_dict
-from edgeprune.run.run import to_known_fields
 
 SCHEMA = 1
 SWEEP, SECONDS = "sweep.json", "seconds.json"
@@ -154,7 +153,7 @@ def _refuse_other_sweep(out: Path, old: Mapping[Cell, Recipe], new: Mapping[Cell
 def _refuse_other_run(folder: Path, recipe: Recipe) -> None:
     if not (folder / RECIPE).is_file():
         return
-    changed = _changes(to_known_fields(read_json(folder / RECIPE)), recipe)
+    changed = _changes(from_dict(read_json(folder / RECIPE)).to_dict(), recipe)
     if changed:
         raise EdgepruneError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out.")
 
@@ -169,7 +168,7 @@ def _changes(old: dict[str, Any], new: Recipe) -> list[str]:
 def _check(plan: Plan) -> None:
     """What can be known to be wrong before hours of work."""
     from edgeprune.data.cards import load_card
-    from edgeprune.run.run import check
+    from edgeprune.run.check import check
 
     base = plan.base
     if base.prune.restart:

@@ -7,7 +7,7 @@ from sweeps import plan_of
 
 from edgeprune.comparing.sweeping import estimate
 from edgeprune.comparing.sweeping.estimate import EXPORT_S, Estimate, estimates, shape_of, total_seconds
-from edgeprune.data.scene_data import load_data
+from edgeprune.data.scene_data import load_scenes
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data
 
@@ -49,7 +49,7 @@ def test_runs_at_a_time_share_the_work_but_none_overtakes_its_dense_run():
 
 
 def test_the_count_is_what_training_sees(recipe):
-    found, data = shape_of(recipe), load_data(recipe.data, recipe.frontend)
+    found, data = shape_of(recipe), load_scenes(recipe.data, recipe.frontend)
     assert found.patches == len(data.patches(data.train))
     assert (found.classes, found.input_shape) == (data.classes, data.input_shape)
 

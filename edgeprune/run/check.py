@@ -1,0 +1,99 @@
+"""What can be known to be wrong with a recipe before hours of work."""
+
+from edgeprune.data.cards import has_images
+from edgeprune.errors import EdgepruneError
+from edgeprune.recipe import Budget, Recipe
+
+
+def check(recipe: Recipe) -> None:
+    """Raise EdgepruneError, or InfeasibleBudgetError, for a recipe that cannot end well."""
+    from edgeprune.convert.tflite_export import check_formats
+    from edgeprune.models.registry import entry
+    from edgeprune.pruning.scores import criterion
+
+    entry(recipe.model.name)
+    if criterion(recipe.prune.criterion).needs == "batch_norm":
+        _check_batch_norm(recipe)
+    check_formats(recipe.export.formats)
+    if recipe.export.dense_formats:
+        check_formats(recipe.export.dense_formats)
+    thread_counts(recipe)
+    recipe.frontend.check()
+    recipe.prune.check()
+    _check_allocation(recipe)
+    _check_devices(recipe)
+    _check_training(recipe)
+    if recipe.bench.runs < 1:
+        raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
+
+
+def network_budget(recipe: Recipe) -> Budget:
+    """What the budget leaves the network beside its front-end."""
+    from edgeprune.firmware.frontend_budget import left_for_network
+
+    return left_for_network(recipe.budget, None if has_images(recipe.data) else recipe.frontend)
+
+
+def thread_counts(recipe: Recipe) -> list[int]:
+    """`bench.threads` as numbers.
+
+    Raises:
+        EdgepruneError: one is not a whole number above 0.
+    """
+    for text in recipe.bench.threads:
+        if not text.isdigit() or int(text) < 1:
+            raise EdgepruneError(f"bench.threads: '{text}' is no number of threads; write 1 or 1,2,4.")
+    return [int(text) for text in recipe.bench.threads]
+
+
+def _check_batch_norm(recipe: Recipe) -> None:
+    from edgeprune.graph.cost import graph_of
+    from edgeprune.models.registry import make_spec
+
+    graph = graph_of(make_spec(recipe.model.name, width=0.1))
+    layers = {path for group in graph.prunable(recipe.prune.dense_layers).values() for path in group.layers}
+    bare = [operator.name for operator in graph.operators if operator.path in layers and not operator.norm]
+    if bare:
+        raise EdgepruneError(
+            f"prune.criterion {recipe.prune.criterion}: no batch norm follows {', '.join(bare)} of "
+            f"{recipe.model.name}; choose another criterion."
+        )
+
+
+def _check_allocation(recipe: Recipe) -> None:
+    from edgeprune.pruning.allocation.objective import check_objective
+
+    check_objective(recipe.prune.objective)
+    network_budget(recipe)
+    limit = recipe.budget.latency()
+    if limit is not None and limit[1] != "host" and recipe.prune.profile is None:
+        raise EdgepruneError(
+            f"budget.latency_ms: device '{limit[1]}' cannot be profiled in a run; give its table with --prune.profile."
+        )
+
+
+def _check_devices(recipe: Recipe) -> None:
+    """Refuse a device that cannot be used; whether a board answers is seen when it is measured."""
+    from edgeprune.devices.find import require_device
+
+    bench = recipe.bench
+    if not bench.timeout_s > 0:
+        raise EdgepruneError(f"bench.timeout_s: {bench.timeout_s:g}; give seconds above 0.")
+    for name in bench.devices:
+        require_device(name)
+        if name != "host" and "int8" not in recipe.export.formats:
+            raise EdgepruneError(f"bench.devices: {name} takes the int8 file; put int8 among --export.formats.")
+
+
+def _check_training(recipe: Recipe) -> None:
+    images = has_images(recipe.data)
+    for part, train in (("train", recipe.train), ("finetune", recipe.finetune)):
+        if train.epochs < 0:
+            raise EdgepruneError(f"{part}.epochs: {train.epochs} epochs; give 0 or more.")
+        if train.shift < 0:
+            raise EdgepruneError(f"{part}.shift: {train.shift} pixels; give 0 or more.")
+        if images and train.epochs and train.time_roll:
+            raise EdgepruneError(
+                f"{part}.time_roll: rolls clips in time, and {recipe.data.name} holds images; turn it off with "
+                f"--{part}.no-time-roll."
+            )

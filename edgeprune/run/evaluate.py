@@ -1,0 +1,115 @@
+"""An exported file on a data set of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeprune.data.cards import has_images, load_card
+from edgeprune.data.load import load_data, refuse_unlabelled_test
+from edgeprune.data.scene_data import data_root
+from edgeprune.data.splits import load_split
+from edgeprune.errors import EdgepruneError
+from edgeprune.evaluation.audio_files import audio_probabilities
+from edgeprune.evaluation.scene import evaluate_clips
+from edgeprune.files import sha256_file
+from edgeprune.recipe import Data, LogMel
+from edgeprune.results.figures import Scores
+from edgeprune.results.run_folder import RunFolder
+from edgeprune.run.evaluate_files import file_predictions
+from edgeprune.tabular import Tabular
+from edgeprune.tflite.description import Description
+from edgeprune.tflite.metadata import read_description
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Evaluation(Tabular):
+    """Metrics of an exported file on a part of a data set.
+
+    Attributes:
+        raw: the metrics as `evaluation.scene.evaluate` gives them.
+    """
+
+    path: Path
+    sha256: str
+    scores: Scores
+    raw: dict[str, Any] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{path, sha256, accuracy, macro_accuracy, log_loss, interval, per_class, per_device, per_city, ...}`."""
+        return {"path": str(self.path), "sha256": self.sha256, **self.raw}
+
+    def table(self) -> pd.DataFrame:
+        """Accuracy, log loss and number of clips: of all clips, then of each class, device and city."""
+        return self.scores.table()
+
+
+def evaluate(target: Path | str, data: Data | None = None, split: str = "test") -> Evaluation:
+    """Metrics of an exported file on a part of a data set.
+
+        edgeprune.evaluate("runs/quickstart-fold1-seed0").scores.accuracy
+
+    Args:
+        target: a .tflite exported by edgeprune, or a run folder (its shipped file: int8, else the first format). A file
+            that takes the waveform is run on the audio itself.
+        data: the data set; None: the run folder's own.
+        split: `test` or `train` of the official split.
+
+    Raises:
+        EdgepruneError: there is no such file or part, the file carries no description, or the data have other classes.
+    """
+    if split not in ("test", "train"):
+        raise EdgepruneError(f"split '{split}': there are test and train.")
+    path = Path(target)
+    if path.suffix != ".tflite":
+        folder = RunFolder.existing(path)
+        recipe = folder.recipe()
+        shipped = "int8" if "int8" in recipe.export.formats else recipe.export.formats[0]
+        path, data = folder.tflite("pruned", shipped), data or recipe.data
+    description = read_description(path)
+    if data is None:
+        raise EdgepruneError(f"{path}: say on which data to evaluate it, as --data.name NAME --data.root FOLDER.")
+    if has_images(data) == (description.frontend is not None):
+        takes, has = ("images", "clips") if description.frontend is None else ("clips", "images")
+        raise EdgepruneError(f"{path}: takes {takes}, but {data.name} holds {has}; give the data it was made for.")
+    probabilities_of = _from_audio if description.takes_waveform else _from_features
+    clips, probabilities = probabilities_of(path, description, data, split)
+    metrics = evaluate_clips(clips, probabilities, description.labels)
+    return Evaluation(path, sha256_file(path), Scores.from_json(metrics), metrics)
+
+
+def _from_features(path: Path, description: Description, data: Data, split: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """The clips of a part and their probabilities `[clips, classes]`."""
+    whole = replace(data, validation=0.0, train_share=1.0)
+    loaded = load_data(whole, description.frontend or LogMel(), description.layout)
+    _check_classes(path, description, loaded.card.name, loaded.classes)
+    refuse_unlabelled_test(loaded.card.name, loaded.test)
+    clips = loaded.test if split == "test" else loaded.train
+    return clips, file_predictions(path, loaded.with_normalisation(description.normalisation), clips)
+
+
+def _from_audio(path: Path, description: Description, data: Data, split: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """The same from the clips' samples; no features are computed."""
+    card = load_card(data.name)
+    root = data_root(card, data, description.logmel)
+    parts = load_split(card, root, data.fold, data.subset)
+    _check_classes(path, description, card.name, parts.classes)
+    refuse_unlabelled_test(card.name, parts.test)
+    clips = parts.test if split == "test" else parts.train
+    files = [root / name for name in clips["filename"]]
+    return clips, audio_probabilities(path, files, f"evaluating {path.name}")
+
+
+def _check_classes(path: Path, description: Description, name: str, classes: Sequence[str]) -> None:
+    if tuple(classes) != description.labels:
+        raise EdgepruneError(
+            f"{path}: tells {', '.join(description.labels)} apart, but {name} holds {', '.join(classes)}; give the "
+            "data it was made for."
+        )

@@ -1,0 +1,107 @@
+"""Stage: the dense network without the filters the budget has no room for, fine-tuned."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeprune import console
+from edgeprune.data.load import RunData, score_batches, sensitivity_batches
+from edgeprune.devices.latency_profile import LatencyProfile
+from edgeprune.evaluation.predict import torch_probabilities
+from edgeprune.evaluation.scene import evaluate_clips
+from edgeprune.graph import surgery
+from edgeprune.graph.cost import cost, graph_of
+from edgeprune.models import checkpoint
+from edgeprune.models.checkpoint import Checkpoint
+from edgeprune.models.registry import ModelSpec, build
+from edgeprune.pruning.allocation.pruning_steps import PruningStep, pruning_steps
+from edgeprune.pruning.prune import ScoredNetwork, score_filters
+from edgeprune.pruning.scores import criterion
+from edgeprune.recipe import Recipe, Train
+from edgeprune.results.run_folder import RunFolder
+from edgeprune.run.check import network_budget
+from edgeprune.run.latency_table import latency_table
+from edgeprune.run.training import forget_training_state, network_facts, train_network
+
+
+def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> Checkpoint:
+    """The run's `pruned.ckpt`, made where it is missing, in one step or several.
+
+    Raises:
+        InfeasibleBudgetError: even the narrowest network exceeds the budget.
+    """
+    last = folder.checkpoint("pruned")
+    if last.is_file():
+        return checkpoint.load(last)
+    table = latency_table(recipe, data, dense, folder)
+    groups = graph_of(dense.spec).prunable(recipe.prune.dense_layers)
+    filters = {name: group.filters for name, group in groups.items()}
+    dense_ms = None if table is None else float(table.latency_ms([list(filters.values())], list(filters))[0])
+    epochs = _finetuning(recipe).epochs
+    network = dense
+    for step in pruning_steps(cost(dense.spec), filters, network_budget(recipe), recipe.prune, epochs, dense_ms):
+        path = last if step.last else folder.step_checkpoint(step.number)
+        if not path.is_file():
+            part = folder.training("finetune" if step.last else f"finetune_{step.number}")
+            model, spec, facts = _prune(recipe, data, network, step, table)
+            finetuning = replace(_finetuning(recipe), epochs=step.epochs)
+            history = train_network(model, data, finetuning, recipe.seed, part, dense.model)
+            earlier = [] if step.number == 1 else network.extra["history"]
+            checkpoint.save(path, spec, model, {**network_facts(data, [*earlier, *history]), **facts})
+            forget_training_state(part)
+        network = checkpoint.load(path)
+    return network
+
+
+def _finetuning(recipe: Recipe) -> Train:
+    """How the network is trained after pruning: with weights drawn anew, as long as both trainings together."""
+    if not recipe.prune.restart:
+        return recipe.finetune
+    return replace(recipe.train, epochs=recipe.train.epochs + recipe.finetune.epochs)
+
+
+def _prune(
+    recipe: Recipe, data: RunData, network: Checkpoint, step: PruningStep, table: LatencyProfile | None
+) -> tuple[nn.Module, ModelSpec, dict[str, Any]]:
+    """Score, allocate and cut: the network after one step, its spec, and what its checkpoint tells of the pruning."""
+    torch.manual_seed(recipe.seed + step.number - 1)  # for the criterion `random`
+    scored = _score(recipe, data, network)
+    allocation = scored.allocate(step.budget, table, step.caps)
+    kept = scored.kept(allocation)
+    model, spec = surgery.remove_filters(network.model, network.spec, kept)
+    console.say(
+        f"pruned by {recipe.prune.criterion}{'' if step.of == 1 else f', step {step.number} of {step.of}'}: "
+        f"{_width_changes(network.spec.widths, allocation.widths)}; {allocation.cost.params:,} parameters, "
+        f"{allocation.cost.macs:,} MACs"
+    )
+    before_finetuning = evaluate_clips(data.test, torch_probabilities(model, data.patches(data.test)), data.classes)
+    torch.manual_seed(recipe.seed + step.number)
+    if recipe.prune.restart:
+        console.say("its weights are drawn anew: the control that is trained from scratch")
+        model = build(spec)
+    facts = {
+        "budget": {**allocation.to_dict(), "asked": asdict(step.budget)},
+        "kept": kept,
+        "before_finetuning": before_finetuning,
+    }
+    return model, spec, facts
+
+
+def _score(recipe: Recipe, data: RunData, network: Checkpoint) -> ScoredNetwork:
+    """The network with its filters scored, on training clips where the criterion looks at clips."""
+    settings = recipe.prune
+    active = criterion(settings.criterion).active
+    batches = score_batches(data, settings.clips, settings.criterion) if active else None
+    example = torch.zeros(1, *network.spec.input_shape)
+    loss_batches = sensitivity_batches(data, settings.clips)
+    return score_filters(network.model, example, graph_of(network.spec), settings, batches, loss_batches)
+
+
+def _width_changes(before: Mapping[str, int], after: Mapping[str, int], most: int = 12) -> str:
+    """Each width of a few, the sum of many."""
+    if len(after) > most:
+        return f"{sum(after.values()):,} of {sum(before[name] for name in after):,} filters stay in {len(after)} groups"
+    return ", ".join(f"{name} {before[name]} -> {width}" for name, width in after.items())
