@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_tflite
 
-from edgeprune.devices import adb
+from edgeprune.devices import adb, adb_phone, benchmark_model
 from edgeprune.devices.request import BenchRequest, DeviceOptions, Inputs
 from edgeprune.devices.settings import setting, settings_path
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -121,7 +121,7 @@ def phone(monkeypatch):
         made = Phone(Path(folder))
         monkeypatch.setenv("PATH", f"{folder}/path{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setenv("XDG_CONFIG_HOME", f"{folder}/config")
-        monkeypatch.delenv(adb.BENCHMARK_MODEL, raising=False)
+        monkeypatch.delenv(benchmark_model.BENCHMARK_MODEL, raising=False)
         yield made
         assert made.left() == []
 
@@ -203,7 +203,7 @@ def test_what_older_ones_print_is_not_called_percentiles(phone, int8) -> None:
     ],
 )
 def test_lines_about_times(said, due) -> None:
-    times = adb.parse_times("adb:", said)
+    times = benchmark_model.parse_times("adb:", said)
     assert (times.runs, times.p5_us, times.median_us, times.p95_us) == due
     assert times.init_ms is times.peak_ram_bytes is None
 
@@ -211,14 +211,14 @@ def test_lines_about_times(said, due) -> None:
 @pytest.mark.parametrize("said", ["", "count=0", "count=0 p5=nan median=nan p95=nan", "count=4", "counter=4 curr=5"])
 def test_no_times(said) -> None:
     with pytest.raises(EdgepruneError, match="printed no times"):
-        adb.parse_times("adb:", said)
+        benchmark_model.parse_times("adb:", said)
 
 
 def test_memory_as_older_ones_print_it() -> None:
     said = (
         "count=2 curr=3\nPeak memory footprint (MB): init=4.92969 overall=2\nOverall peak memory footprint (MB) via: 9"
     )
-    assert adb.parse_times("adb:", said).peak_ram_bytes == 2 * 1024 * 1024
+    assert benchmark_model.parse_times("adb:", said).peak_ram_bytes == 2 * 1024 * 1024
 
 
 def test_a_phone_that_computes_something_else(phone, int8) -> None:
@@ -302,7 +302,7 @@ def test_a_serial_that_is_not_there(phone, int8) -> None:
     ],
 )
 def test_serials(device, serial) -> None:
-    assert adb.parse(device) == serial
+    assert adb_phone.parse(device) == serial
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_serials(device, serial) -> None:
 )
 def test_serials_that_are_none(device) -> None:
     with pytest.raises(EdgepruneError, match="is no phone; give adb: or adb:SERIAL") as caught:
-        adb.parse(device)
+        adb_phone.parse(device)
     assert "\n" not in str(caught.value)
 
 
@@ -322,21 +322,21 @@ def test_without_adb(int8, monkeypatch) -> None:
 def test_where_the_benchmark_model_is_named(phone, int8, monkeypatch) -> None:
     job = BenchRequest("adb:", (int8,), inputs)
     with pytest.raises(EdgepruneError, match="name it with --benchmark-model, in EDGEPRUNE_BENCHMARK_MODEL or as andr"):
-        adb.find_benchmark_model(job)
+        benchmark_model.find_benchmark_model(job)
     settings_path().parent.mkdir(parents=True)
     settings_path().write_text('[android]\nbenchmark_model = "/from/settings"\n', encoding="utf-8")
     with pytest.raises(EdgepruneError, match="/from/settings is no file"):
-        adb.find_benchmark_model(job)
-    monkeypatch.setenv(adb.BENCHMARK_MODEL, "/from/environment")
+        benchmark_model.find_benchmark_model(job)
+    monkeypatch.setenv(benchmark_model.BENCHMARK_MODEL, "/from/environment")
     with pytest.raises(EdgepruneError, match="/from/environment is no file"):
-        adb.find_benchmark_model(job)
+        benchmark_model.find_benchmark_model(job)
     with pytest.raises(EdgepruneError, match="/from/job is no file"):
-        adb.find_benchmark_model(
+        benchmark_model.find_benchmark_model(
             BenchRequest("adb:", (int8,), inputs, options=DeviceOptions(benchmark_model=Path("/from/job")))
         )
     benchmark = phone.benchmark()
-    monkeypatch.setenv(adb.BENCHMARK_MODEL, str(benchmark))
-    assert adb.find_benchmark_model(job) == benchmark
+    monkeypatch.setenv(benchmark_model.BENCHMARK_MODEL, str(benchmark))
+    assert benchmark_model.find_benchmark_model(job) == benchmark
 
 
 def test_settings(phone) -> None:
