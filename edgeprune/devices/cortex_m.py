@@ -1,4 +1,4 @@
-"""Instructions and memory of int8 networks on Cortex-M processors, emulated: QEMU runs the C that would ship.
+"""Instructions and memory of int8 networks on emulated Cortex-M processors: QEMU runs the C code that would ship.
 
 An instruction is not a cycle: loads that wait for flash, branches and multiplications take more than one, and a
 Cortex-M7 may start two at once. Counts compare networks on one processor; a time needs the board itself.
@@ -6,6 +6,7 @@ Cortex-M7 may start two at once. Counts compare networks on one processor; a tim
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,22 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tflm import reference_micro
 from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.files import sha256_file, share_folder, write_text
+from edgeprune.files import share_folder, write_text
 from edgeprune.firmware.c11 import C11, compile_c11
 from edgeprune.tflite.cost import cost_of_tflite
 from edgeprune.tflite.flatbuffer import operators
 
 LAYER_CLIPS = 3
-"""Clips that the layers' instructions are counted on; they hardly depend on the clip."""
+"""Clips on which the instructions of each layer are counted; the counts hardly depend on the clip."""
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
-    """Instructions and memory of each file; every clip's output must be that of TFLite Micro, byte for byte.
+    """Count the instructions and memory of each file, whose outputs must be TFLite Micro's, byte for byte.
 
     Returns:
         a record a file: `kind` is `emulated`, `unit` is `instructions`, of one inference; median and percentiles are
-        over the clips. `peak_ram_bytes` is that of a program of nothing but start-up code and network: variables (with
-        input, output and working memory) and the deepest stack.
+        over the clips. `peak_ram_bytes` is for a program of start-up code and network alone: variables (with input,
+        output and working memory) and the deepest stack.
 
     Raises:
         EdgepruneError: an unknown device, several threads, a file that is not int8 or not compiled, a missing program,
@@ -65,30 +66,20 @@ def _measure_file(request: BenchRequest, path: Path, tools: dict[str, str]) -> M
         counts = program.check(stored, expected)
         layers = program.layers(stored[:LAYER_CLIPS], expected[:LAYER_CLIPS])
         memory = program.bare()
-    p5, median, p95 = (float(value) for value in np.percentile(counts, [5, 50, 95]))
-    return Measurement(
-        device=request.device,
-        kind="emulated",
-        unit="instructions",
-        median=median,
-        p5=p5,
-        p95=p95,
-        runs=len(counts),
-        peak_ram_bytes=memory.ram_bytes,
-        threads=1,
-        model=path.name,
-        sha256=sha256_file(path),
-        detail={
-            **_describe(request, path, network, memory, median, layers),
-            **tools,
-            "inputs": inputs.source,
-            "outputs": f"byte for byte those of TFLite Micro on {len(counts)} clips",
-        },
+    detail = {
+        **_describe(request, path, network, memory, float(np.median(counts))),
+        "by_layer": _name_layers(path, network, layers),
+        **tools,
+        "inputs": inputs.source,
+        "outputs": f"byte for byte those of TFLite Micro on {len(counts)} clips",
+    }
+    return Measurement.of_runs(
+        request.device, "emulated", "instructions", path, counts, peak_ram_bytes=memory.ram_bytes, detail=detail
     )
 
 
 def _describe(
-    request: BenchRequest, path: Path, network: C11, memory: "_Memory", instructions: float, layers: NDArray[np.float64]
+    request: BenchRequest, path: Path, network: C11, memory: "_Memory", instructions: float
 ) -> dict[str, Any]:
     macs = cost_of_tflite(path).macs
     described = {
@@ -102,7 +93,6 @@ def _describe(
         "stack_bytes": memory.stack_bytes,
         "ram": "start-up code and network alone: input, output, working memory, other variables, deepest stack",
         "computed": "logits; softmax is left to the caller" if network.logits else "the whole network",
-        "by_layer": _name_layers(path, network, layers),
     }
     clock_hz = request.options.clock_hz
     if clock_hz:
@@ -114,7 +104,7 @@ def _describe(
 
 
 def _name_layers(path: Path, network: C11, layers: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Instructions of each call, under the name the layer has in `edgeprune cost`."""
+    """Instructions of each step, with the layer's name from `edgeprune cost`."""
     names = operators(path)
     # The cost has no entry for operators that only rename memory.
     costs = iter(cost_of_tflite(path).by_layer)
@@ -159,9 +149,10 @@ class _Program:
             CheckFailedError: an output is not the expected one, or an answer is missing.
         """
         self._write_clips(stored)
-        said = self._run("check", self.network.sources)
-        self._compare(said, expected)
-        return np.array([int(line[1]) for line in re.findall(r"^clip (\d+) (\d+) ", said, re.MULTILINE)], np.float64)
+        printed = self._emulate(self._build("check", self.network.sources))
+        self._compare(printed, expected)
+        counts = [int(count) for count in re.findall(r"^clip \d+ (\d+) ", printed, re.MULTILINE)]
+        return np.array(counts, np.float64)
 
     def layers(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
         """Median instructions of each step, counted in a copy of the network that reads the timer between its steps."""
@@ -170,20 +161,20 @@ class _Program:
         marked = self.folder / "marked" / self.network.source.name
         write_text(marked, mark_steps(self.network.source.read_text(encoding="utf-8"), steps))
         sources = [marked if source == self.network.source else source for source in self.network.sources]
-        said = self._run("check", sources, (f"BY_LAYER={steps}",), image="layers")
-        self._compare(said, expected)
-        counts = [int(count) for count in re.findall(r"^layer \d+ \d+ (\d+)$", said, re.MULTILINE)]
+        printed = self._emulate(self._build("check", sources, (f"BY_LAYER={steps}",), image="layers"))
+        self._compare(printed, expected)
+        counts = [int(count) for count in re.findall(r"^layer \d+ \d+ (\d+)$", printed, re.MULTILINE)]
         if len(counts) != len(stored) * steps:
             raise self._cut_short()
         return np.asarray(np.median(np.reshape(counts, (len(stored), steps)), axis=0), np.float64)
 
     def bare(self) -> _Memory:
-        """What a program of nothing but start-up code and network takes."""
+        """Memory of a program of start-up code and network alone."""
         image = self._build("bare", self.network.sources)
-        found = re.search(r"^stack (\d+)$", self._emulate(image), re.MULTILINE)
-        if found is None:
+        line = re.search(r"^stack (\d+)$", self._emulate(image), re.MULTILINE)
+        if line is None:
             raise self._cut_short()
-        stack = int(found[1])
+        stack = int(line[1])
         return _Memory(image.flash_bytes, image.data_bytes + image.bss_bytes + stack, stack)
 
     def _write_clips(self, stored: NDArray[Any]) -> None:
@@ -192,10 +183,7 @@ class _Program:
         text = f"#define CLIPS {len(stored)}\nstatic int8_t clips[CLIPS][{size}] BOARD_VECTORS = {{\n{rows}\n}};\n"
         write_text(self.folder / "clips.h", text)
 
-    def _run(self, main: str, sources: Any, defines: tuple[str, ...] = (), image: str = "") -> str:
-        return self._emulate(self._build(main, sources, defines, image))
-
-    def _build(self, main: str, sources: Any, defines: tuple[str, ...] = (), image: str = "") -> qemu.Image:
+    def _build(self, main: str, sources: Sequence[Path], defines: tuple[str, ...] = (), image: str = "") -> qemu.Image:
         templates = share_folder("export") / "cortex_m"
         return qemu.build(
             self.request.device,
@@ -210,12 +198,12 @@ class _Program:
     def _emulate(self, image: qemu.Image) -> str:
         return qemu.run(self.request.device, image.path, self.request.timeout_s, self.folder)
 
-    def _compare(self, said: str, expected: NDArray[Any]) -> None:
-        answers = re.findall(r"^clip \d+ \d+ ([0-9a-f]*)$", said, re.MULTILINE)
-        if len(answers) != len(expected) or f"all {len(expected)} clips done" not in said.splitlines():
+    def _compare(self, printed: str, expected: NDArray[Any]) -> None:
+        answers = re.findall(r"^clip \d+ \d+ ([0-9a-f]*)$", printed, re.MULTILINE)
+        if len(answers) != len(expected) or f"all {len(expected)} clips done" not in printed.splitlines():
             raise self._cut_short()
-        got = np.stack([np.frombuffer(bytes.fromhex(answer), np.int8) for answer in answers])
-        check_exact(self.request.device, self.path, expected, got)
+        outputs = np.stack([np.frombuffer(bytes.fromhex(answer), np.int8) for answer in answers])
+        check_exact(self.request.device, self.path, expected, outputs)
 
     def _cut_short(self) -> CheckFailedError:
         return CheckFailedError(
@@ -225,7 +213,7 @@ class _Program:
 
 
 def mark_steps(source: str, steps: int) -> str:
-    """bakenn's network function with a call of `board_mark` twice before its first step and once after each.
+    """Insert calls of `board_mark` into bakenn's network function: two before its first step, one after each step.
 
     Raises:
         EdgepruneError: the function is not of the form that bakenn 1.0 writes.

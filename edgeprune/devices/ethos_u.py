@@ -1,4 +1,4 @@
-"""Cycles and memory of int8 files on Arm's Ethos-U accelerators, as Arm's compiler Vela estimates them."""
+"""Cycles and memory of int8 files on Arm's Ethos-U accelerators, estimated by Arm's compiler Vela."""
 
 import csv
 import importlib.metadata
@@ -17,7 +17,6 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tools import last_line, run_tool
 from edgeprune.errors import EdgepruneError, unknown_name
-from edgeprune.files import sha256_file
 from edgeprune.tflite.flatbuffer import describe_tensors, operators, unpack_model
 
 ACCELERATORS = (
@@ -25,36 +24,36 @@ ACCELERATORS = (
     *(f"ethos-u65-{macs}" for macs in (256, 512)),
     *(f"ethos-u85-{macs}" for macs in (128, 256, 512, 1024, 2048)),
 )
-"""Those Vela knows; the last number is MACs a cycle."""
+"""Accelerators that Vela knows; the last number is MACs a cycle."""
 SYSTEMS = {
     "ethos-u55": "Ethos_U55_High_End_Embedded",
     "ethos-u65": "Ethos_U65_Embedded",
     "ethos-u85": "Ethos_U85_SYS_Flash_High",
 }
-"""System configurations of Vela's Arm/vela.ini: of each family a microcontroller with SRAM, 0.5 GB/s of flash and a
-clock of 500 MHz, so that the figures of the families compare."""
+"""System configurations of Vela's Arm/vela.ini: for each family a microcontroller with SRAM, 0.5 GB/s of flash and a
+clock of 500 MHz, so that the figures of the families are comparable."""
 MEMORY_MODE = "Shared_Sram"
-"""Activations in SRAM, which the processor shares; weights stay in flash. As TFLite Micro is used."""
+"""Activations in SRAM, shared with the processor; weights stay in flash, as with TFLite Micro."""
 _CONFIG = "Arm/vela.ini"
 _ON_NPU = "ethos-u"
-"""The custom operator that holds what Vela compiled."""
+"""The custom operator that holds the operators compiled by Vela."""
 _TYPES = ("int8", "int16")
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
-    """What Vela estimates for each file.
+    """Estimate the cycles and memory of each file with Vela.
 
-    Nothing is run on the accelerator or on a model of it. The file itself is run by TFLite, so that a broken one gets
-    no figures, and Vela must give a compiled network with the same ends.
+    Nothing is run on the accelerator or on a model of it. TFLite runs the file itself, so that a broken one gets no
+    figures, and the network compiled by Vela must have the same ends.
 
     Returns:
         One record a file; `kind` is `estimated`, `unit` `cycles` of one inference on the accelerator, `peak_ram_bytes`
-        the SRAM that Vela lays out, all of it: activations and the buffers of weights. What falls back to the processor
-        is in `detail["cpu_operators"]`, and its time is not in the cycles.
+        the whole SRAM that Vela lays out: activations and the buffers of weights. Operators that stay on the processor
+        are in `detail["cpu_operators"]`, and their time is not in the cycles.
 
     Raises:
         EdgepruneError: the accelerator is unknown, Vela is not installed or takes longer than `request.timeout_s`, or a
-            file is not int8 or int16x8, or is one of which the accelerator can run nothing.
+            file is not int8 or int16x8 or has no operator for the accelerator.
     """
     if request.device not in ACCELERATORS:
         raise unknown_name("device", request.device, ACCELERATORS)
@@ -82,41 +81,32 @@ def _measure_file(request: BenchRequest, path: Path, version: str) -> Measuremen
             f"device {request.device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay "
             "on the processor); export it as int8."
         )
-    return Measurement(
-        device=request.device,
-        kind="estimated",
-        unit="cycles",
-        median=cycles,
-        p5=cycles,
-        p95=cycles,
-        runs=1,
-        peak_ram_bytes=_bytes(row, "sram_memory_used", request.device),
-        threads=1,
-        model=path.name,
-        sha256=sha256_file(path),
-        detail={
-            **_detail(row, request.device),
-            "cpu_operators": dict(on_cpu),
-            "inputs": inputs.source,
-            "compiler": f"ethos-u-vela {version}",
-        },
+    detail = {
+        **_detail(row, request.device),
+        "cpu_operators": dict(on_cpu),
+        "inputs": inputs.source,
+        "compiler": f"ethos-u-vela {version}",
+    }
+    sram_bytes = _bytes(row, "sram_memory_used", request.device)
+    return Measurement.of_runs(
+        request.device, "estimated", "cycles", path, [cycles], peak_ram_bytes=sram_bytes, detail=detail
     )
 
 
 def _check_types(device: str, path: Path) -> None:
     inputs, outputs = describe_tensors(unpack_model(path))
-    found = sorted({tensor["dtype"] for tensor in (*inputs, *outputs)})
-    if not set(found) <= set(_TYPES):
+    types = sorted({tensor["dtype"] for tensor in (*inputs, *outputs)})
+    if not set(types) <= set(_TYPES):
         raise EdgepruneError(
-            f"device {device}: {path.name} has {' and '.join(found)} ends, Ethos-U takes int8 and int16; export it as "
+            f"device {device}: {path.name} has {' and '.join(types)} ends, Ethos-U takes int8 and int16; export it as "
             "int8."
         )
 
 
 def _compile(request: BenchRequest, path: Path, folder: Path) -> tuple[dict[str, str], Counter[str]]:
-    """The row of Vela's summary, and how often the processor has which operator to run.
+    """The row of Vela's summary, and the number of operators of each kind that stay on the processor.
 
-    Vela sees a copy with a plain name in a folder of its own: it writes beside its input, and names are users'.
+    Vela gets a copy with a plain name in a fresh folder, because it writes beside its input.
     """
     shutil.copyfile(path, folder / "network.tflite")
     command: list[str | Path] = [sys.executable, "-m", "ethosu.vela", "network.tflite"]
@@ -125,8 +115,8 @@ def _compile(request: BenchRequest, path: Path, folder: Path) -> tuple[dict[str,
     done = run_tool(command, request.device, request.timeout_s, cwd=folder)
     summaries, compiled = list((folder / "out").glob("*_summary_*.csv")), folder / "out" / "network_vela.tflite"
     if done.returncode or len(summaries) != 1 or not compiled.is_file():
-        said = last_line(done.stderr if done.stderr.strip() else done.stdout)
-        raise EdgepruneError(f"device {request.device}: Vela cannot compile {path.name} ({said}); export it as int8.")
+        reason = last_line(done.stderr if done.stderr.strip() else done.stdout)
+        raise EdgepruneError(f"device {request.device}: Vela cannot compile {path.name} ({reason}); export it as int8.")
     _check_ends(request.device, path, compiled)
     with summaries[0].open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -136,7 +126,7 @@ def _compile(request: BenchRequest, path: Path, folder: Path) -> tuple[dict[str,
 
 
 def _check_ends(device: str, path: Path, compiled: Path) -> None:
-    """The compiled network must take and give what the file does."""
+    """The compiled network must have the inputs and outputs of the file."""
 
     def ends(file: Path) -> list[list[tuple[str, list[int]]]]:
         return [[(end["dtype"], end["shape"]) for end in side] for side in describe_tensors(unpack_model(file))]
@@ -168,7 +158,7 @@ def _number(row: dict[str, str], name: str, device: str) -> float:
     except (KeyError, TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
-        raise EdgepruneError(f"device {device}: Vela's summary tells no {name}; install another version of it.")
+        raise EdgepruneError(f"device {device}: Vela's summary has no {name}; install another version of it.")
     return value
 
 

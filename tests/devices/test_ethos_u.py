@@ -177,9 +177,9 @@ shutil.copy("network.tflite", out / "network_vela.tflite")
         ("print('Error: no memory left.'); exit(1)", r"Vela cannot compile network\.tflite \(Error: no memory left\)"),
         ("pass", r"Vela cannot compile network\.tflite \(it said nothing\)"),
         (WRITES.format("cycles_total\\n5\\n7\\n"), "summary has 2 rows"),
-        (WRITES.format("cycles\\n5\\n"), "tells no cycles_total"),
-        (WRITES.format("cycles_total\\nnan\\n"), "tells no cycles_total"),
-        (WRITES.format("cycles_total\\n5\\n"), "tells no sram_memory_used"),
+        (WRITES.format("cycles\\n5\\n"), "has no cycles_total"),
+        (WRITES.format("cycles_total\\nnan\\n"), "has no cycles_total"),
+        (WRITES.format("cycles_total\\n5\\n"), "has no sram_memory_used"),
     ],
 )
 def test_what_vela_may_leave_behind(network, monkeypatch, code, says) -> None:

@@ -15,6 +15,7 @@ from tflite_micro import runtime
 
 from edgeprune.devices import checks, tflm
 from edgeprune.devices.inputs import inputs_for
+from edgeprune.devices.micro_interpreter import MicroInterpreter
 from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.devices.tflm import measure
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -149,7 +150,7 @@ def test_the_outputs_alone(network) -> None:
 
 def test_an_arena_that_is_right_on_the_first_clip_only_is_passed_over(network, tmp_path, monkeypatch) -> None:
     (record,) = measure(_job(network))
-    run = tflm._Micro.run
+    run = MicroInterpreter.run
     asked: list[tuple[int, int]] = []
 
     def forgets(self, arena, clips):
@@ -160,7 +161,7 @@ def test_an_arena_that_is_right_on_the_first_clip_only_is_passed_over(network, t
             outputs[-1] += 1
         return outputs
 
-    monkeypatch.setattr(tflm._Micro, "run", forgets)
+    monkeypatch.setattr(MicroInterpreter, "run", forgets)
     (later,) = measure(_job(network))
     assert later.peak_ram_bytes == record.peak_ram_bytes + 32
     assert asked[-1] == (record.peak_ram_bytes + 32, 10)
@@ -171,7 +172,7 @@ def test_a_process_that_dies_is_started_again(network, monkeypatch) -> None:
     stored, expected = checks.reference(network, INPUTS)[0], _micro(network)
     path = network.parent / "folder"
     path.mkdir()
-    micro = tflm._Micro("tflm", network, stored, path, 60)
+    micro = MicroInterpreter("tflm", network, stored, path, 60)
     try:
         assert micro.run(0, 1) is None
         assert np.array_equal(micro.run(1 << 20, 10), expected)
@@ -199,7 +200,7 @@ def test_a_process_that_hangs_is_cut_off(network, monkeypatch, tmp_path) -> None
         started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         return started[-1]
 
-    monkeypatch.setattr(tflm._Micro, "_start", hang)
+    monkeypatch.setattr(MicroInterpreter, "_start", hang)
     with pytest.raises(EdgepruneError, match=r"no smallest arena of network\.tflite in 0\.2 s; raise --timeout"):
         measure(_job(network, timeout_s=0.2))
     assert [process.returncode for process in started] == [-9]
@@ -245,7 +246,7 @@ def test_what_it_prints_is_told(tmp_path, monkeypatch) -> None:
 def test_a_broken_file_is_refused_before_it_is_run(network, tmp_path, monkeypatch) -> None:
     path = tmp_path / "cut.tflite"
     path.write_bytes(network.read_bytes()[:-300])
-    monkeypatch.setattr(tflm._Micro, "_start", lambda _: pytest.fail("a process was started"))
+    monkeypatch.setattr(MicroInterpreter, "_start", lambda _: pytest.fail("a process was started"))
     with pytest.raises(EdgepruneError, match=r"cut\.tflite: is cut off or damaged"):
         measure(_job(path))
 
@@ -270,13 +271,13 @@ def test_threads_and_a_missing_package_are_refused(network, monkeypatch) -> None
 
 
 def test_no_record_without_recorded_allocations(network, monkeypatch) -> None:
-    run = tflm._Micro.run
+    run = MicroInterpreter.run
 
     def silent(self, arena, clips):
         outputs = run(self, arena, clips)
-        self.said = re.sub("head", "front", self.said)
+        self.printed = re.sub("head", "front", self.printed)
         return outputs
 
-    monkeypatch.setattr(tflm._Micro, "run", silent)
+    monkeypatch.setattr(MicroInterpreter, "run", silent)
     with pytest.raises(EdgepruneError, match="records no allocations"):
         measure(_job(network))
