@@ -42,8 +42,8 @@ def budget_of(text: str, dense: Any) -> Budget:
 def run(recipe: Recipe, folder: Path, budgets: list[str], objectives: list[str]) -> None:
     """All budgets and objectives of one seed."""
     from edgeprune.results.run_folder import RunFolder
-    from edgeprune.run.data import load_run_data
-    from edgeprune.run.train_dense import train_dense
+    from edgeprune.running.data import load_run_data
+    from edgeprune.running.train_dense import train_dense
     from edgeprune.training.fit import use_threads
 
     data = load_run_data(recipe)

@@ -59,7 +59,7 @@ class Experiment:
 
     def dense(self) -> Checkpoint:
         from edgeprune.results.run_folder import RunFolder
-        from edgeprune.run.train_dense import train_dense
+        from edgeprune.running.train_dense import train_dense
 
         folder = self.folder / "dense"
         folder.mkdir(parents=True, exist_ok=True)

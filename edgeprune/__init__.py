@@ -1,6 +1,12 @@
-"""edgeprune: train, prune, export and measure audio networks that must fit a device."""
+"""edgeprune: train, prune, export and measure audio networks that must fit a device.
+
+This is the public API; everything else may change. Results show themselves as tables in a notebook, and `.table()`
+gives a pandas DataFrame. Importing it is quick: what a function needs is imported when it is called.
+"""
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprune import script
@@ -9,17 +15,77 @@ from edgeprune.version import __version__ as __version__
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from edgeprune.comparing.compare import compare as compare
+    from edgeprune.devices.bench import bench as bench
+    from edgeprune.graph.cost import Cost
     from edgeprune.pruning.allocation.allocate import Allocation
-    from edgeprune.recipe import Budget, Prune, Recipe
+    from edgeprune.recipe import Bench as Bench
+    from edgeprune.recipe import Budget as Budget
+    from edgeprune.recipe import Data as Data
+    from edgeprune.recipe import Export as Export
+    from edgeprune.recipe import LogMel as LogMel
+    from edgeprune.recipe import Model as Model
+    from edgeprune.recipe import Prune as Prune
+    from edgeprune.recipe import Recipe as Recipe
+    from edgeprune.recipe import Train as Train
+    from edgeprune.results.run_folder import load as load
+    from edgeprune.running.evaluate import evaluate as evaluate
+    from edgeprune.running.run import run as run
+
+_HOMES = {
+    "bench": "devices.bench",
+    "compare": "comparing.compare",
+    "evaluate": "running.evaluate",
+    "load": "results.run_folder",
+    "run": "running.run",
+    **dict.fromkeys(("Bench", "Budget", "Data", "Export", "LogMel", "Model", "Prune", "Recipe", "Train"), "recipe"),
+}
+"""Where each public name comes from that is not defined here; it is imported when it is first used."""
+
+__all__ = [
+    "Bench",
+    "Budget",
+    "Data",
+    "Export",
+    "LogMel",
+    "Model",
+    "Prune",
+    "Recipe",
+    "Train",
+    "bench",
+    "compare",
+    "cost",
+    "evaluate",
+    "load",
+    "prune",
+    "run",
+    "score",
+]
 
 
-def _run_script(recipe: "Recipe", args: Sequence[str]) -> int:
-    from edgeprune.cli.main import run_recipe
+def cost(
+    model: "nn.Module | Path | str",
+    example_input: "Tensor | tuple[Tensor, ...] | None" = None,
+    *,
+    classes: int | None = None,
+) -> "Cost":
+    """Parameters, MACs, flash and RAM of a network, in all and layer by layer.
 
-    return run_recipe(recipe, args)
+        edgeprune.cost("dcase21").macs
+        edgeprune.cost(my_module, torch.zeros(1, 1, 40, 51)).table()
 
+    Args:
+        model: a module; or a registry name, a run folder (its pruned network, else its dense one), a .ckpt, .onnx or
+            .tflite file.
+        example_input: a module's input `[n, channels, ...]`, or a tuple of its inputs; a registry name's input.
+        classes: outputs of a registry's network (default: 10).
 
-script.set_runner(_run_script)
+    Raises:
+        EdgepruneError: there is no such model, it cannot be read or traced, or an argument does not apply to it.
+    """
+    from edgeprune.cli.model_argument import cost_of
+
+    return cost_of(model, example_input, classes)
 
 
 def score(weight: "Tensor", criterion: str = "operator_norm") -> "Tensor":
@@ -27,8 +93,8 @@ def score(weight: "Tensor", criterion: str = "operator_norm") -> "Tensor":
 
     Args:
         weight: `[filters, channels, *kernel]`.
-        criterion: a name from `edgeprune.pruning.scores.CRITERIA`; `operator_norm` is Singh & Plumbley's, "Efficient
-            CNNs via Passive Filter Pruning", TASLP 2025.
+        criterion: a criterion that looks at weights alone; `operator_norm` is Singh & Plumbley's, "Efficient CNNs via
+            Passive Filter Pruning", TASLP 2025.
 
     Returns:
         `[filters]`, float64.
@@ -36,7 +102,6 @@ def score(weight: "Tensor", criterion: str = "operator_norm") -> "Tensor":
     Raises:
         EdgepruneError: the criterion is unknown, the weight is no layer's, or it holds NaN or infinite values.
     """
-    # PyTorch takes seconds to import; whoever has a tensor has paid for it.
     from edgeprune.pruning.scores import score as score_layer
 
     return score_layer(weight, criterion)
@@ -51,7 +116,7 @@ def prune(
 ) -> "tuple[nn.Module, Allocation]":
     """Prune whole filters of any network until it fits a budget; fine-tune it afterwards as you trained it.
 
-        slim, allocation = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs=10_000_000, params=30_000))
+        slim, allocation = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs="10M", params="30k"))
 
     Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. What the
     network's input and output fix, and grouped convolutions, are left as they are.
@@ -88,10 +153,22 @@ def prune(
     return prune_network(model, example_input, budget, settings, batches, profile)
 
 
-def __getattr__(name: str) -> Any:
-    # the command line's `--help` must not wait for what it does not use
-    if name in ("Budget", "Prune"):
-        from edgeprune import recipe
+def _run_script(recipe: "Recipe", args: Sequence[str]) -> int:
+    from edgeprune.cli.main import run_recipe
 
-        return getattr(recipe, name)
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return run_recipe(recipe, args)
+
+
+script.set_runner(_run_script)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(import_module(f"edgeprune.{_HOMES[name]}"), name)
+    globals()[name] = value  # a module of the same name does not stand in its way
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

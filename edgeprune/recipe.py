@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprune import script
 from edgeprune.errors import EdgepruneError
 from edgeprune.flags import Latency, Limit, Names, parse_latency
+from edgeprune.units import parse_size
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
@@ -289,6 +290,24 @@ class Budget:
     """Milliseconds an inference of the int8 file, on a device, as 0.8@host."""
     include_frontend: bool = False
     """RAM and flash limits hold for the network and its log-mel front-end in C together."""
+
+    if TYPE_CHECKING:  # sizes may be written as on the command line; the fields hold numbers
+
+        def __init__(
+            self,
+            params: int | str | None = None,
+            macs: int | str | None = None,
+            peak_ram: int | str | None = None,
+            flash: int | str | None = None,
+            latency_ms: str | None = None,
+            include_frontend: bool = False,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Raise EdgepruneError if a size is written as text that is none, such as 20kB is."""
+        for name in ("params", "macs", "peak_ram", "flash"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, parse_size(getattr(self, name)))
 
     def sizes(self) -> dict[str, int]:
         """The limits that are whole numbers, those that are given: params, macs, peak_ram, flash."""

@@ -10,7 +10,7 @@ ROOT = Path(edgeprune.__file__).parent
 GROUND = ("version", "errors", "units", "files", "console", "tabular", "script", "flags", "exit_codes", "recipe")
 LAYERS = (
     *(*GROUND, "recipe_files", "audio", "data", "models", "graph", "tflite", "pruning", "training", "evaluation"),
-    *("convert", "firmware", "devices", "results", "reporting", "bundles", "run", "comparing", "submitting", "cli"),
+    *("convert", "firmware", "devices", "results", "reporting", "bundles", "running", "comparing", "submitting", "cli"),
     *("__init__", "__main__"),
 )
 

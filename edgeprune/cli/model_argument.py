@@ -9,8 +9,9 @@ from edgeprune.console import say
 from edgeprune.errors import EdgepruneError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from edgeprune.graph.cost import Cost
     from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
     from edgeprune.recipe import LogMel
@@ -145,10 +146,46 @@ def data_of(network: Network, why: str) -> tuple[Any, Any]:
         EdgepruneError: it lies in none; the sentence begins with `why` data are needed.
     """
     from edgeprune.recipe_files import load_recipe
-    from edgeprune.run.data import load_data_of
+    from edgeprune.running.data import load_data_of
 
     path = network.path
     if path is None or network.checkpoint is None or not (path.parent / "recipe.json").is_file():
         raise EdgepruneError(f"{why}; give a run folder, whose recipe says which.")
     recipe = load_recipe(str(path.parent))
     return recipe, load_data_of(recipe, network.checkpoint)
+
+
+def cost_of(
+    model: "nn.Module | Path | str",
+    example_input: "Tensor | tuple[Tensor, ...] | None" = None,
+    classes: int | None = None,
+) -> "Cost":
+    """Cost of a module, or of what a MODEL on the command line may be; see `edgeprune.cost`."""
+    if not isinstance(model, Path | str):
+        from edgeprune.graph.cost import count
+        from edgeprune.graph.trace import trace
+
+        if example_input is None:
+            raise EdgepruneError("cost: a module needs an example of its input, as torch.zeros(1, 1, 40, 51).")
+        if classes is not None:
+            raise EdgepruneError("cost: a module has its own classes; leave out classes.")
+        return count(trace(model, example_input))
+    path = Path(model)
+    if path.suffix in (".onnx", ".tflite"):
+        if example_input is not None or classes is not None:
+            raise EdgepruneError(f"{path}: a file has its own input and classes; leave these out.")
+        if path.suffix == ".onnx":
+            from edgeprune.convert.onnx_graph import cost_of_onnx
+
+            return cost_of_onnx(path)
+        from edgeprune.tflite.cost import cost_of_tflite
+
+        return cost_of_tflite(path)
+    from edgeprune.graph.cost import cost
+
+    if isinstance(example_input, tuple):
+        raise EdgepruneError(f"{model}: takes one input, not {len(example_input)}.")
+    shape = None if example_input is None else tuple(example_input.shape[1:])
+    if shape is not None and len(shape) != 3:
+        raise EdgepruneError(f"{model}: its input is [n, channels, height, width].")
+    return cost(find_network(str(model), ("pruned", "dense"), shape, classes).spec)

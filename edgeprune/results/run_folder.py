@@ -184,3 +184,14 @@ class RunFolder:
                 check_same_run(folder.path, recipe)
             write_recipe(folder.recipe_file, recipe)
             yield folder
+
+
+def load(run_folder: Path | str) -> Result:
+    """The result of a finished run.
+
+        edgeprune.load("runs/quickstart-fold1-seed0").table()
+
+    Raises:
+        EdgepruneError: it is not a run folder, the run has not finished, or its result cannot be read.
+    """
+    return RunFolder.existing(run_folder).result()

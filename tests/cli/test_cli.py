@@ -13,9 +13,9 @@ import torch
 from calls import call, call_json
 
 import edgeprune
-import edgeprune.run.evaluate
-import edgeprune.run.export_more
-import edgeprune.run.run
+import edgeprune.running.evaluate
+import edgeprune.running.export_more
+import edgeprune.running.run
 from edgeprune.cli.main import run_recipe
 from edgeprune.console import say
 from edgeprune.data.fetch import FetchReport
@@ -28,7 +28,7 @@ from edgeprune.recipe import Budget, Data, Recipe
 from edgeprune.recipe_files import from_dict, load_recipe
 from edgeprune.results.figures import Scores
 from edgeprune.results.result import Result
-from edgeprune.run.evaluate import Evaluation
+from edgeprune.running.evaluate import Evaluation
 from edgeprune.units import format_size, parse_size
 
 RECIPES = sorted(share_folder("recipes").glob("*.py"))
@@ -365,7 +365,7 @@ def test_export_lists_the_files(capsys, monkeypatch, tmp_path):
             path.write_bytes(b"abc")
         return paths
 
-    monkeypatch.setattr(edgeprune.run.export_more, "export_more", export)
+    monkeypatch.setattr(edgeprune.running.export_more, "export_more", export)
     found = call_json(capsys, "export", "somewhere", "--formats", "float32,int8")
     assert asked == [("somewhere", ("float32", "int8"))]
     assert list(found) == ["float32", "int8"]
@@ -400,7 +400,7 @@ def evaluated(monkeypatch) -> list[tuple[str, Data, str]]:
         asked.append((target, data, split))
         return Evaluation(Path(target), "0", Scores.from_json(METRICS), METRICS)
 
-    monkeypatch.setattr(edgeprune.run.evaluate, "evaluate", evaluate)
+    monkeypatch.setattr(edgeprune.running.evaluate, "evaluate", evaluate)
     return asked
 
 
@@ -462,7 +462,7 @@ def ran(monkeypatch) -> list[Recipe]:
             {"recipe": recipe.to_dict(), "dense": {"cost": {"params": 46_000}, "accuracy": {}}, "schema": 1}
         )
 
-    monkeypatch.setattr(edgeprune.run.run, "run", run)
+    monkeypatch.setattr(edgeprune.running.run, "run", run)
     return recipes
 
 
@@ -539,7 +539,7 @@ def test_errors_become_a_sentence_and_an_exit_code(capsys, monkeypatch, error, c
     def run(recipe: Recipe) -> dict:
         raise error
 
-    monkeypatch.setattr(edgeprune.run.run, "run", run)
+    monkeypatch.setattr(edgeprune.running.run, "run", run)
     found, out, err = call(capsys, "run", "quickstart", "--out", "a b")
     assert (found, out) == (code, "")
     assert err.startswith(sentence)

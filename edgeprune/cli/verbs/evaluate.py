@@ -49,7 +49,7 @@ class EvaluateCommand:
     def __call__(self) -> int:
         from edgeprune.reporting.numbers import format_decimal, format_interval, format_percent
         from edgeprune.reporting.tables import interval_of
-        from edgeprune.run.evaluate import evaluate
+        from edgeprune.running.evaluate import evaluate
 
         with only_results():
             found = evaluate(self.target, self.data, self.split).to_json()

@@ -25,7 +25,7 @@ class ExportCommand:
     """Print JSON."""
 
     def __call__(self) -> int:
-        from edgeprune.run.export_more import export_more
+        from edgeprune.running.export_more import export_more
 
         with only_results():
             paths = export_more(self.run, self.formats, self.waveform)

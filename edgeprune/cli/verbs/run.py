@@ -25,7 +25,7 @@ def run_with_flags(recipe: Recipe, args: list[str]) -> int:
     wants_json, args = take_flag("--json", args)
     recipe = parse_flags(recipe, args)
     from edgeprune.reporting.tables import print_summary
-    from edgeprune.run.run import run
+    from edgeprune.running.run import run
 
     with only_results():
         result = run(recipe)

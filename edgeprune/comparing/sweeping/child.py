@@ -26,7 +26,7 @@ def main(args: list[str]) -> int:
 
 
 def _run(folder: Path) -> int:
-    from edgeprune.run.run import run
+    from edgeprune.running.run import run
 
     run(load_recipe(str(folder)))
     return 0

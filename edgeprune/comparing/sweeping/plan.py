@@ -168,7 +168,7 @@ def _changes(old: dict[str, Any], new: Recipe) -> list[str]:
 def _check(plan: Plan) -> None:
     """What can be known to be wrong before hours of work."""
     from edgeprune.data.cards import load_card
-    from edgeprune.run.check import check
+    from edgeprune.running.check import check
 
     base = plan.base
     if base.prune.restart:

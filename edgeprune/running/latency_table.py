@@ -8,7 +8,7 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec
 from edgeprune.recipe import Recipe
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.export_files import export_network
+from edgeprune.running.export_files import export_network
 
 
 def latency_table(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> LatencyProfile | None:

@@ -29,9 +29,9 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.recipe import Budget, Export, Prune, Recipe, Train
 from edgeprune.recipe_files import load_recipe
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.data import load_data_of, load_run_data
-from edgeprune.run.prune_to_budget import prune_to_budget
-from edgeprune.run.run import run
+from edgeprune.running.data import load_data_of, load_run_data
+from edgeprune.running.prune_to_budget import prune_to_budget
+from edgeprune.running.run import run
 from edgeprune.tflite import cost as tflite_cost
 from edgeprune.tflite.flatbuffer import unpack_model
 from edgeprune.tflite.sidecar import sidecar_path

@@ -9,7 +9,7 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.recipe import Recipe
 from edgeprune.results.result import NetworkName, Result
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.check import check
+from edgeprune.running.check import check
 
 
 def run(recipe: Recipe) -> Result:
@@ -37,15 +37,15 @@ def run(recipe: Recipe) -> Result:
 
 def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     """The stages of a run in a folder that is open."""
-    from edgeprune.run.data import load_run_data
-    from edgeprune.run.evaluate_files import evaluate_files
-    from edgeprune.run.export_files import export_files
-    from edgeprune.run.finish import finish
-    from edgeprune.run.frontend import frontend_figures
-    from edgeprune.run.latency_table import given_profile
-    from edgeprune.run.measure import measure_files
-    from edgeprune.run.prune_to_budget import prune_to_budget
-    from edgeprune.run.train_dense import dense_spec, train_dense
+    from edgeprune.running.data import load_run_data
+    from edgeprune.running.evaluate_files import evaluate_files
+    from edgeprune.running.export_files import export_files
+    from edgeprune.running.finish import finish
+    from edgeprune.running.frontend import frontend_figures
+    from edgeprune.running.latency_table import given_profile
+    from edgeprune.running.measure import measure_files
+    from edgeprune.running.prune_to_budget import prune_to_budget
+    from edgeprune.running.train_dense import dense_spec, train_dense
 
     console.say(f"run {recipe.name}: folder {folder.path}, seed {recipe.seed}")
     data = load_run_data(recipe)

@@ -16,7 +16,7 @@ from edgeprune.evaluation.scene import evaluate_clips
 from edgeprune.recipe import Recipe
 from edgeprune.results.result import artefact_key
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.export_files import formats_of
+from edgeprune.running.export_files import formats_of
 from edgeprune.tflite import cost as tflite_cost
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.sidecar import read_sidecar

@@ -13,8 +13,8 @@ from edgeprune.devices.inputs import clips_of
 from edgeprune.errors import EdgepruneError
 from edgeprune.models import checkpoint
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.data import load_data_of
-from edgeprune.run.export_files import export_network
+from edgeprune.running.data import load_data_of
+from edgeprune.running.export_files import export_network
 from edgeprune.tflite.metadata import read_description
 from edgeprune.tflite.sidecar import write_sidecar
 

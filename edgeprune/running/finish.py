@@ -17,7 +17,7 @@ from edgeprune.recipe import Recipe
 from edgeprune.reporting.report import write_report
 from edgeprune.results.result import NETWORKS, SCHEMA, NetworkName, Result
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.budget_outcome import budget_outcome
+from edgeprune.running.budget_outcome import budget_outcome
 from edgeprune.version import __version__
 
 _PACKAGES = (

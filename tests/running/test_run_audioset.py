@@ -9,7 +9,7 @@ import pytest
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.models import cnn14, vggish
-from edgeprune.run.train_dense import load_audioset_weights
+from edgeprune.running.train_dense import load_audioset_weights
 
 DATA = SimpleNamespace(normalisation=Normalisation(np.full(64, -5, np.float32), np.full(64, 3, np.float32)))
 

@@ -13,9 +13,9 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.models import checkpoint
 from edgeprune.recipe import Bench, Budget, Data, Export, Model, Prune, Recipe, Train
-from edgeprune.run.evaluate import evaluate
-from edgeprune.run.export_more import export_more
-from edgeprune.run.run import run
+from edgeprune.running.evaluate import evaluate
+from edgeprune.running.export_more import export_more
+from edgeprune.running.run import run
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 from edgeprune.tflite.sidecar import read_sidecar

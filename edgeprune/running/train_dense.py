@@ -13,7 +13,7 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build, make_spec
 from edgeprune.recipe import Recipe
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.training import forget_training_state, network_facts, train_network
+from edgeprune.running.training import forget_training_state, network_facts, train_network
 from edgeprune.training.fit import use_threads
 
 

@@ -22,9 +22,9 @@ from edgeprune.pruning.prune import ScoredNetwork, score_filters
 from edgeprune.pruning.scores import criterion
 from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.check import network_budget
-from edgeprune.run.latency_table import latency_table
-from edgeprune.run.training import forget_training_state, network_facts, train_network
+from edgeprune.running.check import network_budget
+from edgeprune.running.latency_table import latency_table
+from edgeprune.running.training import forget_training_state, network_facts, train_network
 
 
 def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> Checkpoint:

@@ -11,7 +11,7 @@ from edgeprune.evaluation.predict import evenly_spaced_inputs
 from edgeprune.files import read_json, write_json
 from edgeprune.recipe import Recipe
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.check import thread_counts
+from edgeprune.running.check import thread_counts
 
 
 def measure_files(

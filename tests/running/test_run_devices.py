@@ -15,7 +15,7 @@ from edgeprune.files import read_json, sha256_file
 from edgeprune.firmware.frontend import frontend_cost
 from edgeprune.flags import parse_flags
 from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
-from edgeprune.run.run import run
+from edgeprune.running.run import run
 from edgeprune.tflite.interpreter import TFLiteModel
 
 DEVICES = ("host", "tflm", "cortex-m4", "ethos-u55-128")

@@ -20,7 +20,7 @@ from edgeprune.files import sha256_file
 from edgeprune.recipe import Data, LogMel
 from edgeprune.results.figures import Scores
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.run.evaluate_files import file_predictions
+from edgeprune.running.evaluate_files import file_predictions
 from edgeprune.tabular import Tabular
 from edgeprune.tflite.description import Description
 from edgeprune.tflite.metadata import read_description

@@ -18,9 +18,9 @@ from edgeprune.files import read_json, sha256_file
 from edgeprune.models import checkpoint
 from edgeprune.recipe import Budget, Export, Prune, Train
 from edgeprune.recipe_files import load_recipe
-from edgeprune.run.evaluate import evaluate
-from edgeprune.run.export_more import export_more
-from edgeprune.run.run import run
+from edgeprune.running.evaluate import evaluate
+from edgeprune.running.export_more import export_more
+from edgeprune.running.run import run
 from edgeprune.tflite.flatbuffer import operators
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
@@ -113,7 +113,7 @@ def test_sidecars_describe_their_files(done):
 
 
 def test_a_finished_run_is_read_not_computed(done, cache, monkeypatch):
-    monkeypatch.setattr("edgeprune.run.run.run_stages", lambda *args: pytest.fail("computed again"))
+    monkeypatch.setattr("edgeprune.running.run.run_stages", lambda *args: pytest.fail("computed again"))
     assert run(tiny(done, cache)).to_json() == read_json(done / "result.json")
 
 
