@@ -81,7 +81,7 @@ def score_filters(
     scores = score_groups(model, graph, settings.criterion, settings.dense_layers, batches)
     losses = None
     if measured and loss_batches is not None:
-        losses = measure_losses(model, example_input, graph, scores, loss_batches)
+        losses = measure_losses(model, graph, scores, loss_batches)
     return ScoredNetwork(model, example_input, graph, settings, scores, losses)
 
 

@@ -1,6 +1,12 @@
-"""How much each group of layers matters: the loss on clips when it alone is pruned."""
+"""How much each group of layers matters: the loss on clips when it alone is pruned.
 
-from collections.abc import Iterable, Mapping
+Filters are silenced rather than removed: the weights by which other layers read them are zero for a while, so the
+network computes what it would compute without them, whatever batch norm and activation lie in between. Layers that run
+before the first reader give what they gave to the whole network; their outputs are kept and not computed again.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,49 +15,117 @@ from torch.nn import functional
 
 from edgeprune.console import track
 from edgeprune.graph.evaluation_mode import evaluating
-from edgeprune.graph.graph import Graph
-from edgeprune.graph.surgery import remove
-from edgeprune.pruning.group_scores import choose_filters
+from edgeprune.graph.graph import Blocks, Graph
 
 SHARES = (0.125, 0.25, 0.5, 0.75)
-"""Of a group's filters, at which the loss is measured, beside one filter and all of them."""
+"""Shares of a group's filters at which the loss is measured, besides one filter and all of them."""
 
 
 def measure_losses(
-    model: nn.Module,
-    example: Tensor | tuple[Tensor, ...],
-    graph: Graph,
-    scores: Mapping[str, Tensor],
-    batches: Iterable[tuple[Tensor, Tensor]],
+    model: nn.Module, graph: Graph, scores: Mapping[str, Tensor], batches: Iterable[tuple[Tensor, Tensor]]
 ) -> dict[str, dict[int, float]]:
     """By group, the mean cross entropy by the number of its filters that are kept while all other groups keep theirs.
 
-    Nothing is fine-tuned in between, so this tells which layers hurt first, not what can be recovered.
+    Nothing is fine-tuned in between, so the losses show which layers hurt first, not what training can recover. The
+    outputs of all layers on one batch are in memory at once.
 
     Args:
-        scores: of the groups, each `[filters]`: the filters with the lowest go first.
-        batches: network inputs `[n, ...]` and labels `[n]` of clips the network was not trained on, if there are any;
-            never of the evaluation part.
+        model: its weights change while the losses are measured, and are restored.
+        graph: of the model.
+        scores: of the groups, each `[filters]`; the filters with the lowest scores go first.
+        batches: network inputs `[n, ...]` and labels `[n]`, at best of clips the network was not trained on; never of
+            the evaluation part.
     """
-    held = list(batches)
-    whole = _loss(model, held)
-    losses: dict[str, dict[int, float]] = {name: {len(layer): whole} for name, layer in scores.items()}
-    wanted = [(name, width) for name, layer in scores.items() for width in _widths(len(layer))]
-    for name, width in track(wanted, "measuring sensitivity", len(wanted)):
-        kept = choose_filters({name: scores[name]}, {name: width})
-        losses[name][width] = _loss(remove(model, example, graph, kept), held)
-    return losses
+    batches, device = list(batches), next(model.parameters()).device
+    groups = {name: _Group(model, graph, name, values) for name, values in scores.items()}
+    sums = {name: {len(values): 0.0} for name, values in scores.items()}
+    with evaluating(model), torch.inference_mode():
+        for x, labels in track(batches, "measuring sensitivity", len(batches)):
+            x, labels = x.to(device), labels.to(device)
+            with _recorded(model, graph) as outputs:
+                full = _loss(model, x, labels)
+            for name, group in groups.items():
+                losses = {len(scores[name]): full, **group.losses(outputs, x, labels)}
+                sums[name] = {width: sums[name].get(width, 0.0) + loss for width, loss in losses.items()}
+    clips = max(1, sum(len(labels) for _, labels in batches))
+    return {name: {width: total / clips for width, total in losses.items()} for name, losses in sums.items()}
+
+
+class _Group:
+    """A group whose filters can be silenced."""
+
+    def __init__(self, model: nn.Module, graph: Graph, name: str, scores: Tensor) -> None:
+        self._model = model
+        self._ranking = scores.argsort(descending=True, stable=True)
+        readers = [op for op in graph.operators if op.path and any(block.group == name for block in op.inputs)]
+        first = graph.operators.index(readers[0]) if readers else len(graph.operators)
+        self._before = {op.path for op in graph.operators[:first] if op.path}
+        self._reads = [
+            (model.get_parameter(f"{op.path}.weight"), _columns(op.inputs, graph, name, len(scores))) for op in readers
+        ]
+
+    def losses(self, outputs: Mapping[str, Tensor], x: Tensor, labels: Tensor) -> dict[int, float]:
+        """Summed loss of a batch by the number of filters kept."""
+        originals = [weight.clone() for weight, _ in self._reads]
+        losses = {}
+        try:
+            with _replayed(self._model, {path: output for path, output in outputs.items() if path in self._before}):
+                for width in reversed(_widths(len(self._ranking))):
+                    for weight, columns in self._reads:  # [filters, channels, *kernel]
+                        weight.index_fill_(1, columns[self._ranking[width:]].flatten().to(weight.device), 0.0)
+                    losses[width] = _loss(self._model, x, labels)
+        finally:
+            for (weight, _), original in zip(self._reads, originals, strict=True):
+                weight.copy_(original)
+        return losses
+
+
+def _columns(inputs: Blocks, graph: Graph, name: str, filters: int) -> Tensor:
+    """Which input channels of a layer hold which filter of a group, `[filters, channels of each]`."""
+    parts, start = [], 0
+    for block in inputs:
+        count = block.repeat * (graph.groups[block.group].filters if block.group else 1)
+        if block.group == name:
+            parts.append(torch.arange(start, start + count).view(filters, block.repeat))
+        start += count
+    return torch.cat(parts, dim=1)
+
+
+@contextmanager
+def _recorded(model: nn.Module, graph: Graph) -> Iterator[dict[str, Tensor]]:
+    """By path, what the layers put out while the network runs."""
+    outputs: dict[str, Tensor] = {}
+
+    def record(path: str) -> Any:
+        # cloned, since the network may change it in place
+        return lambda layer, inputs, output: outputs.update({path: output.clone()})
+
+    layers = {operator.path: model.get_submodule(operator.path) for operator in graph.operators if operator.inputs}
+    hooks = [layer.register_forward_hook(record(path)) for path, layer in layers.items()]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _replayed(model: nn.Module, outputs: Mapping[str, Tensor]) -> Iterator[None]:
+    """Layers that put out what was recorded, and compute nothing."""
+    layers = [model.get_submodule(path) for path in outputs]
+    try:
+        for layer, output in zip(layers, outputs.values(), strict=True):
+            layer.__dict__["forward"] = lambda *_, output=output, **__: output.clone()
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
 
 
 def _widths(filters: int) -> list[int]:
     return sorted({1, *(max(1, round(filters * share)) for share in SHARES)} - {filters})
 
 
-def _loss(model: nn.Module, batches: Iterable[tuple[Any, Any]]) -> float:
-    total, clips = 0.0, 0
-    device = next(model.parameters()).device
-    with evaluating(model), torch.inference_mode():
-        for x, labels in batches:
-            total += float(functional.cross_entropy(model(x.to(device)), labels.to(device), reduction="sum"))
-            clips += len(labels)
-    return total / max(1, clips)
+def _loss(model: nn.Module, x: Tensor, labels: Tensor) -> float:
+    """Cross entropy, summed over the clips of a batch."""
+    return float(functional.cross_entropy(model(x), labels, reduction="sum"))

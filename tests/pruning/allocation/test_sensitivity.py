@@ -5,11 +5,16 @@ from math import exp, log
 import numpy as np
 import pytest
 import torch
+from small_networks import EXAMPLES, Plain
 from torch import nn
+from torch.nn import functional as F
 
+from edgeprune.graph.surgery import remove
 from edgeprune.graph.trace import trace
+from edgeprune.models.registry import build, make_spec
 from edgeprune.pruning.allocation.objective import importance
 from edgeprune.pruning.allocation.sensitivity import SHARES, measure_losses
+from edgeprune.pruning.group_scores import choose_filters, score_groups
 
 GAINS = [3.0, 1.0, 0.5, 2.0]
 """What each filter of the layer that matters adds to the first class."""
@@ -49,7 +54,7 @@ def _loss(logit: float) -> float:
 
 
 def _measured(model: nn.Module, scores=SCORES, batches=BATCHES):
-    return measure_losses(model, EXAMPLE, trace(model, EXAMPLE), scores, batches)
+    return measure_losses(model, trace(model, EXAMPLE), scores, batches)
 
 
 def test_losses_are_those_by_hand() -> None:
@@ -121,5 +126,50 @@ def test_the_model_stays_as_it_was() -> None:
 def test_widths_of_a_wide_layer_are_the_shares() -> None:
     model = nn.Sequential(nn.Conv2d(1, 16, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2)).eval()
     scores = {"0": torch.arange(16.0)}
-    found = measure_losses(model, EXAMPLE, trace(model, EXAMPLE), scores, BATCHES)
+    found = measure_losses(model, trace(model, EXAMPLE), scores, BATCHES)
     assert sorted(found["0"]) == [1, *(round(16 * share) for share in SHARES), 16] == [1, 2, 4, 8, 12, 16]
+
+
+class InPlace(nn.Module):
+    """Functions that change what a layer has put out, and turn zero into something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.hidden, self.head = nn.Linear(4, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = self.first(x).add_(1.0).sigmoid_()
+        x = self.norm(self.second(x).mul_(2.0)).cos().mean(dim=(2, 3))
+        return self.head(self.hidden(x).exp_())
+
+
+NETWORKS = {name: (build_small, shape[1:]) for name, (build_small, shape) in EXAMPLES.items()} | {
+    "in place": (InPlace, (1, 8, 8)),
+    "flatten": (lambda: Plain(nn.Sequential(nn.Sigmoid(), nn.MaxPool2d(2), nn.Flatten()), 64), (1, 8, 8)),
+    "dcase21": (lambda: build(make_spec("dcase21", 4, (1, 40, 51), 0.25)), (1, 40, 51)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_silenced_filters_lose_what_removed_ones_lose(name) -> None:
+    """The loss is that of the smaller network, built anew; also where an activation turns zero into something else."""
+    torch.manual_seed(3)
+    build_network, shape = NETWORKS[name]
+    model = build_network().double().eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.bias)
+            nn.init.normal_(layer.running_mean, std=0.3)
+    x = torch.randn(6, *shape, dtype=torch.float64)
+    graph, labels = trace(model, x), torch.tensor([0, 1, 1, 0, 1, 0])
+    scores = score_groups(model, graph, "l2", dense_layers=True)
+    before = {path: value.clone() for path, value in model.state_dict().items()}
+    losses = measure_losses(model, graph, scores, [(x[:4], labels[:4]), (x[4:], labels[4:])])
+    assert all(torch.equal(value, before[path]) for path, value in model.state_dict().items())
+    for group, by_width in losses.items():
+        for width, loss in by_width.items():
+            kept = choose_filters({group: scores[group]}, {group: width})
+            rebuilt = F.cross_entropy(remove(model, x, graph, kept)(x), labels)
+            assert loss == pytest.approx(rebuilt.item(), rel=1e-9)
