@@ -2,9 +2,9 @@
 
     python benchmarks/compare.py RUN... [--runs 1000] [--seeds 5] [--html] [--json]
 
-Run folders are made of the recipe and the result of real runs, the same content under other seeds and budgets, in a
-temporary folder; their accuracies are moved by chance, so that tests and fronts have something to do. They are read by
-a fresh process: seconds are those of the comparison, start-up of Python apart, and the memory is that process's most.
+It copies the recipes and results of real runs into a temporary folder, under other seeds and budgets and with random
+changes of the accuracies. A fresh process compares them. The seconds leave out the start of Python; the memory is the
+peak of that process.
 """
 
 import argparse
@@ -45,22 +45,22 @@ def make(sources: list[Path], root: Path, runs: int, seeds: int) -> float:
 
 
 def measure(root: Path, html: bool) -> None:
-    """What the fresh process does: prints seconds, bytes and counts as JSON."""
+    """Compare in this process, and print seconds, bytes and counts as JSON."""
     from edgeprune.comparing.compare import compare
-    from edgeprune.comparing.table import main_table, to_dict, to_frame
+    from edgeprune.comparing.table import main_table
 
     start = time.perf_counter()
     comparison = compare([root])
     compared = time.perf_counter()
-    main_table(comparison), to_frame(comparison).to_csv(), json.dumps(to_dict(comparison))
+    main_table(comparison), comparison.table().to_csv(), json.dumps(comparison.to_json())
     shown = time.perf_counter()
-    found = {"variants": len(comparison.variants), "compare_s": compared - start, "tables_s": shown - compared}
+    figures = {"variants": len(comparison.variants), "compare_s": compared - start, "tables_s": shown - compared}
     if html:
         from edgeprune.comparing.report.report import write_comparison
 
         write_comparison(comparison, root / "comparison.html")
-        found["html_s"] = time.perf_counter() - shown
-    print(json.dumps({**found, "peak_bytes": _peak_bytes()}))
+        figures["html_s"] = time.perf_counter() - shown
+    print(json.dumps({**figures, "peak_bytes": _peak_bytes()}))
 
 
 def _peak_bytes() -> int:
@@ -84,11 +84,11 @@ def main() -> None:
         size = make(options.sources, Path(folder), options.runs, options.seeds)
         command = [sys.executable, __file__, folder, "--measure", *(["--html"] if options.html else [])]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = {"runs": options.runs, "result_bytes": size, **json.loads(done.stdout)}
+    figures: dict[str, Any] = {"runs": options.runs, "result_bytes": size, **json.loads(done.stdout)}
     if options.json:
-        print_json(found)
+        print_json(figures)
     else:
-        print_table("", ("", ""), [(name, f"{value:,.2f}".removesuffix(".00")) for name, value in found.items()])
+        print_table("", ("", ""), [(name, f"{value:,.2f}".removesuffix(".00")) for name, value in figures.items()])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,23 @@
 """What a comparison of runs consists of."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from edgeprune.recipe import FORMATS
+from edgeprune.results.result import File, NetworkName, NetworkResult, Result
+from edgeprune.results.run_folder import RunFolder, RunState
+from edgeprune.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COSTS = ("params", "macs", "flash_bytes", "peak_ram_bytes")
+"""Costs of a variant; `peak_ram_bytes` is the arena that TFLite Micro plans."""
+METRICS = ("accuracy", "log_loss")
+_SPREAD = ("n", "std", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -11,9 +26,9 @@ class Estimate:
 
     Attributes:
         mean: of the runs.
-        n: how many runs.
-        std: sample standard deviation; None of one run, which tells nothing of a spread.
-        low, high: 95 % interval of the mean; None of one run.
+        n: number of runs.
+        std: sample standard deviation; None for one run.
+        low, high: 95 % interval of the mean; None for one run.
     """
 
     mean: float
@@ -24,14 +39,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """A variant minus a control, over the runs with the same seed and fold.
 
     Attributes:
         against: name of the control.
         metric: `accuracy` or `log_loss`.
         estimate: of the paired differences.
-        p_value: of the test that the comparison names; None of one pair.
+        p_value: of the test that the comparison names; None for one pair.
     """
 
     against: str
@@ -49,29 +64,64 @@ class Latency:
     unit: str
     estimate: Estimate
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Device, kind and unit: latencies with the same key stand in one column."""
+        return self.device, self.kind, self.unit
+
 
 @dataclass(frozen=True)
-class RunRecord:
-    """One run: where it is, and what identifies it.
+class ComparedRun:
+    """One run, standing for one of its two networks.
 
     Attributes:
         folder: run folder.
-        variant: name of the variant it belongs to.
-        seed, fold: what pairs it with runs of other variants.
-        result: content of `result.json`; None of a run that failed or has not finished.
-        reason: why there is no result.
-        stage: which of the run's networks it stands for: `pruned`, or `dense` where the unpruned network of a run
-            serves as control. `result` tells that network's figures in the places of the pruned one's (`pruned`, the
-            artefacts by their format, `widths.pruned`); its predictions are in `predictions_dense_<format>.csv`.
+        seed, fold: they pair it with runs of other variants.
+        recipe: its settings, with newer fields at their defaults.
+        state: how far the run has come.
+        result: its result without layers, confusion matrices and history; None unless the run is done.
+        failure: why it failed, or what is damaged, without a full stop.
+        network: `pruned`, or `dense` where the run's unpruned network serves as a control.
     """
 
-    folder: Path
-    variant: str
+    folder: RunFolder
     seed: int
     fold: int
-    result: dict[str, Any] | None
-    reason: str = ""
-    stage: str = "pruned"
+    recipe: Mapping[str, Any]
+    state: RunState
+    result: Result | None = None
+    failure: str = ""
+    network: NetworkName = "pruned"
+
+    @property
+    def problem(self) -> str:
+        """Why there is no result, as the end of a sentence; "" where there is one."""
+        if self.state is RunState.FAILED:
+            return f"failed: {self.failure}"
+        if self.state is RunState.DAMAGED:
+            return f"is damaged: {self.failure}"
+        return "has not finished" if self.state is RunState.UNFINISHED else ""
+
+    @property
+    def figures(self) -> NetworkResult | None:
+        """The result of the network it stands for."""
+        return None if self.result is None else self.result.networks[self.network]
+
+    def file(self, format: str) -> File | None:
+        """The network's file in a number format."""
+        return None if self.figures is None else self.figures.files.get(format)
+
+    def score(self, metric: str, format: str) -> float | None:
+        """Accuracy (a fraction) or log loss (nats) of the file in a number format, on the evaluation part."""
+        file = self.file(format)
+        if file is None:
+            return None
+        return file.scores.accuracy if metric == "accuracy" else file.scores.log_loss
+
+    @property
+    def split(self) -> str | None:
+        """Hash of the split the run was trained and evaluated on."""
+        return None if self.result is None else self.result.data.sha256
 
 
 @dataclass(frozen=True)
@@ -79,16 +129,16 @@ class Variant:
     """Runs with the same settings but for seed and fold.
 
     Attributes:
-        name: unique in the comparison, made of what tells the variants apart, such as `operator_norm, params 20k`.
-        role: `dense`, `scratch`, `random` for the controls, `variant` for the others.
+        name: unique in the comparison, made of the settings that differ, such as `operator_norm, params 20k`.
+        role: `dense`, `scratch` or `random` for controls, `variant` for the others.
         settings: recipe fields that differ between the variants, by dotted name.
-        cost: `params`, `macs`, `flash_bytes`, `peak_ram_bytes` (the arena), means over the runs as estimates.
+        cost: means over the runs, by the names in `COSTS`.
         accuracy, log_loss: by number format.
         bytes: size of the file by number format.
         latency: by device.
-        differences: to each control, of the format compared.
-        pareto: quantities (`macs`, `params`, `flash_bytes`, `peak_ram_bytes`) on whose front it lies.
-        runs: finished and failed.
+        differences: to each control, for the format compared.
+        pareto: costs on whose front the variant lies.
+        runs: all runs, also those without a result.
     """
 
     name: str
@@ -99,20 +149,38 @@ class Variant:
     log_loss: dict[str, Estimate] = field(default_factory=dict)
     bytes: dict[str, Estimate] = field(default_factory=dict)
     latency: tuple[Latency, ...] = ()
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[PairedDifference, ...] = ()
     pareto: tuple[str, ...] = ()
-    runs: tuple[RunRecord, ...] = ()
+    runs: tuple[ComparedRun, ...] = ()
+
+    @property
+    def finished(self) -> list[ComparedRun]:
+        """Runs that have a result."""
+        return [run for run in self.runs if run.result is not None]
+
+    @property
+    def unfinished(self) -> list[ComparedRun]:
+        """Runs that have no result."""
+        return [run for run in self.runs if run.result is None]
+
+    def difference(self, controls: Sequence[str], metric: str) -> PairedDifference | None:
+        """The first difference to one of some controls."""
+        return next((one for one in self.differences if one.against in controls and one.metric == metric), None)
+
+    def latency_of(self, key: tuple[str, str, str]) -> Latency | None:
+        """The latency on a device, given by device, kind and unit."""
+        return next((latency for latency in self.latency if latency.key == key), None)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Tabular):
     """All variants, and how they were compared.
 
     Attributes:
-        format: number format whose accuracy decides differences and fronts (int8 where all have it).
+        format: number format whose accuracy decides differences and fronts.
         controls: names of the variants that others are compared with.
         test: what `p_value` is, in one sentence.
-        notes: what a reader must know: missing pairs, one seed only, runs that failed.
+        notes: sentences on what limits the comparison: missing pairs, one seed only, failed runs.
     """
 
     variants: tuple[Variant, ...]
@@ -120,3 +188,88 @@ class Comparison:
     controls: tuple[str, ...]
     test: str
     notes: tuple[str, ...] = ()
+
+    def of_role(self, role: str) -> list[str]:
+        """Names of the variants with a role."""
+        return [variant.name for variant in self.variants if variant.role == role]
+
+    def devices(self) -> list[tuple[str, str, str]]:
+        """Device, kind and unit of every latency."""
+        return list(dict.fromkeys(latency.key for variant in self.variants for latency in variant.latency))
+
+    def table(self) -> pd.DataFrame:
+        """One row a variant and number format; NaN where a figure is unknown.
+
+        Columns: `variant`, `role`, `format`, `runs`, `failed`; the fields that differ, by dotted name; the means of
+        `COSTS` and `file_bytes`; `accuracy` (a fraction) and `log_loss` (nats), each with `_n`, `_std`, `_low` and
+        `_high` (95 % interval). Rows of the format compared also have, for every role of control,
+        `accuracy_minus_<role>` and `log_loss_minus_<role>` with the same and `_p`, and `<role>_control`, its name;
+        `pareto`, the costs on whose front the variant lies; and the median latency as
+        `latency_<unit>, <device>, <kind>`.
+        """
+        import pandas as pd
+
+        fields = list(dict.fromkeys(field for variant in self.variants for field in variant.settings))
+        rows = []
+        for variant in self.variants:
+            for format in [name for name in FORMATS if name in variant.accuracy] or [""]:
+                row = _row(variant, format, fields)
+                rows.append(row | self._compared(variant) if format == self.format else row)
+        return pd.DataFrame(rows)
+
+    def _compared(self, variant: Variant) -> dict[str, Any]:
+        roles = {other.name: other.role for other in self.variants}
+        row: dict[str, Any] = {}
+        for difference in variant.differences:
+            role = roles[difference.against]
+            row[f"{role}_control"] = difference.against
+            row |= _spread(f"{difference.metric}_minus_{role}", difference.estimate)
+            row[f"{difference.metric}_minus_{role}_p"] = difference.p_value
+        row["pareto"] = " ".join(variant.pareto)
+        for latency in variant.latency:
+            row[f"latency_{latency.unit}, {latency.device}, {latency.kind}"] = latency.estimate.mean
+        return row
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as plain values; each run with its folder, seed, fold and scores."""
+        variants = [
+            {**asdict(replace(variant, runs=())), "runs": [_run_to_json(run) for run in variant.runs]}
+            for variant in self.variants
+        ]
+        return {**asdict(replace(self, variants=())), "variants": variants}
+
+
+def _row(variant: Variant, format: str, fields: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "variant": variant.name,
+        "role": variant.role,
+        "format": format,
+        "runs": len(variant.finished),
+        "failed": len(variant.unfinished),
+        **{field: variant.settings.get(field) for field in fields},
+        **{cost: _mean(variant.cost.get(cost)) for cost in COSTS},
+        "file_bytes": _mean(variant.bytes.get(format)),
+    }
+    return row | _spread("accuracy", variant.accuracy.get(format)) | _spread("log_loss", variant.log_loss.get(format))
+
+
+def _spread(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    return {name: _mean(estimate), **{f"{name}_{key}": getattr(estimate, key, None) for key in _SPREAD}}
+
+
+def _mean(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.mean
+
+
+def _run_to_json(run: ComparedRun) -> dict[str, Any]:
+    files = {} if run.figures is None else run.figures.files
+    return {
+        "folder": str(run.folder.path),
+        "seed": run.seed,
+        "fold": run.fold,
+        "stage": run.network,
+        "reason": run.problem,
+        "scores": None
+        if run.result is None
+        else {name: {metric: run.score(metric, name) for metric in METRICS} for name in files},
+    }

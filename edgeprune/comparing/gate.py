@@ -1,4 +1,4 @@
-"""Whether new runs keep what earlier ones promised: accuracy, latency, size of the file."""
+"""Hold new runs to earlier ones: accuracy, latency, size of the file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -6,19 +6,16 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeprune.comparing import measures
 from edgeprune.comparing.compare import choose_format
-from edgeprune.comparing.comparison import RunRecord
-from edgeprune.comparing.load import FoundRun, load_runs, predictions_of, split_of
-from edgeprune.comparing.notes import some
-from edgeprune.comparing.table import signed
-from edgeprune.comparing.variants import Group, differing, group_runs, name_groups
+from edgeprune.comparing.comparison import ComparedRun
+from edgeprune.comparing.load import load_runs, predictions_of
+from edgeprune.comparing.variants import RunGroup, differing, group_runs, name_groups
+from edgeprune.comparing.words import count, some
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.evaluation.predictions import Predictions
 from edgeprune.evaluation.statistics import mcnemar, paired_bootstrap
-from edgeprune.reporting.numbers import format_percent, format_significant
+from edgeprune.reporting.numbers import format_percent, format_signed, format_significant
 from edgeprune.reporting.tables import Table
 
 MAX_DROP = 0.01
@@ -30,28 +27,29 @@ class Limits:
     """How much worse the new runs may be.
 
     Attributes:
-        drop: in accuracy, a fraction: 0.01 is one point.
-        latency: new by old, on each device that both were measured on; None: not checked.
-        bytes: new by old size of the file; None: not checked.
+        drop: of the accuracy, a fraction: 0.01 is one point.
+        latency: new divided by old, on each device that timed both; None: not checked.
+        bytes: new divided by old size of the file; None: not checked.
+
+    Raises:
+        EdgepruneError: a limit is out of range.
     """
 
     drop: float = MAX_DROP
     latency: float | None = None
     bytes: float | None = None
 
-    def check(self) -> "Limits":
-        """Raise EdgepruneError if a limit is none; return self."""
+    def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:
             raise EdgepruneError(f"--max-drop {self.drop:g}: give a fraction of 0 to 1; 0.01 is one point of accuracy.")
         for name, value in (("latency", self.latency), ("bytes", self.bytes)):
             if value is not None and not (value > 0 and isfinite(value)):
                 raise EdgepruneError(f"--max-{name} {value:g}: give a ratio above 0; 1.05 allows 5 % more.")
-        return self
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A latency, new by old, on a device that was the same both times."""
+    """Old and new latency on one device, in `unit`."""
 
     device: str
     kind: str
@@ -61,6 +59,7 @@ class Ratio:
 
     @property
     def ratio(self) -> float:
+        """New divided by old."""
         return self.new / self.old if self.old else (1.0 if self.new == self.old else inf)
 
 
@@ -69,9 +68,9 @@ class Chance:
     """Whether a change of accuracy is more than chance, judged clip by clip.
 
     Attributes:
-        clips: decisions that were compared.
-        low, high: 95 % interval of new minus old, by drawing clips again (bootstrap), a clip with all its runs.
-        p_value: McNemar's exact one; None where a clip was decided by several runs.
+        clips: decisions compared.
+        low, high: 95 % bootstrap interval of new minus old; a clip is drawn with all its runs.
+        p_value: of McNemar's exact test; None where several runs decided one clip.
     """
 
     clips: int
@@ -82,16 +81,16 @@ class Chance:
 
 @dataclass(frozen=True)
 class Match:
-    """A variant that is in the new runs and in the old ones.
+    """A variant of the new runs and its counterpart among the old ones.
 
     Attributes:
-        name: of the variant among the new runs.
-        pairs: how many runs have a counterpart; 0: means over different seeds and folds were compared.
+        name: among the new runs.
+        pairs: number of runs with a counterpart; 0: means over different seeds and folds are compared.
         old, new: accuracy.
-        bytes_old, bytes_new: size of the file; None where it is not told.
-        latency: on the devices that were the same.
-        chance: None where the predictions are not at hand.
-        breaches: limits it breaks, each as a clause.
+        bytes_old, bytes_new: size of the file; None where unknown.
+        latency: on the devices that timed both.
+        chance: None where predictions are missing.
+        breaches: the limits it breaks, each as a clause.
     """
 
     name: str
@@ -107,11 +106,11 @@ class Match:
 
 @dataclass(frozen=True)
 class Gate:
-    """What was compared with the baseline, and what broke a limit.
+    """The comparison with a baseline, and the limits that were broken.
 
     Attributes:
         new, old: folders, as they were given.
-        lost: variants that the baseline has a result of, and the new runs have not although they were begun.
+        lost: variants with a result in the baseline, whose new runs have none.
     """
 
     new: str
@@ -124,9 +123,10 @@ class Gate:
 
     @property
     def breaches(self) -> list[str]:
+        """Every broken limit as a clause, with the variant's name where there are several."""
         several = len(self.matches) > 1
-        found = [f"{match.name}: {text}" if several else text for match in self.matches for text in match.breaches]
-        return found + [f"{name}: has no result any more" for name in self.lost]
+        texts = [f"{match.name}: {text}" if several else text for match in self.matches for text in match.breaches]
+        return texts + [f"{name}: has no result any more" for name in self.lost]
 
     def require(self) -> None:
         """Raise CheckFailedError with every breach, if there is one."""
@@ -137,23 +137,22 @@ class Gate:
             )
 
     def summary(self) -> str:
-        """One line that says what was compared."""
-        pairs = sum(match.pairs for match in self.matches)
-        change = signed(100 * min(match.new - match.old for match in self.matches))
-        devices = dict.fromkeys(ratio.device for match in self.matches for ratio in match.latency)
+        """One line on what was compared."""
+        change = format_signed(100 * min(match.new - match.old for match in self.matches))
         worst = "" if len(self.matches) == 1 else "at worst "
-        told = [f"accuracy ({worst}{change} points, a drop of {100 * self.limits.drop:.2f} is allowed)"]
+        checks = [f"accuracy ({worst}{change} points, a drop of {100 * self.limits.drop:.2f} is allowed)"]
         if self.limits.latency is not None:
-            told.append(f"latency on {', '.join(devices)}" if devices else "no latency")
+            devices = self._devices()
+            checks.append(f"latency on {', '.join(devices)}" if devices else "no latency")
         if self.limits.bytes is not None:
-            told.append("size of the file")
-        count = f"{len(self.matches)} variant{'' if len(self.matches) == 1 else 's'}"
-        of = f"{pairs} pair{'' if pairs == 1 else 's'} of runs"
-        return f"{self.new} against {self.old}, {self.format}, {count}, {of}: {', '.join(told)}."
+            checks.append("size of the file")
+        pairs = sum(match.pairs for match in self.matches)
+        extent = f"{count(len(self.matches), 'variant')}, {count(pairs, 'pair')} of runs"
+        return f"{self.new} against {self.old}, {self.format}, {extent}: {', '.join(checks)}."
 
     def table(self) -> Table:
-        """A row a variant: accuracies, change with what clips tell of chance, latency, size."""
-        devices = list(dict.fromkeys(r.device for match in self.matches for r in match.latency))
+        """A row a variant: accuracies, their change and whether it is chance, latency, size."""
+        devices = self._devices()
         columns = ("variant", "pairs", "old", "new", "change, points [95 %], p", "file", *devices, "")
         rows = []
         for match in self.matches:
@@ -164,41 +163,45 @@ class Gate:
             rows.append((*row, _change(match), size, *(ratios.get(name, "") for name in devices), verdict))
         return Table(columns, tuple(rows))
 
+    def _devices(self) -> list[str]:
+        return list(dict.fromkeys(ratio.device for match in self.matches for ratio in match.latency))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        found = asdict(self)
-        for row, match in zip(found["matches"], self.matches, strict=True):
+        values = asdict(self)
+        for row, match in zip(values["matches"], self.matches, strict=True):
             row["drop"] = match.old - match.new
             row["latency"] = [{**asdict(r), "ratio": r.ratio if isfinite(r.ratio) else None} for r in match.latency]
-        return {**found, "passed": not self.breaches}
+        return {**values, "passed": not self.breaches}
 
 
 def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str | None = None) -> Gate:
     """Compare new runs with earlier ones.
 
-    A variant of the new runs is matched with the one of the old runs that has the same values in the fields that differ
-    within either; so one run is matched with one run whatever their settings, and a sweep with an earlier sweep point
-    by point.
+    A variant of the new runs is matched with the old variant that has the same values in the fields that differ within
+    either side. So one run is matched with one run whatever their settings, and a sweep with an earlier sweep point by
+    point.
 
     Args:
         new, old: run folders, or folders that hold run folders.
         format: number format; None: int8 where all have it.
 
     Raises:
-        EdgepruneError: nothing can be matched, the evaluation clips differ, or a limit is none.
+        EdgepruneError: nothing can be matched, or the evaluation clips differ.
     """
-    limits.check()
     sides, notes = [], []
     for folders in (new, old):
-        runs, told = load_runs(folders)
-        groups, more = group_runs(runs)
+        runs, load_notes = load_runs(folders)
+        groups, group_notes = group_runs(runs)
         sides.append(groups)
-        notes += [*told, *more, *_unfinished(runs)]
+        notes += [*load_notes, *group_notes]
+        problems = [f"{run.folder.path} {run.problem}" for run in runs if run.result is None]
+        notes += [f"Not compared, as there is no result: {some(problems)}."] if problems else []
     format = choose_format([*sides[0], *sides[1]], format)
     names = [", ".join(map(str, folders)) for folders in (new, old)]
     matches, lost = [], []
-    for name, fresh, earlier in _matched(sides[0], sides[1], notes):
-        after, before = (_with_accuracy(group, format) for group in (fresh, earlier))
+    for name, new_group, old_group in _matched(sides[0], sides[1], notes):
+        after, before = (_with_accuracy(group, format) for group in (new_group, old_group))
         if after and before:
             matches.append(_compare(name, after, before, format, limits, notes))
         elif before:
@@ -214,83 +217,81 @@ def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str 
     return Gate(names[0], names[1], format, limits, tuple(matches), tuple(dict.fromkeys(notes)), tuple(lost))
 
 
-def _with_accuracy(group: Group, format: str) -> list[FoundRun]:
-    return [run for run in group.runs if measures.score(run, "accuracy", format) is not None]
+def _with_accuracy(group: RunGroup, format: str) -> list[ComparedRun]:
+    return [run for run in group.runs if run.score("accuracy", format) is not None]
 
 
-def _unfinished(runs: Sequence[FoundRun]) -> list[str]:
-    without = [f"{run.folder} {run.reason}" for run in runs if run.result is None]
-    return [f"Not compared, as there is no result: {some(without)}."] if without else []
-
-
-def _matched(new: list[Group], old: list[Group], notes: list[str]) -> Iterator[tuple[str, Group, Group]]:
-    """Name, new and old group of every variant that both have."""
+def _matched(new: list[RunGroup], old: list[RunGroup], notes: list[str]) -> Iterator[tuple[str, RunGroup, RunGroup]]:
+    """Name, new and old group of every variant that both sides have."""
     axes = sorted({name for side in (new, old) for name in differing([group.settings for group in side])})
 
-    def place(group: Group) -> tuple[Any, ...]:
+    def point(group: RunGroup) -> tuple[Any, ...]:
         return (group.role if axes else "", *(group.settings.get(name) for name in axes))
 
-    earlier = {place(group): group for group in old}
-    names = name_groups(new)
-    alone = [name for name, group in zip(names, new, strict=True) if place(group) not in earlier]
-    if alone:
-        notes.append(f"Not in the baseline: {some(alone)}.")
-    now = {place(group) for group in new}
-    gone = [name for name, group in zip(name_groups(old), old, strict=True) if place(group) not in now]
-    if gone:
-        notes.append(f"In the baseline alone: {some(gone)}.")
-    for name, group in zip(names, new, strict=True):
-        if place(group) in earlier:
-            yield name, group, earlier[place(group)]
+    new_points = {point(group): (name, group) for name, group in zip(name_groups(new), new, strict=True)}
+    old_points = {point(group): (name, group) for name, group in zip(name_groups(old), old, strict=True)}
+    for title, one, other in (
+        ("Not in the baseline", new_points, old_points),
+        ("In the baseline alone", old_points, new_points),
+    ):
+        alone = [name for place, (name, _) in one.items() if place not in other]
+        notes += [f"{title}: {some(alone)}."] if alone else []
+    for place, (name, group) in new_points.items():
+        if place in old_points:
+            yield name, group, old_points[place][1]
 
 
 def _compare(
     name: str,
-    fresh: Sequence[FoundRun],
-    earlier: Sequence[FoundRun],
+    new: Sequence[ComparedRun],
+    old: Sequence[ComparedRun],
     format: str,
     limits: Limits,
     notes: list[str],
 ) -> Match:
-    """One variant: over the seeds and folds that both have, else over all runs of each."""
-    pairs = _pairs(name, fresh, earlier, notes)
-    tables = [(_predictions(run, format), _predictions(other, format)) for run, other in pairs]
-    for (run, other), (mine, theirs) in zip(pairs, tables, strict=True):
-        _same_clips(run, other, mine, theirs)
-    if not pairs and {split_of(run) for run in fresh} != {split_of(run) for run in earlier}:
-        raise _other_clips(fresh[0], earlier[0])
-    used = ([run for run, _ in pairs], [run for _, run in pairs]) if pairs else (fresh, earlier)
-    after, before = (_accuracy(runs, format) for runs in used)
-    sizes = [_mean_bytes(runs, format) for runs in used]
-    latency = tuple(_ratios(used[0], used[1], format, name, notes))
-    found = Match(name, len(pairs), before, after, sizes[1], sizes[0], latency, _chance(pairs, tables))
-    return replace(found, breaches=tuple(_breaches(found, limits)))
+    """Compare one variant over the seeds and folds of both sides, else over all runs of each."""
+    pairs = _pairs(name, new, old, notes)
+    tables = [(predictions_of(after, format), predictions_of(before, format)) for after, before in pairs]
+    for (after, before), (after_table, before_table) in zip(pairs, tables, strict=True):
+        if after.split != before.split and not _same_clips(after_table, before_table):
+            raise _other_clips(after, before)
+    if not pairs and {run.split for run in new} != {run.split for run in old}:
+        raise _other_clips(new[0], old[0])
+    if pairs:
+        new, old = [run for run, _ in pairs], [run for _, run in pairs]
+    match = Match(
+        name=name,
+        pairs=len(pairs),
+        old=measures.scores(old, "accuracy")[format].mean,
+        new=measures.scores(new, "accuracy")[format].mean,
+        bytes_old=_mean_bytes(old, format),
+        bytes_new=_mean_bytes(new, format),
+        latency=tuple(_ratios(new, old, format, name, notes)),
+        chance=_chance([run.fold for run, _ in pairs], tables),
+    )
+    return replace(match, breaches=tuple(_breaches(match, limits)))
 
 
 def _pairs(
-    name: str, fresh: Sequence[FoundRun], earlier: Sequence[FoundRun], notes: list[str]
-) -> list[tuple[FoundRun, FoundRun]]:
-    """Runs of the same seed and fold; one run and one run of the same fold whatever their seeds."""
-    if len(fresh) == len(earlier) == 1 and fresh[0].fold == earlier[0].fold:
-        if fresh[0].seed != earlier[0].seed:
-            notes.append(f"{name}: the seeds differ, {earlier[0].seed} and now {fresh[0].seed}.")
-        return [(fresh[0], earlier[0])]
-    partners = {(run.seed, run.fold): run for run in earlier}
-    pairs = [(run, partners[run.seed, run.fold]) for run in fresh if (run.seed, run.fold) in partners]
+    name: str, new: Sequence[ComparedRun], old: Sequence[ComparedRun], notes: list[str]
+) -> list[tuple[ComparedRun, ComparedRun]]:
+    """Runs of the same seed and fold; two single runs of one fold are a pair whatever their seeds."""
+    if len(new) == len(old) == 1 and new[0].fold == old[0].fold:
+        if new[0].seed != old[0].seed:
+            notes.append(f"{name}: the seeds differ, {old[0].seed} and now {new[0].seed}.")
+        return [(new[0], old[0])]
+    partners = {(run.seed, run.fold): run for run in old}
+    pairs = [(run, partners[run.seed, run.fold]) for run in new if (run.seed, run.fold) in partners]
     if not pairs:
         notes.append(f"{name}: no seed and fold is in both, so the means over all runs are compared.")
-    elif len(pairs) < max(len(fresh), len(earlier)):
+    elif len(pairs) < max(len(new), len(old)):
         notes.append(f"{name}: compared over the seeds and folds that both have ({len(pairs)}).")
     return pairs
 
 
-def _accuracy(runs: Sequence[FoundRun], format: str) -> float:
-    return measures.scores(runs, "accuracy")[format].mean
-
-
-def _mean_bytes(runs: Sequence[FoundRun], format: str) -> float | None:
-    found = measures.file_bytes(runs).get(format)
-    return None if found is None else found.mean
+def _mean_bytes(runs: Sequence[ComparedRun], format: str) -> float | None:
+    size = measures.file_bytes(runs).get(format)
+    return None if size is None else size.mean
 
 
 def _breaches(match: Match, limits: Limits) -> Iterator[str]:
@@ -298,7 +299,7 @@ def _breaches(match: Match, limits: Limits) -> Iterator[str]:
     if drop > limits.drop + _ROUNDING:
         yield (
             f"accuracy fell by {100 * drop:.2f} points of {100 * limits.drop:.2f} allowed, from "
-            f"{format_percent(match.old)} to {format_percent(match.new)}{_told_of_chance(match.chance)}"
+            f"{format_percent(match.old)} to {format_percent(match.new)}{_chance_text(match.chance)}"
         )
     if limits.latency is not None:
         for ratio in match.latency:
@@ -312,7 +313,7 @@ def _breaches(match: Match, limits: Limits) -> Iterator[str]:
         yield f"the file grew from {old:,.0f} to {new:,.0f} B, {_times(new, old)} of {limits.bytes:g} allowed"
 
 
-def _told_of_chance(chance: Chance | None) -> str:
+def _chance_text(chance: Chance | None) -> str:
     if chance is None:
         return ""
     p = "" if chance.p_value is None else f", McNemar p {chance.p_value:.3f}"
@@ -321,11 +322,11 @@ def _told_of_chance(chance: Chance | None) -> str:
 
 
 def _change(match: Match) -> str:
-    text = signed(100 * (match.new - match.old))
-    if match.chance is None:
-        return text
+    text = format_signed(100 * (match.new - match.old))
     chance = match.chance
-    text += f" [{signed(100 * chance.low)}, {signed(100 * chance.high)}]"
+    if chance is None:
+        return text
+    text += f" [{format_signed(100 * chance.low)}, {format_signed(100 * chance.high)}]"
     return text if chance.p_value is None else f"{text}, {chance.p_value:.3f}"
 
 
@@ -333,80 +334,62 @@ def _times(new: float | None, old: float | None) -> str:
     return "" if not old or new is None else f"x{new / old:.3f}"
 
 
-# Latency, of the same device alone
+# Latency on the devices that timed both sides
 
 
 def _ratios(
-    new: Sequence[FoundRun], old: Sequence[FoundRun], format: str, name: str, notes: list[str]
+    new: Sequence[ComparedRun], old: Sequence[ComparedRun], format: str, name: str, notes: list[str]
 ) -> Iterator[Ratio]:
-    fresh, earlier = _medians(new, format), _medians(old, format)
-    for key in sorted(fresh.keys() & earlier.keys()):
-        yield Ratio(measures.device_name(key, False), key[1], key[2], earlier[key], fresh[key])
-    for device in sorted({key[0] for key in fresh} & {key[0] for key in earlier}):
-        if not any(key[0] == device for key in fresh.keys() & earlier.keys()):
-            told = " and now ".join(
-                some(_machine(key) for key in side if key[0] == device) for side in (earlier, fresh)
-            )
-            notes.append(f"{name}: latency on {device} is not compared, as it was measured otherwise: {told}.")
-    for device in sorted({key[0] for key in earlier} - {key[0] for key in fresh}):
+    after, before = measures.median_latencies(new, format), measures.median_latencies(old, format)
+    shared = after.keys() & before.keys()
+    for key in sorted(shared):
+        yield Ratio(key.label(), key.kind, key.unit, before[key], after[key])
+    devices, old_devices = ({key.device for key in side} for side in (after, before))
+    for device in sorted((devices & old_devices) - {key.device for key in shared}):
+        settings = " and now ".join(
+            some(_timed_on(key) for key in side if key.device == device) for side in (before, after)
+        )
+        notes.append(f"{name}: latency on {device} is not compared, as it was measured otherwise: {settings}.")
+    for device in sorted(old_devices - devices):
         notes.append(f"{name}: latency on {device} is not compared, as it is in the baseline alone.")
 
 
-def _medians(runs: Sequence[FoundRun], format: str) -> dict[measures.DeviceKey, float]:
-    found: dict[measures.DeviceKey, list[float]] = {}
-    for run in runs:
-        for key, median in measures.latencies(run, format).items():
-            found.setdefault(key, []).append(median)
-    return {key: float(np.median(medians)) for key, medians in found.items()}
+def _timed_on(key: measures.TimedOn) -> str:
+    return f"{key.processor or 'processor not known'}, {key.kind}, {key.unit}, {count(key.threads, 'thread')}"
 
 
-def _machine(key: measures.DeviceKey) -> str:
-    _, kind, unit, cpu, threads = key
-    return f"{cpu or 'processor not told'}, {kind}, {unit}, {threads} thread{'' if threads == 1 else 's'}"
+# Decisions clip by clip
 
 
-# Clips
-
-
-def _predictions(run: FoundRun, format: str) -> Predictions | None:
-    record = RunRecord(run.folder, "", run.seed, run.fold, run.result, stage=run.stage)
-    return predictions_of(record, format)
-
-
-def _same_clips(new: FoundRun, old: FoundRun, mine: Predictions | None, theirs: Predictions | None) -> None:
-    """Raise EdgepruneError if two runs were evaluated on different clips."""
-    if split_of(new) == split_of(old):
-        return
-    if mine is None or theirs is None or _truth(mine) != _truth(theirs):
-        raise _other_clips(new, old)
-
-
-def _other_clips(new: FoundRun, old: FoundRun) -> EdgepruneError:
+def _other_clips(new: ComparedRun, old: ComparedRun) -> EdgepruneError:
     return EdgepruneError(
-        f"{new.folder}: was evaluated on another split of the data than {old.folder}, so their accuracies do not "
-        "compare; give a baseline on the same split."
+        f"{new.folder.path}: was evaluated on another split of the data than {old.folder.path}, so their accuracies "
+        "do not compare; give a baseline on the same split."
     )
 
 
-def _truth(predictions: Predictions) -> Mapping[str, str]:
+def _same_clips(new: Predictions | None, old: Predictions | None) -> bool:
+    """Whether both tables are there and hold the same clips with the same labels."""
+    return new is not None and old is not None and _labels(new) == _labels(old)
+
+
+def _labels(predictions: Predictions) -> Mapping[str, str]:
     return dict(zip(predictions.filenames, predictions.labels, strict=True))
 
 
-def _chance(
-    pairs: Sequence[tuple[FoundRun, FoundRun]], tables: Sequence[tuple[Predictions | None, Predictions | None]]
-) -> Chance | None:
-    """Judge the change by the clips, where every pair's predictions are of the same ones."""
+def _chance(folds: Sequence[int], tables: Sequence[tuple[Predictions | None, Predictions | None]]) -> Chance | None:
+    """Judge the change by the clips; None unless both tables of every pair hold the same ones."""
     after: list[bool] = []
     before: list[bool] = []
     clips: list[str] = []
-    for (run, _), (mine, theirs) in zip(pairs, tables, strict=True):
-        if mine is None or theirs is None or _truth(mine) != _truth(theirs):
+    for fold, (new, old) in zip(folds, tables, strict=True):
+        if new is None or old is None or not _same_clips(new, old):
             return None
-        earlier = dict(zip(theirs.filenames, theirs.predicted, strict=True))
-        for filename, label, predicted in zip(mine.filenames, mine.labels, mine.predicted, strict=True):
+        old_predicted = dict(zip(old.filenames, old.predicted, strict=True))
+        for filename, label, predicted in zip(new.filenames, new.labels, new.predicted, strict=True):
             after.append(predicted == label)
-            before.append(earlier[filename] == label)
-            clips.append(f"{run.fold} {filename}")
+            before.append(old_predicted[filename] == label)
+            clips.append(f"{fold} {filename}")
     if not clips:
         return None
     interval = paired_bootstrap(after, before, groups=clips)

@@ -1,152 +1,105 @@
-"""Finding runs in folders and reading of each what a comparison needs."""
+"""Find runs in folders and read what a comparison needs of each."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgeprune.comparing.comparison import RunRecord
+from edgeprune.comparing.comparison import ComparedRun
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.predictions import Predictions, read_predictions
 from edgeprune.files import read_json
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import RECIPE
-from edgeprune.reporting.tables import check_schema, part, records
+from edgeprune.results.json_fields import mapping
+from edgeprune.results.result import Result
+from edgeprune.results.run_folder import FAILED, RunFolder, RunState
 
-FAILED = "failed.json"
-"""What a sweep leaves of a run that failed: `{"reason": ...}`."""
-_KEPT = (
-    "schema",
-    "seed",
-    "versions",
-    "data",
-    "dense",
-    "pruned",
-    "budget",
-    "artefacts",
-    "latency",
-    "frontend",
-    "widths",
-)
-_LARGE = ("by_layer", "confusion", "classes", "before_finetuning")
+_LARGE = {"by_layer", "confusion", "classes", "before_finetuning", "history"}
 
 
-@dataclass(frozen=True)
-class FoundRun:
-    """A run folder.
-
-    Attributes:
-        recipe: its fields, those newer than it at their defaults.
-        result: the smaller parts of `result.json`; None of a run that failed, has not finished or is damaged.
-        reason: why there is no result.
-        stage: `pruned`, or `dense` where it stands for the unpruned network of the run (see `dense.py`).
-    """
-
-    folder: Path
-    recipe: dict[str, Any]
-    result: dict[str, Any] | None
-    reason: str = ""
-    stage: str = "pruned"
-
-    @property
-    def seed(self) -> int:
-        return int(self.recipe["seed"])
-
-    @property
-    def fold(self) -> int:
-        return int(self.recipe["data"]["fold"])
-
-
-def load_runs(folders: Sequence[Path]) -> tuple[list[FoundRun], list[str]]:
-    """All runs in some folders, each once, in the order of their paths, and notes on those that cannot be read.
+def load_runs(folders: Iterable[Path]) -> tuple[list[ComparedRun], list[str]]:
+    """Read every run in some folders once, in the order of their paths.
 
     Args:
         folders: run folders, or folders that hold run folders at any depth.
 
+    Returns:
+        The runs, and a note on each folder that cannot be read.
+
     Raises:
-        EdgepruneError: a folder is not there, or there is no run in any of them.
+        EdgepruneError: a folder is missing, or none of them holds a run.
     """
-    runs: list[FoundRun] = []
+    folders = list(folders)
+    runs: list[ComparedRun] = []
     notes: list[str] = []
-    for folder in dict.fromkeys(found.resolve() for root in folders for found in _run_folders(Path(root), notes)):
+    paths = dict.fromkeys(path.resolve() for root in folders for path in _run_folders(root, notes))
+    for path in paths:
         try:
-            runs.append(_read_run(_short(folder)))
+            runs.append(_read_run(RunFolder(_shortened(path))))
         except EdgepruneError as error:
             notes.append(f"Not compared: {error}")
     if not runs:
-        told = f" ({notes[0]})" if notes else ""
+        reason = f" ({notes[0]})" if notes else ""
         raise EdgepruneError(
-            f"{', '.join(map(str, folders))}: there is no run in it, which would hold a {RECIPE}{told}; give run "
+            f"{', '.join(map(str, folders))}: there is no run in it, which would hold a {RECIPE}{reason}; give run "
             "folders or a folder of them."
         )
     return runs, notes
 
 
-def split_of(run: FoundRun) -> str:
-    """Hash of the split a finished run was trained and evaluated on."""
-    return str(part(run.result or {}, "data").get("sha256"))
-
-
-def predictions_of(record: RunRecord, format: str) -> Predictions | None:
-    """What a run's file of a number format said about every clip; None where the table is not there any more.
+def predictions_of(run: ComparedRun, format: str) -> Predictions | None:
+    """The predictions of the run's file in a number format; None where the table is gone.
 
     Raises:
         EdgepruneError: the table is damaged.
     """
-    prefix = "dense_" if record.stage == "dense" else ""
-    path = record.folder / f"predictions_{prefix}{format}.csv"
+    path = run.folder.predictions(run.network, format)
     return read_predictions(path) if path.is_file() else None
 
 
 def _run_folders(root: Path, notes: list[str]) -> Iterator[Path]:
-    """Folders in `root` that hold a recipe or a failure, not those within them."""
+    """Folders in `root` that hold a recipe or a failure, but none within them."""
     if not root.is_dir():
         raise EdgepruneError(f"{root}: is no folder; give a run folder, or a folder that holds run folders.")
 
-    def unreadable(error: OSError) -> None:
+    def note_unreadable(error: OSError) -> None:
         notes.append(f"Not compared: {error.filename}: cannot be read ({error.strerror}).")
 
-    for path, folders, files in os.walk(root, onerror=unreadable):
+    for path, folders, files in os.walk(root, onerror=note_unreadable):
         if RECIPE in files or FAILED in files:
             folders.clear()
             yield Path(path)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
-def _short(folder: Path) -> Path:
-    """The path from where the user stands, if it lies there."""
+def _shortened(folder: Path) -> Path:
+    """The path relative to the working folder, where it lies in it."""
     here = Path.cwd()
     return folder.relative_to(here) if folder != here and folder.is_relative_to(here) else folder
 
 
-def _read_run(folder: Path) -> FoundRun:
-    if not (folder / RECIPE).is_file():
-        raise EdgepruneError(f"{folder}: {_failure(folder)}, before it had a {RECIPE}.")
-    recipe = _read_recipe(folder / RECIPE)
-    if not (folder / "result.json").is_file():
-        return FoundRun(folder, recipe, None, _failure(folder) if (folder / FAILED).is_file() else "has not finished")
+def _read_run(folder: RunFolder) -> ComparedRun:
+    if not folder.is_run:
+        raise EdgepruneError(f"{folder.path}: failed: {folder.failure_reason()}, before it had a {RECIPE}.")
+    recipe = _read_recipe(folder.recipe_file)
+    seed, fold = int(recipe["seed"]), int(recipe["data"]["fold"])
+    if not folder.is_done:
+        return ComparedRun(folder, seed, fold, recipe, folder.state(), failure=folder.failure_reason())
     try:
-        return FoundRun(folder, recipe, _read_result(folder / "result.json", recipe))
+        return ComparedRun(folder, seed, fold, recipe, RunState.DONE, _read_light_result(folder, recipe))
     except EdgepruneError as error:
-        return FoundRun(folder, recipe, None, f"is damaged: {str(error).rstrip('.')}")
-
-
-def _failure(folder: Path) -> str:
-    try:
-        reason = str(read_json(folder / FAILED)["reason"])
-    except (EdgepruneError, KeyError, TypeError):
-        reason = "for a reason that is not told"
-    return f"failed: {reason.rstrip('.')}"
+        return ComparedRun(folder, seed, fold, recipe, RunState.DAMAGED, failure=str(error).rstrip("."))
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
-    """A recipe's fields as they are stored, newer ones at their defaults; nothing is asked of fields nobody knows."""
-    stored = _object(path)
+    """A recipe's fields as stored, newer ones at their defaults; unknown fields are kept."""
+    stored = _read_object(path)
     if not isinstance(stored.get("data"), Mapping):
         raise EdgepruneError(f"{path}: names no data set; run the recipe again.")
-    recipe = {**stored, **{name: {**fields, **part(stored, name)} for name, fields in _defaults().items()}}
+    recipe = {**stored, **{name: {**fields, **mapping(stored, name)} for name, fields in _defaults().items()}}
     try:
         int(recipe["seed"]), int(recipe["data"]["fold"])
     except (KeyError, TypeError, ValueError) as error:
@@ -156,41 +109,25 @@ def _read_recipe(path: Path) -> dict[str, Any]:
 
 @cache
 def _defaults() -> dict[str, dict[str, Any]]:
-    """The fields of each part of a recipe."""
-    whole = Recipe(name="")
-    parts = {name: value for name, value in vars(whole).items() if hasattr(value, "__dataclass_fields__")}
+    """The default fields of each part of a recipe."""
+    parts = {name: value for name, value in vars(Recipe(name="")).items() if hasattr(value, "__dataclass_fields__")}
     return {name: asdict(type(value)()) for name, value in parts.items()}
 
 
-def _read_result(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    result = _object(path)
-    check_schema(result)
-    slim = {name: _slim(result[name]) for name in _KEPT if name in result}
-    _check(slim)
-    return {**slim, "recipe": recipe}
+def _read_light_result(folder: RunFolder, recipe: Mapping[str, Any]) -> Result:
+    """A result without its largest parts, so that thousands fit into memory."""
+    stored = _without_large_parts(_read_object(folder.result_file))
+    return replace(Result.from_json({**stored, "recipe": {}}, folder.path), recipe=recipe, raw={})
 
 
-def _check(result: Mapping[str, Any]) -> None:
-    """Raise EdgepruneError if a part that the comparison reads is of another kind."""
-    for stage in ("dense", "pruned", "widths"):
-        part(result, stage, *(["cost"] if stage != "widths" else []))
-    part(result, "data", "clips")
-    for name in part(result, "artefacts"):
-        for key in ("accuracy", "cost"):
-            part(result, "artefacts", name, key)
-    for row in records(result, "latency"):
-        part(row, "detail")
-
-
-def _slim(value: Any) -> Any:
-    """Without the parts that are large and not compared."""
+def _without_large_parts(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _slim(inner) for name, inner in value.items() if name not in _LARGE}
-    return [_slim(inner) for inner in value] if isinstance(value, list) else value
+        return {name: _without_large_parts(inner) for name, inner in value.items() if name not in _LARGE}
+    return [_without_large_parts(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _object(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
+def _read_object(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
         raise EdgepruneError(f"{path}: holds no object; run the recipe again.")
-    return found
+    return value

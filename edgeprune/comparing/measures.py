@@ -1,136 +1,140 @@
 """Figures of a variant over its runs: costs, accuracy by number format, latency by device."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from edgeprune.comparing.comparison import Estimate, Latency
-from edgeprune.comparing.load import FoundRun
+import numpy as np
+
+from edgeprune.comparing.comparison import ComparedRun, Estimate, Latency
 from edgeprune.comparing.statistics import estimate, median_estimate
 from edgeprune.recipe import FORMATS
-from edgeprune.reporting.tables import number, part, records
+from edgeprune.results.result import CostFigures
 
-METRICS = ("accuracy", "log_loss")
-_COSTS = {"params": "params", "macs": "macs", "flash_bytes": "flash_bytes", "peak_ram_bytes": "arena_bytes"}
-DeviceKey = tuple[str, str, str, str, int]
-"""Device, kind, unit, processor and threads: latencies compare where all are equal."""
-
-
-def finished(runs: Sequence[FoundRun]) -> list[FoundRun]:
-    return [run for run in runs if run.result is not None]
+_COSTS: dict[str, Callable[[CostFigures], int | None]] = {
+    "params": lambda cost: cost.params,
+    "macs": lambda cost: cost.macs,
+    "flash_bytes": lambda cost: cost.flash_bytes,
+    "peak_ram_bytes": lambda cost: cost.arena_bytes,
+}
 
 
-def artefact(run: FoundRun, format: str) -> Mapping[str, Any]:
-    """What `result.json` says about the file of a number format; empty where there is none."""
-    return part(run.result or {}, "artefacts", format)
+class TimedOn(NamedTuple):
+    """What a latency was taken on; latencies compare where all fields are equal."""
+
+    device: str
+    kind: str
+    unit: str
+    processor: str
+    threads: int
+
+    def label(self, with_processor: bool = False) -> str:
+        """`host`, `host, 2 threads` or `host (AMD EPYC)`."""
+        name = f"{self.device} ({self.processor or 'processor not known'})" if with_processor else self.device
+        return name if self.threads == 1 else f"{name}, {self.threads} threads"
 
 
-def score(run: FoundRun, metric: str, format: str) -> float | None:
-    """Accuracy (a fraction) or log loss (nats) of a file on the evaluation part."""
-    return number(part(artefact(run, format), "accuracy").get(metric))
-
-
-def formats_of(runs: Sequence[FoundRun]) -> list[str]:
+def formats_of(runs: Sequence[ComparedRun]) -> list[str]:
     """Number formats in which any of the runs has an accuracy."""
-    return [name for name in FORMATS if any(score(run, "accuracy", name) is not None for run in runs)]
+    return [name for name in FORMATS if any(run.score("accuracy", name) is not None for run in runs)]
 
 
-def clip_ratio(runs: Sequence[FoundRun]) -> float:
-    """Clips of the evaluation part by those of the training part, where the runs come from several folds; else 0.
+def clip_ratio(runs: Sequence[ComparedRun]) -> float:
+    """Clips of the evaluation part divided by clips of the training part; 0 where all runs are of one fold.
 
-    Clips held out for validation count as training: they choose the epoch.
+    Clips held out for validation count as training clips, because they choose the epoch.
     """
-    if len({run.fold for run in runs}) < 2:
+    folds = len({run.fold for run in runs})
+    if folds < 2:
         return 0.0
     ratios = []
     for run in runs:
-        clips = part(run.result or {}, "data", "clips")
-        train = (number(clips.get("train")) or 0) + (number(clips.get("validation")) or 0)
-        test = number(clips.get("test")) or 0
+        clips = run.result.data.clips if run.result else {}
+        train, test = clips.get("train", 0) + clips.get("validation", 0), clips.get("test", 0)
         if train and test:
             ratios.append(test / train)
-    # Folds that do not tell their sizes are taken as the equal parts of a cross-validation.
-    return sum(ratios) / len(ratios) if ratios else 1 / (len({run.fold for run in runs}) - 1)
+    # Folds of unknown size count as the equal parts of a cross-validation.
+    return sum(ratios) / len(ratios) if ratios else 1 / (folds - 1)
 
 
-def costs(runs: Sequence[FoundRun], format: str) -> dict[str, Estimate]:
-    """Parameters, MACs, flash and RAM (the arena), read from the file of `format` where there is one."""
-    found = {}
-    for name, field in _COSTS.items():
-        values = _present(_cost(run, field, format) for run in runs)
-        if values:
-            found[name] = estimate(values)
-    return found
+def costs(runs: Sequence[ComparedRun], format: str) -> dict[str, Estimate]:
+    """Parameters, MACs, flash and the arena: of the file in `format`, else of the network."""
+    return _estimates({name: [_cost(run, read, format) for run in runs] for name, read in _COSTS.items()})
 
 
-def _cost(run: FoundRun, field: str, format: str) -> float | None:
-    told = number(part(artefact(run, format), "cost").get(field))
-    return told if told is not None else number(part(run.result or {}, "pruned", "cost").get(field))
+def _cost(run: ComparedRun, read: Callable[[CostFigures], int | None], format: str) -> int | None:
+    file = run.file(format)
+    of_file = read(file.cost) if file else None
+    return of_file if of_file is not None or run.figures is None else read(run.figures.cost)
 
 
-def scores(runs: Sequence[FoundRun], metric: str) -> dict[str, Estimate]:
+def scores(runs: Sequence[ComparedRun], metric: str) -> dict[str, Estimate]:
     """A metric by number format, with the interval that folds and seeds give."""
-    found = {}
+    estimates = {}
     for format in formats_of(runs):
-        with_format = [run for run in runs if score(run, metric, format) is not None]
-        values = _present(score(run, metric, format) for run in with_format)
+        used = [run for run in runs if run.score("accuracy", format) is not None]
+        values = _known(run.score(metric, format) for run in used)
         if values:
-            found[format] = estimate(values, clip_ratio(with_format))
-    return found
+            estimates[format] = estimate(values, clip_ratio(used))
+    return estimates
 
 
-def file_bytes(runs: Sequence[FoundRun]) -> dict[str, Estimate]:
+def file_bytes(runs: Sequence[ComparedRun]) -> dict[str, Estimate]:
     """Sizes of the files by number format."""
-    found = {}
-    for format in formats_of(runs):
-        values = _present(number(artefact(run, format).get("bytes")) for run in runs)
-        if values:
-            found[format] = estimate(values)
-    return found
+    files = {format: [run.file(format) for run in runs] for format in formats_of(runs)}
+    return _estimates({format: [file.bytes if file else None for file in row] for format, row in files.items()})
 
 
-def _present(values: Iterable[float | None]) -> list[float]:
+def _estimates(values: Mapping[str, Sequence[float | None]]) -> dict[str, Estimate]:
+    """Estimates of the entries that have a value."""
+    return {name: estimate(known) for name, row in values.items() if (known := _known(row))}
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def latencies(run: FoundRun, format: str) -> dict[DeviceKey, float]:
-    """Median of an inference of a run's file, by what it was measured on; sizes that devices tell are no latencies."""
-    name = artefact(run, format).get("path")
-    found: dict[DeviceKey, float] = {}
-    for row in records(run.result or {}, "latency"):
-        median, unit = number(row.get("median")), str(row.get("unit"))
-        if median is None or row.get("model") != name or unit.endswith("bytes"):
-            continue
-        threads = int(number(row.get("threads")) or 1)
-        cpu = str(part(row, "detail").get("cpu") or "")
-        found.setdefault((str(row.get("device")), str(row.get("kind")), unit, cpu, threads), median)
-    return found
+def latencies(run: ComparedRun, format: str) -> dict[TimedOn, float]:
+    """Median of one inference of a run's file; sizes that devices report are no latencies."""
+    file = run.file(format)
+    medians: dict[TimedOn, float] = {}
+    for row in run.result.latency if run.result and file else ():
+        if row.median is not None and file and row.file == file.name and not str(row.unit).endswith("bytes"):
+            processor = str(row.detail.get("cpu") or "")
+            key = TimedOn(row.device, str(row.kind), str(row.unit), processor, row.threads)
+            medians.setdefault(key, row.median)
+    return medians
 
 
-def processors(runs: Sequence[FoundRun], format: str) -> dict[str, set[str]]:
-    """By device the processors that the runs were measured on."""
-    found: dict[str, set[str]] = {}
-    for device, _, _, cpu, _ in (key for run in runs for key in latencies(run, format)):
-        found.setdefault(device, set()).add(cpu)
-    return found
-
-
-def latency_estimates(runs: Sequence[FoundRun], format: str, seen: Mapping[str, set[str]]) -> Iterator[Latency]:
-    """Median of the runs' medians by device; a device seen with several processors is told with its own.
-
-    Args:
-        seen: processors by device, of all that is compared.
-    """
-    by_key: dict[DeviceKey, list[float]] = {}
+def all_latencies(runs: Sequence[ComparedRun], format: str) -> dict[TimedOn, list[float]]:
+    """The runs' medians by what they were taken on."""
+    medians: dict[TimedOn, list[float]] = {}
     for run in runs:
         for key, median in latencies(run, format).items():
-            by_key.setdefault(key, []).append(median)
-    for key, medians in by_key.items():
-        told = len(seen.get(key[0], ())) > 1
-        yield Latency(device_name(key, told), key[1], key[2], median_estimate(medians))
+            medians.setdefault(key, []).append(median)
+    return medians
 
 
-def device_name(key: DeviceKey, with_processor: bool) -> str:
-    """`host`, `host, 2 threads` or `host (AMD EPYC)`."""
-    device, _, _, cpu, threads = key
-    words = f"{device} ({cpu or 'processor not known'})" if with_processor else device
-    return words if threads == 1 else f"{words}, {threads} threads"
+def median_latencies(runs: Sequence[ComparedRun], format: str) -> dict[TimedOn, float]:
+    """Medians of the runs' medians by what they were taken on."""
+    return {key: float(np.median(medians)) for key, medians in all_latencies(runs, format).items()}
+
+
+def processors(runs: Sequence[ComparedRun], format: str) -> dict[str, set[str]]:
+    """Processors the runs were timed on, by device."""
+    names: dict[str, set[str]] = {}
+    for key in all_latencies(runs, format):
+        names.setdefault(key.device, set()).add(key.processor)
+    return names
+
+
+def latency_estimates(
+    runs: Sequence[ComparedRun], format: str, all_processors: Mapping[str, set[str]]
+) -> Iterator[Latency]:
+    """Median of the runs' medians by device; a device with several processors is named with its own.
+
+    Args:
+        all_processors: by device, of everything compared.
+    """
+    for key, medians in all_latencies(runs, format).items():
+        label = key.label(with_processor=len(all_processors.get(key.device, ())) > 1)
+        yield Latency(label, key.kind, key.unit, median_estimate(medians))

@@ -5,34 +5,30 @@ from collections.abc import Mapping, Sequence
 from edgeprune.comparing.comparison import Variant
 
 QUANTITIES = ("macs", "params", "flash_bytes", "peak_ram_bytes")
-"""Costs of a variant that a front is drawn over, each against accuracy."""
+"""Costs that each have a front against accuracy, in the order `pareto` names them."""
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> set[str]:
     """Names of the points on the front of the highest accuracy and the lowest cost.
 
-    A point is off it if another has at least its accuracy at no more cost, and is better in one of the two; equal
-    points are both on it.
+    A point is off the front if another has at least its accuracy at no more cost, and is better in one of the two.
+    Equal points are both on it.
 
     Args:
         points: accuracy and cost by name.
     """
-    best, found = float("-inf"), set()
-    ordered = sorted(points.items(), key=lambda item: (item[1][1], -item[1][0]))
-    place = 0
-    while place < len(ordered):
-        accuracy, cost = ordered[place][1]
-        twins = [name for name, point in ordered[place:] if point == (accuracy, cost)]
-        if accuracy > best:
-            found.update(twins)
-            best = accuracy
-        place += len(twins)
-    return found
+    best_accuracy, best_cost = float("-inf"), float("inf")
+    names = set()
+    for name, (accuracy, cost) in sorted(points.items(), key=lambda item: (item[1][1], -item[1][0])):
+        if accuracy > best_accuracy or (accuracy, cost) == (best_accuracy, best_cost):
+            names.add(name)
+            best_accuracy, best_cost = accuracy, cost
+    return names
 
 
 def fronts(variants: Sequence[Variant], format: str) -> dict[str, tuple[str, ...]]:
-    """By variant the quantities of `QUANTITIES` on whose front its means lie; without a figure it lies on none."""
-    found: dict[str, tuple[str, ...]] = {variant.name: () for variant in variants}
+    """The costs on whose front each variant's means lie, by the variant's name."""
+    costs_of: dict[str, tuple[str, ...]] = {variant.name: () for variant in variants}
     for quantity in QUANTITIES:
         points = {
             variant.name: (variant.accuracy[format].mean, variant.cost[quantity].mean)
@@ -40,5 +36,5 @@ def fronts(variants: Sequence[Variant], format: str) -> dict[str, tuple[str, ...
             if format in variant.accuracy and quantity in variant.cost
         }
         for name in front(points):
-            found[name] += (quantity,)
-    return found
+            costs_of[name] += (quantity,)
+    return costs_of

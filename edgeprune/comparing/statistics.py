@@ -1,4 +1,4 @@
-"""Means over runs with their intervals, and whether paired differences are more than chance."""
+"""Means over runs with their intervals, and a test of paired differences."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,30 +7,30 @@ from edgeprune.comparing.comparison import Estimate
 from edgeprune.errors import EdgepruneError
 
 EXACT_PAIRS = 16
-"""Up to so many pairs all signs are tried."""
+"""Up to this many pairs the test tries all sign patterns."""
 DRAWS = 10_000
-"""Random signs that are tried of more pairs."""
+"""Random sign patterns the test tries for more pairs."""
 
 
 def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 0.95) -> Estimate:
-    """Mean of some runs with Student's t interval; of one run neither spread nor interval.
+    """Mean of some runs with Student's t interval; one run has neither spread nor interval.
 
     Args:
         values: one a run, `[runs]`.
-        test_to_train: clips of the evaluation part by those of the training part, where the runs come from several
-            folds. Their training sets overlap, so they are no independent runs; the variance of the mean is then taken
-            as `(1 / runs + test_to_train) * std ** 2` (the corrected resampled t interval of Nadeau & Bengio,
-            "Inference for the generalization error", Machine Learning 52, 2003).
+        test_to_train: clips of the evaluation part divided by clips of the training part, where the runs come from
+            several folds. Training sets of folds overlap, so these runs are not independent. The variance of the mean
+            is then `(1 / runs + test_to_train) * std ** 2`: the corrected resampled t interval of Nadeau & Bengio,
+            "Inference for the generalization error", Machine Learning 52, 2003.
         confidence: of the interval.
 
     Raises:
-        EdgepruneError: no values, or one that is not finite.
+        EdgepruneError: there are no values, or one is not finite.
     """
     numbers = _finite(values)
     runs, mean = len(numbers), float(numbers.mean())
     if runs == 1:
         return Estimate(mean, 1)
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     std = float(numbers.std(ddof=1))
     half = float(stdtrit(runs - 1, (1 + confidence) / 2)) * std * (1 / runs + test_to_train) ** 0.5
@@ -38,10 +38,10 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 
 
 
 def median_estimate(values: ArrayLike) -> Estimate:
-    """Median of some runs in the place of the mean, with their spread; without an interval, as timings are skewed.
+    """Median of some runs in the place of the mean, with their spread; no interval, because timings are skewed.
 
     Raises:
-        EdgepruneError: no values, or one that is not finite.
+        EdgepruneError: there are no values, or one is not finite.
     """
     numbers = _finite(values)
     std = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
@@ -51,42 +51,46 @@ def median_estimate(values: ArrayLike) -> Estimate:
 def sign_flip_test(differences: ArrayLike, seed: int = 0) -> float | None:
     """Two-sided p-value of the mean of paired differences being zero (Fisher's permutation test of matched pairs).
 
-    Were there no difference, each could as well have come with the other sign. The p-value is the share of all sign
-    patterns whose mean lies at least as far from zero; beyond `EXACT_PAIRS` pairs, of `DRAWS` random patterns and the
-    one observed (Phipson & Smyth, "Permutation p-values should never be zero", 2010).
+    Without a difference, each pair could as well have come with the other sign. The p-value is the share of all sign
+    patterns whose mean lies at least as far from zero. Beyond `EXACT_PAIRS` pairs it is the share among `DRAWS` random
+    patterns and the observed one (Phipson & Smyth, "Permutation p-values should never be zero", 2010).
 
     Args:
         differences: one a pair, `[pairs]`.
         seed: equal seeds draw equal patterns.
 
     Returns:
-        None of one pair, which cannot tell.
+        The p-value; None for one pair.
 
     Raises:
-        EdgepruneError: no differences, or one that is not finite.
+        EdgepruneError: there are no differences, or one is not finite.
     """
     numbers = _finite(differences)
     if len(numbers) == 1:
         return None
-    # Ties are sums that are equal but for rounding.
-    least = abs(float(numbers.sum())) - 1e-12 * float(np.abs(numbers).sum())
-    if len(numbers) <= EXACT_PAIRS:
-        return float(np.mean(np.abs(_all_sums(numbers)) >= least))
-    signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=(DRAWS, len(numbers)))
-    return (int(np.sum(np.abs(signs @ numbers) >= least)) + 1) / (DRAWS + 1)
+    from scipy.stats import permutation_test
+
+    scale = float(np.abs(numbers).sum()) or 1.0
+
+    def distance(sample: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        # Rounded, because sums that are equal may differ in their last bits.
+        return np.round(np.abs(sample.sum(axis=axis)) / scale, 10)
+
+    test = permutation_test(
+        (numbers,),
+        distance,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=np.inf if len(numbers) <= EXACT_PAIRS else DRAWS,
+        alternative="greater",
+        rng=seed,
+    )
+    return float(test.pvalue)
 
 
 def smallest_p(pairs: int) -> float:
-    """The smallest p-value that so many pairs can give: 2 of all their sign patterns."""
+    """The smallest p-value that this many pairs can give: 2 of all sign patterns."""
     return 2.0 ** (1 - pairs) if pairs <= EXACT_PAIRS else 1 / (DRAWS + 1)
-
-
-def _all_sums(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums under all sign patterns with the last number's sign kept; the other half mirrors them."""
-    sums = numbers[-1:]
-    for number in numbers[:-1]:
-        sums = np.concatenate([sums + number, sums - number])
-    return sums
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@
   document.body.append(tip);
 
   const mark = (number, on) => {
-    for (const found of document.querySelectorAll(`[data-v="${CSS.escape(number)}"]`)) found.classList.toggle("hot", on);
+    for (const part of document.querySelectorAll(`[data-v="${CSS.escape(number)}"]`)) part.classList.toggle("hot", on);
   };
 
   let shown = null;
@@ -51,7 +51,7 @@
   // Above its point, or below where there is no room, and never beyond the sides.
   function place() {
     if (shown === null) return;
-    const at = shown.querySelector(".dot").getBoundingClientRect();
+    const at = shown.querySelector("use").getBoundingClientRect();
     const box = tip.getBoundingClientRect();
     const left = at.left + at.width / 2 - box.width / 2;
     const above = at.top - box.height - 10;

@@ -43,14 +43,18 @@ def format_percent(fraction: Any, digits: int = 2) -> str:
     return MISSING if value is None else f"{100 * value:.{digits}f} %"
 
 
+def format_signed(value: float, digits: int = 2) -> str:
+    """+1.20, \N{MINUS SIGN}0.40 or 0.00."""
+    rounded = round(value, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return (f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}").replace("-", "\N{MINUS SIGN}")
+
+
 def format_points(after: Any, before: Any, digits: int = 1) -> str:
     """The change of a fraction in percentage points, signed: 0.47 after 0.48 -> \N{MINUS SIGN}1.0."""
     new, old = number(after), number(before)
     if new is None or old is None:
         return MISSING
-    change = round(100 * (new - old), digits) + 0.0  # + 0.0 turns -0.0 into 0.0
-    text = f"{change:+.{digits}f}" if change else f"{0:.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return format_signed(100 * (new - old), digits)
 
 
 def format_change(after: Any, before: Any) -> str:

@@ -5,8 +5,9 @@
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -18,24 +19,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Placeholders: matplotlib cannot write CSS variables, so `_inline` puts them in place of these colours.
-_INK, _FAINT, _ACCENT, _MUTED = "#010101", "#020202", "#030303", "#040404"
-_THEME = {_INK: "var(--ink)", _FAINT: "var(--line)", _ACCENT: "var(--accent)", _MUTED: "var(--muted)"}
+INK, FAINT, ACCENT, MUTED = "#010101", "#020202", "#030303", "#040404"
+_THEME = {INK: "var(--ink)", FAINT: "var(--line)", ACCENT: "var(--accent)", MUTED: "var(--muted)"}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a `$` in a class name is a character, not the start of a formula
     "font.size": 10.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _FAINT,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "grid.color": _FAINT,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": FAINT,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
     "figure.facecolor": "none",
@@ -44,7 +45,7 @@ _STYLE: dict[str, Any] = {
 # Told apart by those who are colour-blind too (Okabe & Ito); on white, so ink and lines are plain.
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00")
 _DASHES = ("-", "--", ":", "-.")
-_ON_WHITE = {_INK: "#222222", _FAINT: "#cccccc", "none": "#ffffff"}
+_ON_WHITE = {INK: "#222222", FAINT: "#cccccc", "none": "#ffffff"}
 _PANELS_A_ROW = 4
 _LONGEST_LABEL = 30
 _MOST_LAYERS = 16
@@ -63,14 +64,14 @@ def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
     def draw(axes: "Axes") -> None:
         for y, (_, accuracy, interval) in enumerate(rows):
             if interval is not None:
-                axes.plot([100 * bound for bound in interval], [y, y], color=_MUTED, linewidth=2)
-            axes.plot([100 * accuracy], [y], "o", color=_ACCENT, markersize=7)
+                axes.plot([100 * bound for bound in interval], [y, y], color=MUTED, linewidth=2)
+            axes.plot([100 * accuracy], [y], "o", color=ACCENT, markersize=7)
         _name_rows(axes, [label for label, _, _ in rows])
         axes.set_xlabel("accuracy, %")
         axes.grid(axis="x")
 
     said = "; ".join(f"{label} {format_percent(accuracy)}" for label, accuracy, _ in rows)
-    return _render("accuracy", draw, f"Accuracy by format: {said}.", height_in=0.8 + 0.31 * len(rows))
+    return svg_figure("accuracy", draw, f"Accuracy by format: {said}.", height_in=0.8 + 0.31 * len(rows))
 
 
 def layer_plot(layers: Sequence[Layer]) -> str:
@@ -86,7 +87,7 @@ def layer_plot(layers: Sequence[Layer]) -> str:
         return ""
 
     def draw(axes: "Axes") -> None:
-        for stage, label, offset, color in ((0, "dense", -0.19, _MUTED), (1, "pruned", 0.19, _ACCENT)):
+        for stage, label, offset, color in ((0, "dense", -0.19, MUTED), (1, "pruned", 0.19, ACCENT)):
             places = [row + offset for row in range(len(shown))]
             axes.barh(places, [layer.macs[stage] or 0 for layer in shown], 0.34, color=color, label=label)
         _name_rows(axes, [layer.name for layer in shown])
@@ -97,7 +98,7 @@ def layer_plot(layers: Sequence[Layer]) -> str:
         axes.legend(loc="lower right")
 
     said = "; ".join(f"{_clean(x.name)} {format_count(x.macs[0])} to {format_count(x.macs[1])}" for x in shown)
-    return _render("layers", draw, f"MACs by layer, dense to pruned: {said}.", height_in=0.8 + 0.42 * len(shown))
+    return svg_figure("layers", draw, f"MACs by layer, dense to pruned: {said}.", height_in=0.8 + 0.42 * len(shown))
 
 
 def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -> bytes:
@@ -164,7 +165,7 @@ def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) ->
             )
         asked = next((point for point in points if abs(point["factor"] - 1) < 1e-9), None)
         if asked is not None:
-            axes.axvline(asked["solver"]["reached"][limit], color=_ON_WHITE[_INK], linewidth=0.8, linestyle=":")
+            axes.axvline(asked["solver"]["reached"][limit], color=_ON_WHITE[INK], linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
         axes.set_xlabel(limit.replace("_", " "))
         axes.set_ylabel("scores kept, % (geometric mean)")
@@ -199,13 +200,13 @@ def _image(figure: "Figure", form: str) -> bytes:
 
 def loss_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
     """Training and validation loss against the epoch; empty text where neither is there."""
-    series = (("train_loss", "training", _MUTED), ("val_loss", "validation", _ACCENT))
+    series = (("train_loss", "training", MUTED), ("val_loss", "validation", ACCENT))
     return _curves(history, stage, "loss", series, 1.0)
 
 
 def validation_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
     """Validation accuracy against the epoch; empty text where it is not there."""
-    return _curves(history, stage, "validation accuracy, %", (("val_accuracy", "validation", _ACCENT),), 100.0)
+    return _curves(history, stage, "validation accuracy, %", (("val_accuracy", "validation", ACCENT),), 100.0)
 
 
 def _curves(
@@ -236,7 +237,7 @@ def _curves(
     said = "; ".join(
         f"{label} from {format_decimal(known[0])} to {format_decimal(known[-1])}" for label, _, _, known in found
     )
-    return _render(f"{stage} {name}", draw, f"{stage}, {name} over {len(history)} epochs: {said}.", height_in=2.8)
+    return svg_figure(f"{stage} {name}", draw, f"{stage}, {name} over {len(history)} epochs: {said}.", height_in=2.8)
 
 
 def _few_ticks(integer: bool = False) -> Any:
@@ -263,15 +264,38 @@ def printable(text: str) -> str:
     return "".join(character for character in text if character.isprintable())
 
 
-def _render(name: str, draw: Any, description: str, height_in: float) -> str:
-    """Draw on a fresh figure 4.8 in wide and return it as an `<svg>` element; the same input gives the same bytes."""
+@dataclass(frozen=True)
+class Mark:
+    """What style and script of a page know a drawn artist by: attributes of its group, and a title to point at."""
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+
+
+def svg_figure(
+    name: str,
+    draw: Callable[["Axes"], None],
+    description: str,
+    height_in: float,
+    theme: Mapping[str, str] | None = None,
+    marks: Mapping[str, Mark] | None = None,
+) -> str:
+    """Draw on a fresh figure 4.8 in wide and return it as an `<svg>` element; the same input gives the same bytes.
+
+    Args:
+        name: unique on the page; it keeps the ids of two plots apart.
+        draw: draws on the axes, in the placeholder colours of this module and of `theme`.
+        description: the text alternative.
+        height_in: height in inches.
+        theme: further placeholder colours and what stands in their place, such as `var(--c0)`.
+        marks: by the `gid` of an artist.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # the user's own matplotlibrc has no say in a report
-        # The salt keeps the ids of two plots on one page apart, and the same from run to run.
         settings: Any = _STYLE | {"svg.hashsalt": name}
         matplotlib.rcParams.update(settings)
         figure = Figure(figsize=(4.8, height_in), layout="constrained")
@@ -280,10 +304,10 @@ def _render(name: str, draw: Any, description: str, height_in: float) -> str:
         stream = io.BytesIO()
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(stream, format="svg", metadata=no_metadata)
-    return _inline(stream.getvalue(), description)
+    return _inline(stream.getvalue(), description, _THEME | dict(theme or {}), marks or {})
 
 
-def _inline(svg: bytes, description: str) -> str:
+def _inline(svg: bytes, description: str, theme: Mapping[str, str], marks: Mapping[str, Mark]) -> str:
     """A standalone SVG made fit for a page: no namespaces or fixed size, theme colours, and a text alternative."""
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):
@@ -294,11 +318,16 @@ def _inline(svg: bytes, description: str) -> str:
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         if element.tag == "g":
-            element.attrib.pop("id", None)
+            mark = marks.get(element.attrib.pop("id", ""), Mark())
+            element.attrib.update(mark.attributes)
+            if mark.title:
+                title = ElementTree.Element("title")
+                title.text = "\n".join(map(printable, mark.title.split("\n")))
+                element.insert(0, title)
         for key in list(element.attrib):
             value = element.attrib.pop(key)
             if key == "style":
-                for placeholder, color in _THEME.items():
+                for placeholder, color in theme.items():
                     value = value.replace(placeholder, color)
             element.set(key.rpartition("}")[2], value)
     for key in ("width", "height", "version"):

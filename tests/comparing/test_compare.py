@@ -4,17 +4,18 @@ import pytest
 from run_folders import change, pruned, timing, write_run
 
 from edgeprune.comparing.compare import compare
-from edgeprune.comparing.comparison import Comparison, Difference, Estimate, Variant
+from edgeprune.comparing.comparison import Comparison, Estimate, PairedDifference, Variant
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json, write_text
 from edgeprune.recipe import Data
+from edgeprune.results.run_folder import RunState
 
 
 def variant(comparison: Comparison, name: str) -> Variant:
     return next(one for one in comparison.variants if one.name == name)
 
 
-def to(comparison: Comparison, name: str, control: str, metric: str = "accuracy") -> Difference:
+def to(comparison: Comparison, name: str, control: str, metric: str = "accuracy") -> PairedDifference:
     (found,) = [one for one in variant(comparison, name).differences if (one.against, one.metric) == (control, metric)]
     return found
 
@@ -51,6 +52,12 @@ def test_means_intervals_and_paired_differences(seeds) -> None:
     assert own.bytes["int8"].mean == 25_000
     assert any("the smallest: 3 pairs 0.25" in note for note in found.notes)
     assert any("how much the seeds vary on the same evaluation clips" in note for note in found.notes)
+
+
+def test_folders_may_be_one_or_many_paths_or_text(seeds) -> None:
+    names = {"dense", "operator_norm", "random", "scratch, operator_norm"}
+    for runs in (seeds, str(seeds), [str(seeds)], iter(sorted(seeds.iterdir()))):
+        assert {one.name for one in compare(runs).variants} == names
 
 
 def test_controls_of_the_same_budget_are_compared_with(seeds) -> None:
@@ -135,7 +142,7 @@ def test_runs_that_failed_are_told_and_do_not_count(seeds) -> None:
     found = compare([seeds])
     own = variant(found, "operator_norm")
     assert (len(own.runs), own.accuracy["int8"].n) == (3, 1)
-    assert [run.result is None for run in own.runs] == [False, True, True]
+    assert [run.state for run in own.runs] == [RunState.DONE, RunState.DAMAGED, RunState.FAILED]
     (note,) = [note for note in found.notes if "without a result" in note]
     assert "2 runs without a result are left out" in note
     assert "own2 failed: budget: cannot be met" in note

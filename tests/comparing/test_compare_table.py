@@ -6,7 +6,7 @@ import pytest
 from run_folders import pruned, timing, write_run
 
 from edgeprune.comparing.compare import compare
-from edgeprune.comparing.table import controls_table, latency_table, main_table, to_dict, to_frame
+from edgeprune.comparing.table import controls_table, latency_table, main_table
 from edgeprune.reporting.numbers import MISSING
 
 MINUS = "\N{MINUS SIGN}"
@@ -31,7 +31,7 @@ def comparison(tmp_path_factory):
 
 
 def test_a_frame_has_a_row_a_variant_and_format(comparison) -> None:
-    frame = to_frame(comparison)
+    frame = comparison.table()
     assert list(zip(frame["variant"], frame["format"], strict=True)) == [
         ("dense", "int8"),
         ("operator_norm", "float32"),
@@ -56,8 +56,14 @@ def test_a_frame_has_a_row_a_variant_and_format(comparison) -> None:
     assert (random["runs"], random["failed"]) == (1, 1)
 
 
+def test_a_comparison_shows_itself_in_a_notebook(comparison) -> None:
+    html = comparison._repr_html_()
+    assert html.startswith("<table")
+    assert "accuracy_minus_dense" in html
+
+
 def test_a_frame_comes_back_from_csv(comparison) -> None:
-    frame = to_frame(comparison)
+    frame = comparison.table()
     read = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
     assert list(read.columns) == list(frame.columns)
     numbers = frame.select_dtypes("number").columns
@@ -106,7 +112,7 @@ def test_differences_to_other_controls_have_a_table(comparison, tmp_path) -> Non
 
 
 def test_json_has_every_run_and_none_of_its_results(comparison) -> None:
-    text = json.dumps(to_dict(comparison), allow_nan=False)
+    text = json.dumps(comparison.to_json(), allow_nan=False)
     found = json.loads(text)
     assert [one["name"] for one in found["variants"]] == ["dense", "operator_norm", "random"]
     runs = found["variants"][2]["runs"]

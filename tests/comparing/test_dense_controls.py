@@ -14,7 +14,7 @@ def controls(comparison: Comparison) -> list[Variant]:
 
 
 def accuracies(variant: Variant) -> dict[tuple[int, int], float]:
-    return {(run.seed, run.fold): run.result["artefacts"]["int8"]["accuracy"]["accuracy"] for run in variant.runs}
+    return {(run.seed, run.fold): run.score("accuracy", "int8") for run in variant.runs}
 
 
 def test_runs_that_share_a_dense_network_tell_of_it_once(tmp_path) -> None:
@@ -31,14 +31,14 @@ def test_runs_that_share_a_dense_network_tell_of_it_once(tmp_path) -> None:
     assert not any("dense networks" in note for note in comparison.notes)
 
 
-def test_a_dense_view_reads_like_a_run_of_that_network(tmp_path) -> None:
+def test_a_run_of_a_control_has_the_figures_of_its_unpruned_network(tmp_path) -> None:
     write_run(tmp_path, pruned(), accuracy=0.7, dense_accuracy=0.75)
     (control,) = controls(compare([tmp_path]))
-    (record,) = control.runs
-    assert (record.stage, record.folder, record.variant) == ("dense", tmp_path, "dense")
-    assert record.result["artefacts"]["int8"]["path"] == "dense_int8.tflite"
-    assert record.result["pruned"]["cost"]["params"] == 46_000
-    assert record.result["widths"]["pruned"] == {"conv1": 16}
+    (run,) = control.runs
+    assert (run.network, run.folder.path) == ("dense", tmp_path)
+    assert run.file("int8").name == "dense_int8.tflite"
+    assert run.figures.cost.params == 46_000
+    assert run.figures.widths == {"conv1": 16}
 
 
 def test_dense_runs_come_first_and_gaps_are_filled(tmp_path) -> None:
@@ -46,7 +46,10 @@ def test_dense_runs_come_first_and_gaps_are_filled(tmp_path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / f"pruned {seed}", pruned(seed), dense_accuracy=0.75 + seed / 100)
     (control,) = controls(compare([tmp_path]))
-    assert [(run.folder.name, run.stage) for run in control.runs] == [("dense 0", "pruned"), ("pruned 1", "dense")]
+    assert [(run.folder.path.name, run.network) for run in control.runs] == [
+        ("dense 0", "pruned"),
+        ("pruned 1", "dense"),
+    ]
     assert accuracies(control) == {(0, 1): 0.75, (1, 1): 0.76}
 
 
@@ -57,7 +60,7 @@ def test_a_sweep_whose_pruned_runs_have_no_dense_files_has_its_dense_runs_as_con
         write_run(tmp_path / "runs" / f"{seed}", pruned(seed), accuracy=0.7, dense_accuracy=0.75, dense_formats=())
     comparison = compare([tmp_path])
     (control,) = controls(comparison)
-    assert [run.stage for run in control.runs] == ["pruned"] * 3
+    assert [run.network for run in control.runs] == ["pruned"] * 3
     (difference, _) = comparison.variants[1].differences
     assert (difference.estimate.n, difference.estimate.mean) == (3, pytest.approx(-0.05))
     assert not any("dense networks" in note for note in comparison.notes)

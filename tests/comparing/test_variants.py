@@ -64,7 +64,7 @@ def test_a_repeated_seed_counts_once_and_the_finished_run_counts(tmp_path) -> No
     write_run(tmp_path / "b", pruned(0))
     write_run(tmp_path / "c", pruned(0))
     (found,), notes = group_runs(load_runs([tmp_path])[0])
-    assert [run.folder.name for run in found.runs] == ["b"]
+    assert [run.folder.path.name for run in found.runs] == ["b"]
     assert len(notes) == 1
     assert "2 runs repeat the seed and fold" in notes[0]
 

@@ -43,14 +43,13 @@ class CompareCommand:
 
     def __call__(self) -> int:
         from edgeprune.comparing.compare import compare
-        from edgeprune.comparing.table import to_dict
 
         self._check()
         comparison = compare(self.runs, self.format)
         gate = self._gate()
         self._write(comparison)
         if self.json:
-            print_json(to_dict(comparison) | ({} if gate is None else {"gate": gate.to_dict()}))
+            print_json(comparison.to_json() | ({} if gate is None else {"gate": gate.to_dict()}))
         else:
             _print(comparison)
             if gate is not None:
@@ -79,10 +78,9 @@ class CompareCommand:
 
     def _write(self, comparison: "Comparison") -> None:
         if self.csv is not None:
-            from edgeprune.comparing.table import to_frame
             from edgeprune.files import write_text
 
-            write_text(self.csv, to_frame(comparison).to_csv(index=False))
+            write_text(self.csv, comparison.table().to_csv(index=False))
             say(f"{self.csv}: written")
         if self.html is not None:
             from edgeprune.comparing.report.report import write_comparison

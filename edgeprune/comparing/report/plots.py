@@ -1,21 +1,40 @@
-"""Accuracy against cost as inline SVG: small, readable without a script, in the colours of the page."""
+"""Accuracy against a cost as inline SVG: a numbered point a variant, its intervals, and the Pareto front."""
+
+from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 from edgeprune.comparing.comparison import Estimate
-from edgeprune.reporting.plots import printable
+from edgeprune.reporting.plots import ACCENT, INK, MUTED, Mark, printable, svg_figure
 
-WIDTH, HEIGHT = 380, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 44
-_RADIUS = 5.0
-_LETTER, _LINE = 6.9, 12.0  # the width and height a label takes at the plots' font size
-_LOG_FROM = 5.0  # a cost that varies by more than this is drawn on a logarithmic axis
-GROUPS = 6
-"""Colours there are for groups of variants: classes `c0` to `c5` of the page; controls have the class `control`."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLORS = 6
+"""Colours of the page for groups of variants: `--c0` to `--c5`; controls have `--soft`."""
+_GROUP_COLORS = tuple(f"#0c000{number}" for number in range(COLORS))
+_CONTROL_COLOR, _CARD = "#0d0000", "#0d0001"
+_THEME = {color: f"var(--c{number})" for number, color in enumerate(_GROUP_COLORS)} | {
+    _CONTROL_COLOR: "var(--soft)",
+    _CARD: "var(--card)",
+}
+_MARKERS = {"dense": "D", "scratch": "s", "random": "^"}
+SYMBOLS = {
+    "variant": "\N{WHITE CIRCLE}",
+    "dense": "\N{WHITE DIAMOND}",
+    "scratch": "\N{WHITE SQUARE}",
+    "random": "\N{WHITE UP-POINTING TRIANGLE}",
+}
+"""Markers of the roles as characters, for the legend."""
+ON_FRONT = "\N{BLACK CIRCLE}"
+_HEIGHT_IN = 3.8
+_AXES = (0.135, 0.16, 0.795, 0.81)  # left, bottom, width and height as shares of the figure
+_REACH_PT, _LETTER_PT, _LINE_PT = 6.5, 6.9, 12.0  # extent of a marker, and width and height of a label's digits
+_LOG_FROM = 5.0  # a cost that varies by a larger factor has a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -24,20 +43,20 @@ class Point:
 
     Attributes:
         number: of the variant in the comparison, written beside the point.
-        role: decides the shape.
-        group: colour of a variant, 0 to 5; None of a control.
+        role: decides the marker.
+        color: of a variant, 0 to 5; None for a control.
         x, y: cost, and accuracy as a fraction.
-        front: whether nothing else is both cheaper and more accurate.
-        told: lines of the title that shows on hovering.
+        front: whether no other point is both cheaper and more accurate.
+        lines: shown when the point is pointed at.
     """
 
     number: int
     role: str
-    group: int | None
+    color: int | None
     x: Estimate
     y: Estimate
     front: bool
-    told: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], str]) -> str:
@@ -46,256 +65,172 @@ def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], 
     Args:
         points: at least one.
         quantity: the cost, named on the horizontal axis.
-        show: a value of the cost as text.
+        show: writes a value of the cost.
 
     Returns:
         An `<svg>` element with a text alternative.
     """
-    x = _x_axis(points)
-    y = _y_axis(points)
-    front = [point for point in points if point.front]
-    said = f"Accuracy against {quantity}: {len(points)} variants. On the front, cheapest first: " + "; ".join(
-        f"{point.number} with {100 * point.y.mean:.1f} % at {show(point.x.mean)}"
-        for point in sorted(front, key=lambda point: point.x.mean)
-    )
-    svg = ElementTree.Element(
-        "svg", {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "class": "plot", "role": "img", "aria-label": printable(said)}
-    )
-    _draw_axes(svg, x, y, quantity, show)
-    _draw_front(svg, front, x, y)
-    _draw_points(svg, points, x, y)
-    return ElementTree.tostring(svg, encoding="unicode")
+    front = sorted((point for point in points if point.front), key=lambda point: point.x.mean)
+
+    def draw(axes: Axes) -> None:
+        axes.figure.set_layout_engine("none")  # type: ignore[union-attr]
+        axes.set_position(_AXES)
+        scale = _scale_axes(axes, points, show)
+        axes.set_xlabel(printable(f"{quantity}{scale}"))
+        axes.set_ylabel("accuracy, %")
+        axes.grid(axis="y")
+        if len(front) > 1:
+            costs, accuracies = [point.x.mean for point in front], [100 * point.y.mean for point in front]
+            axes.step(costs, accuracies, where="post", color=ACCENT, linewidth=1.5, dashes=(4, 2.5), gid="front")
+        for point in sorted(points, key=lambda point: point.front):  # those on the front last, on top
+            _draw_point(axes, point)
+        _draw_labels(axes, points, front)
+
+    best = "; ".join(f"{point.number} with {100 * point.y.mean:.1f} % at {show(point.x.mean)}" for point in front)
+    description = f"Accuracy against {quantity}: {len(points)} variants. On the front, cheapest first: {best}"
+    marks = {
+        _gid(point): Mark({"class": "point", "data-v": str(point.number)}, "\n".join(point.lines)) for point in points
+    }
+    marks["front"] = Mark({"class": "front"})
+    return svg_figure(f"pareto {quantity}", draw, description, _HEIGHT_IN, _THEME, marks)
 
 
-# Axes
+def color_name(color: int | None) -> str:
+    """The page's name of a colour, for the legend."""
+    return "soft" if color is None else f"c{color % COLORS}"
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """A range of values laid over a range of pixels."""
-
-    low: float
-    high: float
-    first: float
-    last: float
-    log: bool = False
-
-    def at(self, value: float) -> float:
-        low, high = self.low, self.high
-        if self.log:
-            value, low, high = math.log(max(value, low / 10)), math.log(low), math.log(high)
-        share = (value - low) / (high - low)
-        return self.first + min(max(share, 0.0), 1.0) * (self.last - self.first)
-
-    def ticks(self) -> list[float]:
-        found = _log_ticks(self.low, self.high) if self.log else []
-        return found if len(found) >= 3 else _linear_ticks(self.low, self.high)
-
-
-def _x_axis(points: Sequence[Point]) -> _Axis:
-    values = [value for point in points for value in (point.x.mean, *_bounds(point.x)) if value > 0] or [1.0]
-    low, high = min(values), max(values)
-    pixels = (_LEFT + 10.0, WIDTH - _RIGHT - 10.0)
-    if high / low > _LOG_FROM:
-        return _Axis(low / 1.08, high * 1.08, *pixels, log=True)
-    room = 0.06 * (high - low) or 0.1 * high
-    return _Axis(max(0.0, low - room), high + room, *pixels)
-
-
-def _y_axis(points: Sequence[Point]) -> _Axis:
-    values = [value for point in points for value in (point.y.mean, *_bounds(point.y))]
-    low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 0.02
-    return _Axis(low - room, high + room, HEIGHT - _BOTTOM - 4.0, _TOP + 4.0)
+def _gid(point: Point) -> str:
+    return f"point{point.number}"
 
 
 def _bounds(value: Estimate) -> tuple[float, ...]:
     return () if value.low is None or value.high is None else (value.low, value.high)
 
 
-def _linear_ticks(low: float, high: float) -> list[float]:
-    """Four to six round values."""
-    rough = (high - low) / 4.5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(step for step in (power, 2 * power, 2.5 * power, 5 * power, 10 * power) if step >= rough)
-    first = math.ceil(low / step)
-    return [step * place for place in range(first, math.floor(high / step) + 1)]
+# Axes
+
+
+def _scale_axes(axes: Axes, points: Sequence[Point], show: Callable[[float], str]) -> str:
+    """Set limits and ticks; returns what to add to the name of the horizontal axis."""
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+    accuracies = [100 * value for point in points for value in (point.y.mean, *_bounds(point.y))]
+    low, high = min(accuracies), max(accuracies)
+    room = 0.06 * (high - low) or 2.0
+    axes.set_ylim(low - room, high + room)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    costs = [value for point in points for value in (point.x.mean, *_bounds(point.x))]
+    low, high = min(costs), max(costs)
+    logarithmic = low > 0 and high / low > _LOG_FROM
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.08, high * 1.08)
+        axes.xaxis.set_major_locator(FixedLocator(_log_ticks(low, high)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        room = 0.06 * (high - low) or 0.1 * high or 1.0
+        axes.set_xlim(low - room, high + room)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.xaxis.set_major_formatter(lambda value, _: show(value))
+    return ", logarithmic" if logarithmic else ""
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """The coarsest series of round values that has at least three in the range, at most six of them."""
+    """The coarsest series of round values with at least three in the range, thinned to at most six."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
-    for series in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        found = [digit * 10.0**power for power in powers for digit in series if low <= digit * 10.0**power <= high]
-        if len(found) >= 3:
+    ticks: list[float] = []
+    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        ticks = [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
+        if len(ticks) >= 3:
             break
-    return found[:: math.ceil(len(found) / 6)] if found else []
+    return ticks[:: math.ceil(len(ticks) / 6) or 1]
 
 
-def _draw_axes(svg: ElementTree.Element, x: _Axis, y: _Axis, quantity: str, show: Callable[[float], str]) -> None:
-    floor, top = HEIGHT - _BOTTOM, _TOP
-    for value in y.ticks():
-        place = y.at(value)
-        _line(svg, "grid", _LEFT, place, WIDTH - _RIGHT, place)
-        _text(svg, f"{100 * value:.{_digits(y)}f}", _LEFT - 6, place + 4, "end")
-    _line(svg, "axis", _LEFT, floor, WIDTH - _RIGHT, floor)
-    taken = -math.inf
-    for value in x.ticks():
-        place, text = x.at(value), show(value)
-        half = _LETTER * len(text) / 2
-        _line(svg, "axis", place, floor, place, floor + 4)
-        # A label that would touch the one before, or leave the picture, is left out; its tick stays.
-        if place - half > taken + 4 and place + half <= WIDTH:
-            _text(svg, text, place, floor + 16, "middle")
-            taken = place + half
-    scale = ", logarithmic" if x.log else ""
-    _text(svg, printable(f"{quantity}{scale}"), (WIDTH + _LEFT - _RIGHT) / 2, HEIGHT - 8, "middle", "name")
-    name = _text(svg, "accuracy, %", 0, 0, "middle", "name")
-    name.set("transform", f"translate(12 {_round((floor + top) / 2)}) rotate(-90)")
+# Points and their labels
 
 
-def _digits(axis: _Axis) -> int:
-    ticks = axis.ticks()
-    step = 100 * (ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
-    return 0 if abs(step - round(step)) < 1e-6 else 1
+def _draw_point(axes: Axes, point: Point) -> None:
+    """A marker, filled on the front, with the intervals of cost and accuracy."""
+    color = _CONTROL_COLOR if point.color is None else _GROUP_COLORS[point.color % COLORS]
+    for xs, ys in _bars(point):
+        axes.plot(xs, ys, color=color, linewidth=1.1, alpha=0.75, clip_on=False)
+    axes.plot(
+        [point.x.mean],
+        [100 * point.y.mean],
+        _MARKERS.get(point.role, "o"),
+        markersize=8,
+        markeredgewidth=1.6,
+        markeredgecolor=color,
+        markerfacecolor=color if point.front else _CARD,
+        clip_on=False,
+        gid=_gid(point),
+    )
 
 
-# The front, the points and their labels
+def _bars(point: Point) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
+    """The intervals as lines, in the units of the axes."""
+    x, y = point.x.mean, 100 * point.y.mean
+    if bounds := _bounds(point.y):
+        yield (x, x), (100 * bounds[0], 100 * bounds[1])
+    if (bounds := _bounds(point.x)) and bounds[0] < bounds[1]:
+        yield (bounds[0], bounds[1]), (y, y)
 
 
-def _draw_front(svg: ElementTree.Element, front: Sequence[Point], x: _Axis, y: _Axis) -> None:
-    """A step line: what accuracy each cost buys."""
-    if len(front) < 2:
-        return
-    places = _steps(front, x, y)
-    path = f"M{_round(places[0][0])} {_round(places[0][1])}"
-    path += "".join(f"H{_round(across)}V{_round(up)}" for across, up in places[1:])
-    ElementTree.SubElement(svg, "path", {"class": "front", "d": path})
+_Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def _steps(front: Sequence[Point], x: _Axis, y: _Axis) -> list[tuple[float, float]]:
-    """Where the front's points are, cheapest first."""
-    return sorted((x.at(point.x.mean), y.at(point.y.mean)) for point in front)
+def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point]) -> None:
+    """Numbers that touch no point, line or other number, the front's first; one without room is left out."""
+    figure = axes.figure
+    to_points = 72 / figure.dpi
 
+    def place(x: float, y: float) -> tuple[float, float]:
+        across, up = axes.transData.transform((x, y)) * to_points
+        return float(across), float(up)
 
-def _draw_points(svg: ElementTree.Element, points: Sequence[Point], x: _Axis, y: _Axis) -> None:
-    # Those on the front last, so that nothing covers them.
-    order = sorted(points, key=lambda point: point.front)
-    labels = _place_labels(order, x, y)
-    for point in order:
-        across, up = x.at(point.x.mean), y.at(point.y.mean)
-        color = "control" if point.group is None else f"c{point.group % GROUPS}"
-        group = ElementTree.SubElement(
-            svg,
-            "g",
-            {"class": f"point {color}{' on' if point.front else ''}", "data-v": str(point.number)},
-        )
-        title = ElementTree.SubElement(group, "title")
-        title.text = "\n".join(printable(line) for line in point.told)
-        for bar in _bars(point, x, y):
-            _line(group, "bar", *bar)
-        ElementTree.SubElement(group, "path", {"class": "dot", "d": _shape(point.role, across, up)})
-        if label := labels.get(point.number):
-            if label.leader:
-                _line(group, "bar", across, up, *label.leader)
-            _text(group, str(point.number), label.x, label.y + 4, "middle", "label")
+    def box(x: float, y: float, x2: float, y2: float, room: float) -> _Box:
+        return min(x, x2) - room, min(y, y2) - room, max(x, x2) + room, max(y, y2) + room
 
-
-def _bars(point: Point, x: _Axis, y: _Axis) -> Iterator[tuple[float, float, float, float]]:
-    across, up = x.at(point.x.mean), y.at(point.y.mean)
-    if len(heights := _bounds(point.y)) == 2:
-        yield across, y.at(heights[0]), across, y.at(heights[1])
-    if len(widths := _bounds(point.x)) == 2 and widths[0] < widths[1]:
-        yield x.at(widths[0]), up, x.at(widths[1]), up
-
-
-def _shape(role: str, x: float, y: float) -> str:
-    """Path of a marker: a circle, or of controls a diamond (dense), a square (scratch) or a triangle (random)."""
-    r = _RADIUS
-    if role == "dense":
-        return f"M{_round(x)} {_round(y - 1.3 * r)}l{1.3 * r} {1.3 * r}l{-1.3 * r} {1.3 * r}l{-1.3 * r} {-1.3 * r}z"
-    if role == "scratch":
-        return f"M{_round(x - r)} {_round(y - r)}h{2 * r}v{2 * r}h{-2 * r}z"
-    if role == "random":
-        return f"M{_round(x)} {_round(y - 1.2 * r)}l{1.2 * r} {2.1 * r}h{-2.4 * r}z"
-    return f"M{_round(x - r)} {_round(y)}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z"
-
-
-def swatch(role: str, color_group: int | None, on: bool = False) -> str:
-    """The marker of a role and colour, for the legend."""
-    color = "control" if color_group is None else f"c{color_group % GROUPS}"
-    group = f'<g class="point {color}{" on" if on else ""}"><path class="dot" d="{_shape(role, 8, 8)}"/></g>'
-    return f'<svg class="plot swatch" viewBox="0 0 16 16" aria-hidden="true">{group}</svg>'
-
-
-@dataclass(frozen=True)
-class _Label:
-    """Middle of a label, and where its leader line ends when it stands away from its point."""
-
-    x: float
-    y: float
-    leader: tuple[float, float] | None
-
-
-_Box = tuple[float, float, float, float]
-
-
-def _place_labels(order: Sequence[Point], x: _Axis, y: _Axis) -> dict[int, _Label]:
-    """Labels by number that touch no point, line or other label; the front's first. What fits nowhere is left out."""
-    places = {point.number: (x.at(point.x.mean), y.at(point.y.mean)) for point in order}
-    reach = 1.3 * _RADIUS
-    taken: list[_Box] = [(a - reach, b - reach, a + reach, b + reach) for a, b in places.values()]
-    bars = [bar for point in order for bar in _bars(point, x, y)]
-    for (a, b), (c, d) in itertools.pairwise(_steps([point for point in order if point.front], x, y)):
-        bars += [(a, b, c, b), (c, b, c, d)]
-    taken += [(min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1) for a, b, c, d in bars]
-    found = {}
-    for point in sorted(order, key=lambda point: not point.front):
-        half = _LETTER * len(str(point.number)) / 2 + 1
-        for label in _candidates(*places[point.number], half):
-            box = (label.x - half, label.y - _LINE / 2, label.x + half, label.y + _LINE / 2)
-            if _inside(box) and not any(_touch(box, other) for other in taken):
-                found[point.number] = label
-                taken.append(box)
+    centers = {point.number: place(point.x.mean, 100 * point.y.mean) for point in points}
+    taken = [box(*center, *center, _REACH_PT) for center in centers.values()]
+    taken += [box(*place(xs[0], ys[0]), *place(xs[1], ys[1]), 1) for p in points for xs, ys in _bars(p)]
+    for (x, y), (x2, y2) in itertools.pairwise(centers[point.number] for point in front):
+        taken += [box(x, y, x2, y, 1), box(x2, y, x2, y2, 1)]
+    left, bottom, right, top = (float(edge) * to_points for edge in axes.get_window_extent().extents)
+    frame = (left + 1, bottom + 1, right + 18, top + 4)
+    for point in sorted(points, key=lambda point: not point.front):
+        half = _LETTER_PT * len(str(point.number)) / 2 + 1
+        for across, up, far in _offsets(half):
+            x, y = centers[point.number][0] + across, centers[point.number][1] + up
+            label = (x - half, y - _LINE_PT / 2, x + half, y + _LINE_PT / 2)
+            if _within(label, frame) and not any(_touch(label, other) for other in taken):
+                taken.append(label)
+                axes.annotate(
+                    str(point.number),
+                    (point.x.mean, 100 * point.y.mean),
+                    (across, up),
+                    textcoords="offset points",
+                    ha="center",
+                    va="center_baseline",
+                    color=INK,
+                    fontweight="bold" if point.front else "normal",
+                    arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8} if far else None,
+                )
                 break
-    return found
 
 
-def _candidates(x: float, y: float, half: float) -> Iterator[_Label]:
-    """Places around a point, near ones first."""
-    for distance, angle in itertools.product(
-        (12.0, 20.0, 30.0), (-45, 0, -135, 180, 45, 135, -90, 90, -22, -158, 22, 158)
-    ):
-        across, down = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        near = (x + across * (distance - 7), y + down * (distance - 7)) if distance > 12 else None
-        yield _Label(x + across * (distance + half - 4), y + down * distance, near)
+def _offsets(half: float) -> Iterator[tuple[float, float, bool]]:
+    """Places of a label around its point, near ones first, and whether a line must lead to the point."""
+    angles = (45, 0, 135, 180, -45, -135, 90, -90, 22, 158, -22, -158)
+    for distance, angle in itertools.product((12.0, 20.0, 30.0), angles):
+        radians = math.radians(angle)
+        yield math.cos(radians) * (distance + half - 4), math.sin(radians) * distance, distance > 12
 
 
-def _inside(box: _Box) -> bool:
-    return box[0] > _LEFT + 1 and box[2] < WIDTH - 1 and box[1] > 0 and box[3] < HEIGHT - _BOTTOM - 1
+def _within(box: _Box, frame: _Box) -> bool:
+    return box[0] > frame[0] and box[1] > frame[1] and box[2] < frame[2] and box[3] < frame[3]
 
 
 def _touch(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-# Elements
-
-
-def _round(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _line(parent: ElementTree.Element, name: str, x1: float, y1: float, x2: float, y2: float) -> None:
-    ends = f"M{_round(x1)} {_round(y1)}L{_round(x2)} {_round(y2)}"
-    ElementTree.SubElement(parent, "path", {"class": name, "d": ends})
-
-
-def _text(
-    parent: ElementTree.Element, text: str, x: float, y: float, anchor: str, name: str = "tick"
-) -> ElementTree.Element:
-    where = {"class": name, "x": _round(x), "y": _round(y), "text-anchor": anchor}
-    element = ElementTree.SubElement(parent, "text", where)
-    element.text = text
-    return element

@@ -3,198 +3,173 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from edgeprune.comparing.comparison import Comparison, Estimate, Variant
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from edgeprune.comparing.comparison import ComparedRun, Comparison, Estimate, Variant
 from edgeprune.comparing.pareto import front
-from edgeprune.comparing.report import plots, runs
-from edgeprune.comparing.report import tables as tabled
-from edgeprune.comparing.report.tables import Entry
-from edgeprune.comparing.table import quantity
+from edgeprune.comparing.report import plots, run_tables, runs, variant_tables
+from edgeprune.comparing.report.page_table import ONE_RUN, p_text, percent_interval, points
+from edgeprune.comparing.report.variant_tables import COSTS, Entry
+from edgeprune.comparing.words import count
 from edgeprune.files import write_text
-from edgeprune.reporting import tables
-from edgeprune.reporting.numbers import format_bytes, format_exact, format_percent
+from edgeprune.reporting.numbers import format_bytes, format_exact, format_percent, format_quantity
+from edgeprune.reporting.tables import confused_pairs
 
 _TEMPLATE, _SCRIPT = "comparison.html.jinja", "comparison.js"
-_MOST_NAMES = 8  # a longer front is told by numbers alone
-_MOST_CLASSES = 40  # a larger matrix is neither readable nor small; its most frequent mistakes are listed
+_MOST_NAMES = 8  # a longer front is listed by numbers alone
+_MOST_CLASSES = 40  # a larger matrix is unreadable; its most frequent mistakes are listed
+_ROLE_TITLES = {"dense": "dense: not pruned", "scratch": "trained from scratch", "random": "random filters removed"}
 
 
 def write_comparison(comparison: Comparison, path: Path | str) -> None:
     """Write the report of a comparison as one self-contained HTML file.
 
-    It is readable without its script, which sorts tables and shows what a point of a plot stands for; a content
-    security policy lets no other script run and nothing be loaded. Confusion matrices come from the predictions in
-    the run folders where they are still there.
+    The page is readable without its script, which sorts tables and shows what a point of a plot stands for. A content
+    security policy forbids other scripts and loading anything. Parts that no result has are left out. Confusion
+    matrices come from the run folders.
 
     Args:
-        comparison: variants, runs and how they were compared; parts that results do not have are left out.
+        comparison: the variants, their runs and how they were compared.
         path: the file to write, whole or not at all.
 
     Raises:
-        EdgepruneError: a result has another schema or is malformed (its run folder is named), or the file cannot be
-            written.
+        EdgepruneError: the file cannot be written.
     """
     write_text(path, render_comparison(comparison))
 
 
 def render_comparison(comparison: Comparison) -> str:
     """The report of a comparison as HTML text; see `write_comparison`."""
-    from jinja2 import Environment, StrictUndefined
-
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["breakable"] = _breakable
-    room = files("edgeprune.reporting")
-    source, script = (room.joinpath(name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT))
+    # Names of settings may break after an underscore rather than anywhere.
+    environment.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
+    folder = files("edgeprune.reporting")
+    source, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.from_string(source).render(**_context(comparison), script=script, script_hash=digest)
     return page + "\n"
 
 
-def _breakable(text: str) -> Any:
-    """Names of settings, which may break after an underscore rather than anywhere."""
-    from markupsafe import Markup, escape
-
-    return escape(text).replace("_", Markup("_<wbr>"))
-
-
 def _context(comparison: Comparison) -> dict[str, Any]:
     """Everything the template shows, as text, tables and drawn SVG."""
-    entries = [
-        Entry(number, variant, runs.read_runs(variant, comparison.format))
-        for number, variant in enumerate(comparison.variants, start=1)
-    ]
-    # The unpruned network of a run and the run itself are two records in one folder.
-    readings = list({reading.record.folder: reading for entry in entries for reading in entry.readings}.values())
-    grouping = _grouping(comparison.variants)
-    file_grid, found_files = tabled.files_table(entries)
-    data, warnings = tabled.data_table(readings)
+    entries = [Entry(number, variant) for number, variant in enumerate(comparison.variants, start=1)]
+    finished = [run for variant in comparison.variants for run in variant.finished]
+    # A run and its unpruned network, as two variants' runs, lie in one folder.
+    distinct = list({run.folder.path: run for run in finished}.values())
+    coloring = _coloring(comparison.variants)
+    shared_files = runs.files_of(finished)
+    data, warnings = run_tables.data_table(distinct)
+    parts = [(by, variant_tables.parts_table(entries, by, comparison)) for by in runs.PARTS]
+    test = comparison.test if comparison.test.endswith((".", "!", "?")) else f"{comparison.test}."
     return {
-        "title": _title(readings),
-        "lead": _lead(entries, readings),
+        "title": _title(distinct),
+        "lead": _lead(comparison, distinct),
         "format": comparison.format,
-        "synthetic": any(_data_name(reading) == "synthetic" for reading in readings),
-        "facts": _facts(comparison, entries, readings),
-        "notes": (*warnings, *_single_runs(entries, comparison.format), *comparison.notes),
-        "test": _sentence(comparison.test) if any(entry.variant.differences for entry in entries) else "",
-        "shipped": tabled.shipped_table(entries, comparison),
-        "kinds": {kind for _, kind, _ in tabled.devices(entries)},
-        "legend": _legend(entries, grouping),
-        "plots": _plots(entries, comparison.format, grouping),
-        "formats": tabled.formats_table(entries),
-        "controls": tabled.controls_table(entries),
-        "widths": tabled.widths_table(entries),
-        "parts": [(by, told) for by in runs.PARTS if (told := tabled.parts_table(entries, by))],
-        "confusions": _confusions(entries),
-        "files": file_grid,
-        "parity": _parity_sentence(found_files),
-        "runs": tabled.runs_table(entries),
+        "synthetic": any(_data_name(run) == "synthetic" for run in distinct),
+        "facts": _facts(comparison, distinct),
+        "notes": (*warnings, *_single_runs(comparison), *comparison.notes),
+        "test": test if any(variant.differences for variant in comparison.variants) else "",
+        "shipped": variant_tables.shipped_table(entries, comparison),
+        "kinds": {kind for _, kind, _ in comparison.devices()},
+        "legend": _legend(comparison.variants, coloring),
+        "plots": _plots(comparison, coloring),
+        "formats": variant_tables.formats_table(entries),
+        "controls": variant_tables.controls_table(entries),
+        "widths": variant_tables.widths_table(entries),
+        "parts": [(by, table) for by, table in parts if table],
+        "confusions": _confusions(entries, comparison.format),
+        "files": run_tables.files_table(entries, shared_files),
+        "parity": _parity_sentence(shared_files),
+        "runs": run_tables.runs_table(entries, comparison.format),
         "data": data,
-        "versions": tabled.versions_table(readings),
-        "common": _common_settings(readings),
+        "versions": run_tables.versions_table(distinct),
+        "common": run_tables.settings_table(distinct),
     }
 
 
 # What was compared, in words
 
 
-def _sentence(text: str) -> str:
-    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
+def _data_name(run: ComparedRun) -> str:
+    return (run.result.data.name if run.result else "") or str(run.recipe.get("data", {}).get("name") or "")
 
 
-def _data_name(reading: runs.Reading) -> str:
-    data = reading.recipe.get("data")
-    return str(reading.data.get("name") or (data.get("name") if isinstance(data, Mapping) else "") or "")
+def _distinct(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values if value not in (None, "")))
 
 
-def _distinct(values: Iterable[Any]) -> list[str]:
-    return list(dict.fromkeys(str(value) for value in values if value not in (None, "")))
+def _title(finished: Sequence[ComparedRun]) -> str:
+    names = _distinct(run.recipe.get("name") for run in finished)
+    return f"Comparison: {names}" if names else "Comparison of runs"
 
 
-def _title(readings: Sequence[runs.Reading]) -> str:
-    names = _distinct(reading.recipe.get("name") for reading in readings)
-    return f"Comparison: {', '.join(names)}" if names else "Comparison of runs"
-
-
-def _lead(entries: Sequence[Entry], readings: Sequence[runs.Reading]) -> str:
-    controls = sum(entry.variant.role != "variant" for entry in entries)
-    states = Counter(tabled.state_of(record) for entry in entries for record in entry.without)
-    words = [_count(len(entries) - controls, "variant")]
-    words += [_count(controls, "control")] if controls else []
-    words.append(f"{_count(len(readings), 'run')} finished")
+def _lead(comparison: Comparison, finished: Sequence[ComparedRun]) -> str:
+    variants = comparison.variants
+    controls = sum(variant.role != "variant" for variant in variants)
+    states = Counter(run.state.value for variant in variants for run in variant.unfinished)
+    words = [count(len(variants) - controls, "variant")]
+    words += [count(controls, "control")] if controls else []
+    words.append(f"{count(len(finished), 'run')} finished")
     words += [f"{number} {state}" for state, number in states.items()]
-    data = _distinct(map(_data_name, readings))
-    return ", ".join(words) + (f"; data: {', '.join(data)}" if data else "")
+    data = _distinct(map(_data_name, finished))
+    return ", ".join(words) + (f"; data: {data}" if data else "")
 
 
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
-
-
-def _facts(comparison: Comparison, entries: Sequence[Entry], readings: Sequence[runs.Reading]) -> list[tuple[str, str]]:
+def _facts(comparison: Comparison, finished: Sequence[ComparedRun]) -> list[tuple[str, str]]:
     """What was compared, as name and text."""
-    records = [record for entry in entries for record in entry.variant.runs]
-    networks = [reading.recipe.get("model") for reading in readings]
-    named = [network.get("name") if isinstance(network, Mapping) else network for network in networks]
-    differing = dict.fromkeys(name for entry in entries for name in entry.variant.settings)
+    all_runs = [run for variant in comparison.variants for run in variant.runs]
     facts = (
-        ("Network", ", ".join(_distinct(named))),
-        ("Data set", ", ".join(_distinct(map(_data_name, readings)))),
-        ("Folds", ", ".join(map(str, sorted({record.fold for record in records})))),
-        ("Seeds", ", ".join(map(str, sorted({record.seed for record in records})))),
+        ("Network", _distinct(run.recipe.get("model", {}).get("name") for run in finished)),
+        ("Data set", _distinct(map(_data_name, finished))),
+        ("Folds", _distinct(sorted({run.fold for run in all_runs}))),
+        ("Seeds", _distinct(sorted({run.seed for run in all_runs}))),
         ("Files compared", f"{comparison.format} TFLite files, each evaluated itself"),
         ("Controls", "; ".join(comparison.controls)),
-        ("Settings that differ", ", ".join(differing)),
+        ("Settings that differ", _distinct(name for variant in comparison.variants for name in variant.settings)),
     )
     return [(name, value) for name, value in facts if value]
 
 
-def _single_runs(entries: Sequence[Entry], chosen: str) -> list[str]:
-    """A warning of variants that one run put on a front, where others had several."""
-    counts = {entry.variant.name: found.n for entry in entries if (found := entry.variant.accuracy.get(chosen))}
-    lucky = [entry.variant.name for entry in entries if entry.variant.pareto and counts.get(entry.variant.name) == 1]
+def _single_runs(comparison: Comparison) -> list[str]:
+    """A warning of variants that are on a front by one run, where others have several."""
+    estimates = {variant.name: variant.accuracy.get(comparison.format) for variant in comparison.variants}
+    counts = {name: estimate.n for name, estimate in estimates.items() if estimate}
+    lucky = [variant.name for variant in comparison.variants if variant.pareto and counts.get(variant.name) == 1]
     if not lucky or max(counts.values()) == 1:
         return []
     return [f"On a front by a single run, which may be a lucky one: {'; '.join(lucky)}."]
 
 
-def _common_settings(readings: Sequence[runs.Reading]) -> tabled.Grid | None:
-    """Recipe fields that all finished runs share."""
-    told = [dict(tables.flatten(reading.recipe)) for reading in readings]
-    if not any(told):
-        return None
-    shared = [(key, value) for key, value in told[0].items() if all(one.get(key) == value for one in told[1:])]
-    rows = tuple(tabled.Row((tabled.Cell(key), tabled.Cell(value))) for key, value in shared)
-    return tabled.Grid((tabled.Column("setting"), tabled.Column("value")), rows) if rows else None
-
-
-def _parity_sentence(found: Sequence[runs.File]) -> str:
-    """The worst of all files, so that nobody needs to read them all."""
-    if not found:
-        return ""
+def _parity_sentence(shared_files: Sequence[runs.SharedFile]) -> str:
+    """The largest deviations over all files."""
+    parities = [shared.file.parity for shared in shared_files]
     worst = []
     for name, values, show in (
-        ("largest error", [file.max_abs_error for file in found], lambda value: f"{value:#.2g}"),
-        ("label flips at most", [file.label_flips for file in found], format_exact),
-        ("transposes at most", [file.transposes for file in found], format_exact),
+        ("largest error", [parity.max_abs_error for parity in parities], lambda value: f"{value:#.2g}"),
+        ("label flips at most", [parity.label_flips for parity in parities], format_exact),
+        ("transposes at most", [parity.transposes for parity in parities], format_exact),
     ):
         known = [value for value in values if value is not None]
         worst += [f"{name} {show(max(known))}"] if known else []
-    unknown = sum(file.max_abs_error is None for file in found)
-    told = [f"Over {_count(len(found), 'file')}: {', '.join(worst)}."] if worst else []
-    return " ".join([*told, f"Of {_count(unknown, 'file')} no parity is known." if unknown else ""]).strip()
+    unknown = sum(parity.max_abs_error is None for parity in parities)
+    sentences = [f"Over {count(len(parities), 'file')}: {', '.join(worst)}."] if worst else []
+    sentences += [f"Of {count(unknown, 'file')} no parity is known."] if unknown else []
+    return " ".join(sentences)
 
 
 # Plots
 
 
 @dataclass(frozen=True)
-class _Grouping:
-    """The setting that gives variants their colours, and the colour of each of its values; no setting: one colour."""
+class _Coloring:
+    """The setting that gives variants their colours, and its values; all have one colour where there is none."""
 
     setting: str
     values: tuple[str, ...]
@@ -206,126 +181,125 @@ class _Grouping:
         return self.values.index(value) if value in self.values else 0
 
 
-def _grouping(variants: Sequence[Variant]) -> _Grouping:
-    """The setting of names rather than numbers that tells a few groups of variants apart, one of pruning first."""
+def _coloring(variants: Sequence[Variant]) -> _Coloring:
+    """Colours by a setting with a few textual values, preferably one of pruning."""
     plain = [variant for variant in variants if variant.role == "variant"]
     settings = dict.fromkeys(name for variant in plain for name in variant.settings if name != "name")
     for setting in sorted(settings, key=lambda name: not name.startswith("prune.")):
         values = [variant.settings.get(setting) for variant in plain]
         names = tuple(dict.fromkeys(map(str, values)))
-        if 2 <= len(names) <= plots.GROUPS and any(isinstance(value, str) for value in values):
-            return _Grouping(setting, names)
-    return _Grouping("", ())
+        if 2 <= len(names) <= plots.COLORS and any(isinstance(value, str) for value in values):
+            return _Coloring(setting, names)
+    return _Coloring("", ())
 
 
-def _legend(entries: Sequence[Entry], grouping: _Grouping) -> list[tuple[str, str]]:
-    """Markers and what they stand for."""
-    roles = dict.fromkeys(entry.variant.role for entry in entries if entry.readings)
-    legend = [(plots.swatch("variant", place), value) for place, value in enumerate(grouping.values)]
-    if not grouping.values:
-        legend.append((plots.swatch("variant", 0), "variant"))
-    names = {"dense": "dense: not pruned", "scratch": "trained from scratch", "random": "random filters removed"}
-    legend += [(plots.swatch(role, None), names.get(role, role)) for role in roles if role != "variant"]
-    return [*legend, (plots.swatch("variant", 0, on=True), "filled: on the front")]
+def _legend(variants: Sequence[Variant], coloring: _Coloring) -> list[tuple[str, str, str]]:
+    """Marker, colour and meaning of each kind of point."""
+    roles = dict.fromkeys(variant.role for variant in variants if variant.finished)
+    circle = plots.SYMBOLS["variant"]
+    legend = [(circle, plots.color_name(place), value) for place, value in enumerate(coloring.values or ("variant",))]
+    legend += [
+        (plots.SYMBOLS.get(role, circle), plots.color_name(None), _ROLE_TITLES.get(role, role))
+        for role in roles
+        if role != "variant"
+    ]
+    return [*legend, (plots.ON_FRONT, plots.color_name(0), "filled: on the front")]
 
 
-def _plots(entries: Sequence[Entry], chosen: str, grouping: _Grouping) -> list[dict[str, Any]]:
+def _plots(comparison: Comparison, coloring: _Coloring) -> list[dict[str, Any]]:
     """A plot for each cost that at least two variants have."""
+    variants, format = comparison.variants, comparison.format
     drawn = []
     for key in ("macs", "flash_bytes", "peak_ram_bytes", "params"):
-        name, show = tabled.COSTS[key]
-        costs = [(entry, entry.variant.cost.get(key)) for entry in entries]
-        drawn.append(_plot(costs, chosen, grouping, name, show, pareto=key))
-    files = [(entry, entry.variant.bytes.get(chosen)) for entry in entries]
-    drawn.insert(1, _plot(files, chosen, grouping, f"size of the {chosen} file", format_bytes))
-    for device, kind, unit in tabled.devices(entries):
-        found = [(entry, tabled.latency_of(entry.variant, (device, kind, unit))) for entry in entries]
-        timed = [(entry, one.estimate if one else None) for entry, one in found]
-        drawn.append(_plot(timed, chosen, grouping, f"latency on {device}, {unit}", quantity, kind=kind))
+        name, show = COSTS[key]
+        costs = [variant.cost.get(key) for variant in variants]
+        drawn.append(_plot(comparison, coloring, costs, name, show))
+    sizes = [variant.bytes.get(format) for variant in variants]
+    drawn.insert(1, _plot(comparison, coloring, sizes, f"size of the {format} file", format_bytes))
+    for device, kind, unit in variant_tables.devices(comparison):
+        latencies = [variant.latency_of((device, kind, unit)) for variant in variants]
+        medians = [latency.estimate if latency else None for latency in latencies]
+        drawn.append(_plot(comparison, coloring, medians, f"latency on {device}, {unit}", format_quantity, kind))
     return [plot for plot in drawn if plot]
 
 
 def _plot(
-    costs: Sequence[tuple[Entry, Estimate | None]],
-    chosen: str,
-    grouping: _Grouping,
+    comparison: Comparison,
+    coloring: _Coloring,
+    costs: Sequence[Estimate | None],
     axis: str,
     show: Callable[[Any], str],
-    pareto: str = "",
     kind: str = "",
 ) -> dict[str, Any] | None:
-    """A plot with its caption; `pareto`: the cost whose front the comparison tells, else it is found here."""
-    there = [
-        (entry, cost, accuracy)
-        for entry, cost in costs
-        if cost is not None and (accuracy := entry.variant.accuracy.get(chosen)) is not None
+    """A plot with its caption; None where fewer than two variants have the cost."""
+    known = [
+        (number, variant, cost, accuracy)
+        for number, (variant, cost) in enumerate(zip(comparison.variants, costs, strict=True), start=1)
+        if cost is not None and (accuracy := variant.accuracy.get(comparison.format)) is not None
     ]
-    if len(there) < 2:
+    if len(known) < 2:
         return None
-    best = front({entry.variant.name: (accuracy.mean, cost.mean) for entry, cost, accuracy in there})
-    points = [
+    best = front({variant.name: (accuracy.mean, cost.mean) for _, variant, cost, accuracy in known})
+    drawn = [
         plots.Point(
-            number=entry.number,
-            role=entry.variant.role,
-            group=grouping.color_of(entry.variant),
+            number=number,
+            role=variant.role,
+            color=coloring.color_of(variant),
             x=cost,
             y=accuracy,
-            front=(on := pareto in entry.variant.pareto if pareto else entry.variant.name in best),
-            told=_told(entry.variant, f"{axis}: {show(cost.mean)}", accuracy, on),
+            front=variant.name in best,
+            lines=_point_lines(variant, f"{axis}: {show(cost.mean)}", accuracy, variant.name in best),
         )
-        for entry, cost, accuracy in there
+        for number, variant, cost, accuracy in known
     ]
-    ordered = sorted((point for point in points if point.front), key=lambda point: point.x.mean)
-    names = {entry.number: entry.variant.name for entry, _, _ in there}
+    ordered = sorted((point for point in drawn if point.front), key=lambda point: point.x.mean)
+    names = [comparison.variants[point.number - 1].name if len(ordered) <= _MOST_NAMES else "" for point in ordered]
     return {
-        "svg": plots.pareto_plot(points, axis, show),
+        "svg": plots.pareto_plot(drawn, axis, show),
         "name": axis,
         "kind": kind,
-        "front": [(point.number, names[point.number] if len(ordered) <= _MOST_NAMES else "") for point in ordered],
+        "front": list(zip((point.number for point in ordered), names, strict=True)),
     }
 
 
-def _told(variant: Variant, cost: str, accuracy: Estimate, front: bool) -> tuple[str, ...]:
-    """What shows when a point is pointed at."""
-    interval = tabled.ONE_RUN if accuracy.n == 1 else f"{tabled.percent_interval(accuracy)}, {accuracy.n} runs"
+def _point_lines(variant: Variant, cost: str, accuracy: Estimate, on_front: bool) -> tuple[str, ...]:
+    """The lines that show when a point is pointed at."""
+    interval = ONE_RUN if accuracy.n == 1 else f"{percent_interval(accuracy)}, {accuracy.n} runs"
     lines = [variant.name, f"accuracy: {format_percent(accuracy.mean)} ({interval})", cost]
-    for one in variant.differences:
-        if one.metric == "accuracy":
-            p = "" if one.p_value is None else f", {tabled.p_text(one.p_value)}"
-            lines.append(f"{tabled.points(one.estimate.mean)} points to {one.against}{p}")
-    return (*lines, "on the front") if front else tuple(lines)
+    for difference in variant.differences:
+        if difference.metric == "accuracy":
+            p = "" if difference.p_value is None else f", {p_text(difference.p_value)}"
+            lines.append(f"{points(difference.estimate.mean)} points to {difference.against}{p}")
+    return (*lines, "on the front") if on_front else tuple(lines)
 
 
 # Confusion matrices
 
 
-def _confusions(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Mean confusion matrices of the dense control and of those on a front, each cell with its share of the row."""
+def _confusions(entries: Sequence[Entry], format: str) -> list[dict[str, Any]]:
+    """Mean confusion matrices of the dense control and of variants on a front, each cell with its share of the row."""
     shown = []
     for entry in entries:
-        if entry.variant.role != "dense" and not entry.variant.pareto:
+        variant = entry.variant
+        if variant.role != "dense" and not variant.pareto:
             continue
-        found = runs.confusion(entry.readings)
-        if found is None:
+        confusion = runs.confusion(variant.finished, format)
+        if confusion is None:
             continue
-        small = len(found.classes) <= _MOST_CLASSES
+        counts = confusion.counts.tolist()
         rows = [
-            (name, [(_count_text(count), round(count / (sum(row) or 1.0), 2)) for count in row])
-            for name, row in zip(found.classes, found.counts.tolist(), strict=True)
+            (name, [(f"{cell:.1f}".removesuffix(".0"), round(cell / (sum(row) or 1.0), 2)) for cell in row])
+            for name, row in zip(confusion.classes, counts, strict=True)
         ]
-        totals = [[round(count * found.runs) for count in row] for row in found.counts.tolist()]
+        totals = [[round(cell * confusion.runs) for cell in row] for row in counts]
         shown.append(
             {
                 "number": entry.number,
-                "name": entry.variant.name,
-                "runs": f"{found.runs} of {_count(len(entry.readings), 'run')}",
-                "names": found.classes,
-                "rows": rows if small else [],
-                "pairs": tables.confused_pairs(found.classes, totals),
+                "name": variant.name,
+                "runs": f"{confusion.runs} of {count(len(variant.finished), 'run')}",
+                "names": confusion.classes,
+                "rows": rows if len(confusion.classes) <= _MOST_CLASSES else [],
+                "pairs": confused_pairs(confusion.classes, totals),
             }
         )
     return shown
-
-
-def _count_text(count: float) -> str:
-    return f"{count:.1f}".removesuffix(".0")

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from edgeprune.comparing.comparison import Comparison, Difference, Estimate, Latency, RunRecord, Variant
+from edgeprune.comparing.comparison import ComparedRun, Comparison, Estimate, Latency, PairedDifference, Variant
 from edgeprune.evaluation.predictions import write_predictions
+from edgeprune.files import write_json
+from edgeprune.results.result import NetworkName, Result
+from edgeprune.results.run_folder import RunFolder, RunState
 
 SCENES = ("airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
           "street_traffic", "tram")  # fmt: skip
@@ -122,11 +125,18 @@ def result(share: float, accuracy: float, seed: int, settings: dict[str, Any]) -
     }
 
 
-def dense_view(of: dict[str, Any]) -> dict[str, Any]:
-    """The unpruned network of a run in the places of the pruned one."""
-    file = of["artefacts"]["dense_int8"]
-    widths = {"dense": of["widths"]["dense"], "pruned": of["widths"]["dense"]}
-    return of | {"pruned": of["dense"], "artefacts": {"dense_int8": file, "int8": file}, "widths": widths}
+def run_of(
+    folder: Path,
+    result: dict[str, Any] | None = None,
+    seed: int = 0,
+    network: NetworkName = "pruned",
+    failure: str = "",
+) -> ComparedRun:
+    """A run of fold 1 whose `result.json` has this content; a failed one without a result."""
+    if result is None:
+        return ComparedRun(RunFolder(folder), seed, 1, {}, RunState.FAILED, failure=failure)
+    parsed = Result.from_json(result, folder)
+    return ComparedRun(RunFolder(folder), seed, 1, parsed.recipe, RunState.DONE, parsed, network=network)
 
 
 def latency_rows(share: float, seed: int) -> list[dict[str, Any]]:
@@ -151,13 +161,10 @@ def variant(
     """A variant all of whose runs finished; each seed is a little better than the one before."""
     slug = name.replace(", ", "-").replace(" ", "-").replace("/", "-")
     rights = [accuracy + 0.006 * (seed - 1) + 0.003 * math.sin(37 * accuracy + seed) for seed in seeds]
-    stage = "dense" if role == "dense" else "pruned"
-    told = [result(share, right, seed, _nested(settings or {})) for seed, right in zip(seeds, rights, strict=True)]
+    network: NetworkName = "dense" if role == "dense" else "pruned"
     runs = tuple(
-        RunRecord(
-            folder / f"{slug}-seed{seed}", name, seed, 1, dense_view(one) if role == "dense" else one, stage=stage
-        )
-        for seed, one in zip(seeds, told, strict=True)
+        run_of(folder / f"{slug}-seed{seed}", result(share, right, seed, _nested(settings or {})), seed, network)
+        for seed, right in zip(seeds, rights, strict=True)
     )
     losses = [2.2 - 1.8 * right for right in rights]
     return Variant(
@@ -189,7 +196,7 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def failed(name: str, folder: Path, reason: str, settings: dict[str, Any]) -> Variant:
-    runs = tuple(RunRecord(folder / f"failed-seed{seed}", name, seed, 1, None, reason) for seed in SEEDS)
+    runs = tuple(run_of(folder / f"failed-seed{seed}", seed=seed, failure=reason) for seed in SEEDS)
     return Variant(name=name, role="variant", settings=settings, runs=runs)
 
 
@@ -223,7 +230,9 @@ def with_differences(found: Variant, controls: Sequence[Variant], fmt: str = "in
                 continue
             gap = mine.mean - base.mean
             paired = estimate([gap + sign * 0.002 * (place - (mine.n - 1) / 2) for place in range(mine.n)])
-            differences.append(Difference(control.name, metric, paired, None if mine.n == 1 else 0.003 + abs(gap)))
+            differences.append(
+                PairedDifference(control.name, metric, paired, None if mine.n == 1 else 0.003 + abs(gap))
+            )
     return replace(found, differences=tuple(differences))
 
 
@@ -237,7 +246,7 @@ def example(folder: Path = Path("sweeps/tau2020")) -> Comparison:
             name = f"{criterion}, params {budget}"
             settings = {"prune.criterion": criterion, "budget.params": params}
             if (criterion, budget) == ("l1", "10k"):
-                reason = "failed: no allocation keeps 10,000 parameters and 2,000,000 MACs at once"
+                reason = "no allocation keeps 10,000 parameters and 2,000,000 MACs at once"
                 found.append(failed(name, folder, reason, settings))
                 continue
             seeds = (0,) if (criterion, budget) == ("geometric_median", "30k") else SEEDS
@@ -294,12 +303,20 @@ def write_predictions_of(comparison: Comparison) -> None:
         for run in one.runs:
             if run.result is None:
                 continue
-            stem = "dense_int8" if run.stage == "dense" else "int8"
             labels = [scene for scene in SCENES for _ in range(CLIPS_A_SCENE)]
             probabilities = np.full((len(labels), len(SCENES)), 0.05)
             for clip, label in enumerate(labels):
                 right = clip % CLIPS_A_SCENE < 20 + run.seed
                 probabilities[clip, SCENES.index(label) if right else -1] = 0.55
-            run.folder.mkdir(parents=True, exist_ok=True)
+            run.folder.path.mkdir(parents=True, exist_ok=True)
             names = [f"clip{clip}.wav" for clip in range(len(labels))]
-            write_predictions(run.folder / f"predictions_{stem}.csv", names, labels, probabilities, SCENES)
+            write_predictions(run.folder.predictions(run.network, "int8"), names, labels, probabilities, SCENES)
+
+
+def write_results_of(comparison: Comparison) -> None:
+    """The recipe and the result of every finished run."""
+    for one in comparison.variants:
+        for run in one.runs:
+            if run.result is not None:
+                write_json(run.folder.recipe_file, {**run.recipe, "seed": run.seed})
+                write_json(run.folder.result_file, run.result.to_json())

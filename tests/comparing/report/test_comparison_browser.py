@@ -88,7 +88,7 @@ def pixels(shot: bytes) -> np.ndarray:
 def test_page_asks_for_nothing_and_complains_of_nothing(browser: Any, report: Path, scheme: str) -> None:
     with Visit(browser, report, color_scheme=scheme) as visit:
         open_everything(visit.page)
-        visit.page.locator(".plots .point[data-v='7'] .dot").first.hover()
+        visit.page.locator(".plots .point[data-v='7'] use").first.hover()
         visit.column("accuracy").locator("button").click()
         assert visit.requests == [visit.address]
         assert visit.complaints == []
@@ -143,10 +143,10 @@ def test_without_a_script_all_is_there(browser: Any, report: Path) -> None:
         page = visit.page
         assert page.locator("button").count() == 0  # a button that does nothing would be a lie
         assert page.locator("table.sortable").first.locator("tbody tr").count() == 16
-        assert page.locator("figure svg.plot").count() == 7
+        assert page.locator("figure svg").count() == 7
         assert page.locator(".plots .point title").count() == 7 * 15
         assert "62.3 to 66.5 %" in page.locator("table.sortable").first.inner_text()
-        ink = pixels(page.locator("figure svg.plot").first.screenshot())
+        ink = pixels(page.locator("figure svg").first.screenshot())
         assert len(np.unique(ink.reshape(-1, 3), axis=0)) > 20
         assert visit.complaints == []
         assert visit.requests == [visit.address]
@@ -157,12 +157,12 @@ def test_pointing_at_a_point_tells_of_it_and_marks_it_everywhere(browser: Any, r
         page = visit.page
         tip = page.locator(".tip")
         assert not tip.is_visible()
-        page.locator(".plots .point[data-v='7'] .dot").first.hover()
+        page.locator(".plots .point[data-v='7'] use").first.hover()
         assert tip.is_visible()
         assert tip.inner_text().split("\n")[:2] == [
             "7 operator_norm, params 20k", "accuracy: 62.32 % (60.5 to 64.2 %, 3 runs)",
         ]  # fmt: skip
-        box, dot = (one.bounding_box() for one in (tip, page.locator(".plots .point[data-v='7'] .dot").first))
+        box, dot = (one.bounding_box() for one in (tip, page.locator(".plots .point[data-v='7'] use").first))
         assert box["y"] + box["height"] <= dot["y"] or box["y"] >= dot["y"] + dot["height"]
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= DESKTOP[0]
@@ -208,7 +208,7 @@ def test_words_in_plots_touch_nothing_and_stay_within(browser: Any, report: Path
         path = tmp_path / "large.html"
         write_comparison(comparisons.large(tmp_path), path)
     with Visit(browser, path) as visit:
-        plots = visit.page.locator("figure svg.plot").evaluate_all(
+        plots = visit.page.locator("figure svg").evaluate_all(
             """(all) => all.map((svg) => [svg, ...svg.querySelectorAll("text")].map((one) => {
                 const box = one.getBoundingClientRect();
                 return [box.left, box.top, box.right, box.bottom, one.textContent];
@@ -233,7 +233,7 @@ def test_plots_have_ink_in_both_themes(browser: Any, report: Path, tmp_path: Pat
         background = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
         dark = sum(int(part) for part in background[4:-1].split(",")) < 3 * 128
         assert dark == (scheme == "dark")
-        figures = visit.page.locator("figure svg.plot")
+        figures = visit.page.locator("figure svg")
         for place in range(figures.count()):
             shot = figures.nth(place).screenshot(path=tmp_path / f"{scheme}{place}.png")
             image = pixels(shot)

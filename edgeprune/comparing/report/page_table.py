@@ -1,0 +1,138 @@
+"""Tables of the page: text to read, and beside it the value that sorting goes by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgeprune.comparing.comparison import Estimate, Latency, PairedDifference
+from edgeprune.reporting.numbers import MISSING, format_interval, format_quantity, format_signed
+
+Show = Callable[[Any], str]
+ONE_RUN = "one run: no interval"
+
+
+@dataclass(frozen=True)
+class PageCell:
+    """A cell.
+
+    Attributes:
+        text, note: first and second line.
+        key: what sorting goes by; None sorts last.
+        shade: -1 to 1, depth of the colour; a change for the worse is below 0.
+        code: whether the text is to be copied, such as a command or a hash.
+    """
+
+    text: str
+    note: str = ""
+    key: float | str | None = None
+    shade: float | None = None
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class PageColumn:
+    """A column: its name, the `kind` of a latency, and whether the first sorting is `down`, largest on top."""
+
+    name: str
+    kind: str = ""
+    down: bool = False
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """A row.
+
+    Attributes:
+        cells: its heading first, one a column.
+        number: of the variant the row is about; None for other rows.
+        badges: the role of a control, and the state of runs without a result.
+        front: whether the variant lies on a Pareto front.
+    """
+
+    cells: tuple[PageCell, ...]
+    number: int | None = None
+    badges: tuple[str, ...] = ()
+    front: bool = False
+
+
+@dataclass(frozen=True)
+class PageTable:
+    columns: tuple[PageColumn, ...]
+    rows: tuple[PageRow, ...]
+
+
+NOTHING = PageCell(MISSING)
+
+
+def value_cell(value: Any, show: Show = str, code: bool = False) -> PageCell:
+    """A number or text that sorts by its own value; a dash where there is none."""
+    return PageCell(show(value) if value is not None else MISSING, key=value, code=code)
+
+
+def estimate_cell(value: Estimate | None, show: Show, interval: Callable[[Estimate], str] | None = None) -> PageCell:
+    """A mean; with `interval` its interval as the second line."""
+    if value is None:
+        return NOTHING
+    note = ""
+    if interval is not None:
+        note = ONE_RUN if value.n == 1 else interval(value)
+    return PageCell(show(value.mean), note, value.mean)
+
+
+def percent_interval(value: Estimate) -> str:
+    """`62.3 to 66.5 %`."""
+    if value.low is None or value.high is None:
+        return "no interval"
+    return format_interval((value.low, value.high))
+
+
+def plain_interval(show: Show) -> Callable[[Estimate], str]:
+    """`1.08 to 1.12`; empty where all runs have the same value."""
+
+    def text(value: Estimate) -> str:
+        if value.low is None or value.high is None or value.low == value.high:
+            return ""
+        return f"{show(value.low)} to {show(value.high)}"
+
+    return text
+
+
+def difference_cell(difference: PairedDifference | None, with_p: bool = True) -> PageCell:
+    """A difference with interval and p-value; of accuracies in percentage points."""
+    if difference is None:
+        return NOTHING
+    show = points if difference.metric == "accuracy" else _signed_loss
+    value = difference.estimate
+    if value.n == 1:
+        return PageCell(show(value.mean), "one pair: no interval", value.mean)
+    notes = [] if value.low is None or value.high is None else [f"{show(value.low)} to {show(value.high)}"]
+    notes += [p_text(difference.p_value)] if with_p and difference.p_value is not None else []
+    return PageCell(show(value.mean), "; ".join(notes), value.mean)
+
+
+def points(value: float) -> str:
+    """A difference of accuracies in percentage points."""
+    return format_signed(100 * value, 1)
+
+
+def _signed_loss(value: float) -> str:
+    return format_signed(value, 3)
+
+
+def p_text(value: float) -> str:
+    """`p 0.034`, `p < 0.001`."""
+    return "p < 0.001" if value < 0.001 else f"p {value:.2g}"
+
+
+def latency_cell(latency: Latency | None) -> PageCell:
+    """A median latency."""
+    if latency is None:
+        return NOTHING
+    note = "one run" if latency.estimate.n == 1 else plain_interval(format_quantity)(latency.estimate)
+    return PageCell(format_quantity(latency.estimate.mean), note, latency.estimate.mean)
+
+
+def plain_table(columns: tuple[str, ...], rows: Mapping[str, str]) -> PageTable | None:
+    """A table of names and texts; None without rows."""
+    cells = tuple(PageRow((PageCell(name), PageCell(text))) for name, text in rows.items())
+    return PageTable(tuple(map(PageColumn, columns)), cells) if cells else None

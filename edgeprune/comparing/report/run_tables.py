@@ -1,0 +1,99 @@
+"""Tables of the page about runs: commands, files, data, versions, settings."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from edgeprune.comparing.comparison import ComparedRun
+from edgeprune.comparing.report.page_table import PageCell, PageColumn, PageRow, PageTable, plain_table, value_cell
+from edgeprune.comparing.report.runs import SharedFile
+from edgeprune.comparing.report.variant_tables import Entry
+from edgeprune.reporting.numbers import MISSING, format_exact, format_percent
+from edgeprune.reporting.tables import flatten
+
+
+def runs_table(entries: Sequence[Entry], format: str) -> PageTable:
+    """Every run: seed, fold, state, and the command that repeats it."""
+    names = ("variant", "seed", "fold", "accuracy", "command")
+    rows = []
+    for entry in entries:
+        for run in entry.variant.runs:
+            note = "the unpruned network of this run" if run.network == "dense" else ""
+            cells = (
+                PageCell(entry.variant.name, run.failure or run.problem or note, entry.number),
+                value_cell(run.seed),
+                value_cell(run.fold),
+                value_cell(run.score("accuracy", format), format_percent),
+                value_cell(f"edgeprune run {shlex.quote(str(run.folder.recipe_file))}", code=True),
+            )
+            rows.append(PageRow(cells, entry.number, () if run.result else (run.state.value,)))
+    return PageTable(tuple(PageColumn(name, down=name == "accuracy") for name in names), tuple(rows))
+
+
+def files_table(entries: Sequence[Entry], files: Sequence[SharedFile]) -> PageTable:
+    """Every file once, with its parity and hash."""
+    names = ("variant", "seed", "fold", "file", "bytes", "largest error", "label flips", "transposes", "SHA-256")
+    entry_of = {id(run): entry for entry in entries for run in entry.variant.runs}
+    rows = []
+    for shared in files:
+        file, first, more = shared.file, shared.runs[0], len(shared.runs) - 1
+        entry = entry_of[id(first)]
+        cells = (
+            PageCell(entry.variant.name, f"and {more} more with the same file" if more else "", entry.number),
+            value_cell(first.seed),
+            value_cell(first.fold),
+            value_cell(file.name or file.key),
+            value_cell(file.bytes, format_exact),
+            value_cell(file.parity.max_abs_error, lambda error: f"{error:#.2g}"),
+            value_cell(file.parity.label_flips, format_exact),
+            value_cell(file.parity.transposes, format_exact),
+            value_cell(file.sha256, code=True),
+        )
+        rows.append(PageRow(cells, entry.number))
+    return PageTable(tuple(map(PageColumn, names)), tuple(rows))
+
+
+def data_table(runs: Sequence[ComparedRun]) -> tuple[PageTable | None, list[str]]:
+    """The data of the runs, and a sentence on each fold whose runs used different data."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    hashes: dict[tuple[str, int], set[str]] = {}
+    for run in runs:
+        if run.result is None:
+            continue
+        data = run.result.data
+        clips = ", ".join(f"{part} {format_exact(clips)}" for part, clips in data.clips.items())
+        counts[data.name or MISSING, data.split or MISSING, clips or MISSING, data.sha256 or MISSING] += 1
+        if data.sha256:
+            hashes.setdefault((data.name or MISSING, run.fold), set()).add(data.sha256)
+    warnings = [
+        f"The runs on {name}, fold {fold}, did not use the same data: {len(kinds)} different hashes."
+        for (name, fold), kinds in hashes.items()
+        if len(kinds) > 1
+    ]
+    rows = [
+        PageRow((PageCell(name), PageCell(split), PageCell(clips), value_cell(count), PageCell(sha256, code=True)))
+        for (name, split, clips, sha256), count in counts.items()
+    ]
+    columns = tuple(map(PageColumn, ("data set", "split", "clips", "runs", "SHA-256")))
+    return (PageTable(columns, tuple(rows)) if rows else None), warnings
+
+
+def versions_table(runs: Sequence[ComparedRun]) -> PageTable | None:
+    """Versions of each package, with the number of runs where they differ."""
+    counts: dict[str, Counter[str]] = {}
+    for run in runs:
+        for name, version in (run.result.versions if run.result else {}).items():
+            counts.setdefault(name, Counter())[str(version)] += 1
+    return plain_table(("package", "version"), {name: _versions(versions) for name, versions in counts.items()})
+
+
+def _versions(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{version} ({runs} runs)" if len(counts) > 1 else version for version, runs in counts.items())
+
+
+def settings_table(runs: Sequence[ComparedRun]) -> PageTable | None:
+    """Recipe fields that all runs share."""
+    settings = [dict(flatten(run.recipe)) for run in runs]
+    first = settings[0] if settings else {}
+    shared = {key: value for key, value in first.items() if all(one.get(key) == value for one in settings[1:])}
+    return plain_table(("setting", "value"), shared)

@@ -1,0 +1,214 @@
+"""Tables of the page with a row a variant."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgeprune.comparing.comparison import Comparison, Variant
+from edgeprune.comparing.report import runs
+from edgeprune.comparing.report.page_table import (
+    NOTHING,
+    PageCell,
+    PageColumn,
+    PageRow,
+    PageTable,
+    Show,
+    difference_cell,
+    estimate_cell,
+    latency_cell,
+    p_text,
+    percent_interval,
+    plain_interval,
+    points,
+    value_cell,
+)
+from edgeprune.comparing.report.runs import Shift
+from edgeprune.reporting.numbers import MISSING, format_bytes, format_count, format_decimal, format_percent
+from edgeprune.results.result import KINDS
+
+COSTS: dict[str, tuple[str, Show]] = {
+    "params": ("parameters", format_count),
+    "macs": ("MACs", format_count),
+    "flash_bytes": ("flash", format_bytes),
+    "peak_ram_bytes": ("RAM", format_bytes),
+}
+"""Costs of a network: the name in a table and how a value is written."""
+FULL_SHADE = 0.20  # a change of accuracy by this much has the deepest colour
+MOST_PARTS = 40  # nobody reads more columns; those that change most are shown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A variant and its number in the comparison, from 1."""
+
+    number: int
+    variant: Variant
+
+    @property
+    def badges(self) -> tuple[str, ...]:
+        """The role of a control; where no run has a result, also the states of the runs."""
+        role = () if self.variant.role == "variant" else (self.variant.role,)
+        states = dict.fromkeys(run.state.value for run in self.variant.unfinished)
+        return role if self.variant.finished else (*role, *states)
+
+    def row(self, *cells: PageCell, note: str = "") -> PageRow:
+        """A row about this variant; `note` stands below its name."""
+        head = PageCell(self.variant.name, note, key=float(self.number))
+        return PageRow((head, *cells), self.number, self.badges, bool(self.variant.pareto))
+
+
+def devices(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Device, kind and unit of every latency, measured ones first."""
+    ranks = {kind: place for place, kind in enumerate(KINDS)}
+    return sorted(comparison.devices(), key=lambda key: ranks.get(key[1], len(ranks)))
+
+
+def shipped_table(entries: Sequence[Entry], comparison: Comparison) -> PageTable:
+    """Every variant in the format compared: accuracy, difference to the dense control, and every cost."""
+    format, timed, dense = comparison.format, devices(comparison), comparison.of_role("dense")
+    columns = [PageColumn("variant"), PageColumn("runs"), PageColumn("accuracy", down=True), PageColumn("log loss")]
+    columns += [PageColumn("points to dense", down=True)] if dense else []
+    columns += [PageColumn(name) for name, _ in COSTS.values()] + [PageColumn("file")]
+    columns += [PageColumn(f"{device}, {unit}", kind) for device, kind, unit in timed]
+    columns.append(PageColumn("Pareto front of", down=True))
+    rows = []
+    for entry in entries:
+        variant = entry.variant
+        loss = format_decimal
+        cells = [
+            _runs_cell(variant),
+            estimate_cell(variant.accuracy.get(format), format_percent, percent_interval),
+            estimate_cell(variant.log_loss.get(format), loss, plain_interval(loss)),
+        ]
+        cells += [difference_cell(variant.difference(dense, "accuracy"))] if dense else []
+        cells += [estimate_cell(variant.cost.get(key), show) for key, (_, show) in COSTS.items()]
+        cells.append(estimate_cell(variant.bytes.get(format), format_bytes))
+        cells += [latency_cell(variant.latency_of(device)) for device in timed]
+        reasons = dict.fromkeys(run.failure or run.problem for run in variant.unfinished)
+        rows.append(entry.row(*cells, _pareto_cell(variant), note="; ".join(reasons)))
+    return PageTable(tuple(columns), tuple(rows))
+
+
+def _runs_cell(variant: Variant) -> PageCell:
+    counts = Counter(run.state.value for run in variant.unfinished)
+    finished = len(variant.finished)
+    return PageCell(str(finished), ", ".join(f"{number} {state}" for state, number in counts.items()), finished)
+
+
+def _pareto_cell(variant: Variant) -> PageCell:
+    names = [COSTS[key][0] for key in variant.pareto]
+    return PageCell(", ".join(names) or MISSING, key=len(names))
+
+
+def formats_table(entries: Sequence[Entry]) -> PageTable | None:
+    """Accuracy and file by number format; None for one format."""
+    names = list(dict.fromkeys(name for entry in entries for name in entry.variant.accuracy))
+    if len(names) < 2:
+        return None
+    columns = [PageColumn("variant")]
+    for name in names:
+        columns += [PageColumn(f"{name}, accuracy", down=True), PageColumn(f"{name}, file")]
+    rows = []
+    for entry in entries:
+        cells = []
+        for name in names:
+            cells.append(estimate_cell(entry.variant.accuracy.get(name), format_percent, percent_interval))
+            cells.append(estimate_cell(entry.variant.bytes.get(name), format_bytes))
+        rows.append(entry.row(*cells))
+    return PageTable(tuple(columns), tuple(rows))
+
+
+def controls_table(entries: Sequence[Entry]) -> PageTable | None:
+    """Every variant minus each control it was compared with, accuracy and log loss; None without a difference."""
+    columns = (
+        PageColumn("variant"),
+        PageColumn("minus"),
+        PageColumn("pairs"),
+        PageColumn("accuracy, points", down=True),
+        PageColumn("p"),
+        PageColumn("log loss"),
+        PageColumn("p"),
+    )
+    rows = []
+    for entry in entries:
+        for against in dict.fromkeys(one.against for one in entry.variant.differences):
+            both = [entry.variant.difference([against], metric) for metric in ("accuracy", "log_loss")]
+            cells = [value_cell(against), value_cell(max(one.estimate.n for one in both if one))]
+            for one in both:
+                p = one.p_value if one else None
+                cells += [difference_cell(one, with_p=False), value_cell(p, lambda p: p_text(p).removeprefix("p "))]
+            rows.append(entry.row(*cells))
+    return PageTable(columns, tuple(rows)) if rows else None
+
+
+# Widths, and accuracy in parts
+
+
+def widths_table(entries: Sequence[Entry]) -> PageTable | None:
+    """Filters by layer, shaded by the share of the dense network's that stays; None where no run has widths."""
+    means = {entry.number: runs.widths(entry.variant.finished) for entry in entries}
+    layers = list(dict.fromkeys(name for widths in means.values() for name in widths))
+    dense = runs.dense_widths([run for entry in entries for run in entry.variant.finished])
+    rows = [
+        entry.row(*(_width_cell(widths.get(name), dense.get(name)) for name in layers))
+        for entry in entries
+        if (widths := means[entry.number])
+    ]
+    return PageTable((PageColumn("variant"), *map(PageColumn, layers)), tuple(rows)) if rows else None
+
+
+def _width_cell(width: float | None, dense: float | None) -> PageCell:
+    if width is None:
+        return NOTHING
+    share = min(width / dense, 1.0) if dense else None
+    note = "" if share is None else format_percent(share, digits=0)
+    return PageCell(f"{width:.1f}".removesuffix(".0"), note, width, share)
+
+
+def parts_table(entries: Sequence[Entry], by: str, comparison: Comparison) -> tuple[PageTable, int] | None:
+    """Accuracy by class, device or city, with its change from the dense control.
+
+    Returns:
+        The table, and how many of the parts it leaves out; None where no run has such accuracies.
+    """
+    format = comparison.format
+    dense = {entry.variant.name: entry.variant for entry in entries if entry.variant.role == "dense"}
+    shifts = {
+        entry.number: runs.shifts(entry.variant.finished, _dense_runs(entry.variant, dense), by, format)
+        for entry in entries
+    }
+    names = list(dict.fromkeys(name for row in shifts.values() for name in row))
+    if not names:
+        return None
+    most_changed = set(sorted(names, key=lambda name: -_largest_change(name, shifts.values()))[:MOST_PARTS])
+    shown = [name for name in names if name in most_changed]
+    clips = runs.clips_of([run for entry in entries for run in entry.variant.finished], by, format)
+    columns = [PageColumn(f"{name} ({clips[name]})" if name in clips else name, down=True) for name in shown]
+    rows = []
+    for entry in entries:
+        if row := shifts[entry.number]:
+            plain = entry.variant.role == "dense"
+            rows.append(entry.row(*(_shift_cell(row.get(name), plain) for name in shown)))
+    return PageTable((PageColumn("variant"), *columns), tuple(rows)), len(names) - len(shown)
+
+
+def _dense_runs(variant: Variant, dense: Mapping[str, Variant]) -> Sequence[runs.ComparedRun]:
+    """Runs of the dense control the variant was compared with; those of the only control where none is named."""
+    difference = variant.difference(list(dense), "accuracy")
+    if difference is not None:
+        return dense[difference.against].finished
+    return next(iter(dense.values())).finished if len(dense) == 1 else ()
+
+
+def _largest_change(name: str, shifts: Collection[Mapping[str, Shift]]) -> float:
+    return max((abs(row[name].change or 0.0) for row in shifts if name in row), default=0.0)
+
+
+def _shift_cell(shift: Shift | None, plain: bool) -> PageCell:
+    if shift is None:
+        return NOTHING
+    text = format_percent(shift.mean, digits=1).removesuffix(" %")
+    if plain or shift.change is None:
+        return PageCell(text, key=shift.mean)
+    shade = max(-1.0, min(1.0, shift.change / FULL_SHADE))
+    return PageCell(text, points(shift.change), shift.mean, shade)
