@@ -23,7 +23,7 @@ def bench(
     timeout_s: float = TIMEOUT_S,
     options: DeviceOptions = _DEFAULTS,
 ) -> Measurements:
-    """Measure .tflite files on a device, once their outputs there were found right.
+    """Measure .tflite files on a device, once their outputs there are checked.
 
         edgeprune.bench("runs/mine/model_int8.tflite", "cortex-m4").table()
 

@@ -175,7 +175,7 @@ class _Program:
         if line is None:
             raise self._cut_short()
         stack = int(line[1])
-        return _Memory(image.flash_bytes, image.data_bytes + image.bss_bytes + stack, stack)
+        return _Memory(image.flash_bytes, image.ram_bytes + stack, stack)
 
     def _write_clips(self, stored: NDArray[Any]) -> None:
         rows = ",\n".join("{" + ",".join(str(value) for value in clip.ravel()) + "}" for clip in stored)

@@ -81,13 +81,13 @@ def _measure_file(request: BenchRequest, path: Path, version: str) -> Measuremen
             f"device {request.device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay "
             "on the processor); export it as int8."
         )
+    sram_bytes = _bytes(row, "sram_memory_used", request.device)
     detail = {
         **_detail(row, request.device),
         "cpu_operators": dict(on_cpu),
         "inputs": inputs.source,
         "compiler": f"ethos-u-vela {version}",
     }
-    sram_bytes = _bytes(row, "sram_memory_used", request.device)
     return Measurement.of_runs(
         request.device, "estimated", "cycles", path, [cycles], peak_ram_bytes=sram_bytes, detail=detail
     )

@@ -14,7 +14,7 @@ class Device:
     """A kind of device.
 
     Attributes:
-        names: on the command line; one that ends in `:` or `//` goes on with an address.
+        names: on the command line; an address follows a name that ends in `:` or `//`.
         module: of `edgeprune.devices`, with `measure(request: BenchRequest) -> list[Measurement]`.
         kind: how its numbers come about.
         about: what it measures, in a few words.
@@ -93,7 +93,7 @@ def find_device(name: str) -> Device:
     for device in DEVICES:
         if any(name == known or (known[-1] in ":/" and name.startswith(known)) for known in device.names):
             return device
-    if name.startswith("ethos-u"):  # the others that Vela knows; it refuses what it does not
+    if name.startswith("ethos-u"):  # Vela refuses accelerators it does not know
         return next(device for device in DEVICES if device.module == "ethos_u")
     if name.startswith("cortex-m"):  # the module tells why it takes no other
         return next(device for device in DEVICES if device.module == "cortex_m")

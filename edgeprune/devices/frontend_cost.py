@@ -1,4 +1,4 @@
-"""Instructions, flash and RAM of the log-mel front-end on a Cortex-M, emulated: QEMU runs the C that would ship."""
+"""Instructions, flash and RAM of the log-mel front-end on an emulated Cortex-M, where QEMU runs its C code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprune.data.normalisation import Normalisation
 from edgeprune.devices import qemu
 from edgeprune.devices.record import Kind
 from edgeprune.devices.request import TIMEOUT_S
@@ -18,23 +19,23 @@ from edgeprune.firmware.frontend import FrontendFiles, write_frontend
 from edgeprune.recipe import LogMel
 
 HOPS = 20
-"""Hops of noise that instructions are counted on, where no signal is given; they hardly depend on it."""
+"""Hops of noise on which instructions are counted without a signal; the counts hardly depend on it."""
 
 
 @dataclass(frozen=True)
 class FrontendInstructions:
-    """What a front-end takes on an emulated processor.
+    """The cost of a front-end on an emulated processor.
 
     Attributes:
         board: its name (`cortex-m4`).
         kind: `emulated`.
         instructions_per_hop: median over the hops; from 16-bit samples to the ring of frames. Not cycles.
         least, most: over the hops.
-        instructions_per_patch: of handing the network its input out of the ring.
-        hops: how many were counted.
-        flash_bytes: code and tables in a bare program, start-up code not counted.
-        ram_bytes: variables in it: the state alone.
-        stack_bytes: deepest stack of a bare program.
+        instructions_per_patch: of copying the network's input out of the ring.
+        hops: number of hops counted.
+        flash_bytes: code and tables of a bare program, without start-up code.
+        ram_bytes: its variables, which are the state alone.
+        stack_bytes: its deepest stack.
     """
 
     board: str
@@ -51,14 +52,14 @@ class FrontendInstructions:
 
 @dataclass(frozen=True, eq=False)
 class FrontendRun:
-    """What the front-end did with a signal on an emulated processor.
+    """The output of the front-end for a signal, and its instructions.
 
     Attributes:
         instructions: `[hops]`, of the pushes that completed a frame.
         log_mels: float32 `[frames, mels]`, before normalisation.
         patch: the last frames of the clip as the network takes them, int8 or float32, flat: `[mels, frames]` or
             `[frames, mels]`.
-        patch_instructions: of handing it out.
+        patch_instructions: of copying it out.
     """
 
     instructions: NDArray[np.int64]
@@ -76,30 +77,30 @@ def instructions_per_hop(
     """Build the front-end for a board, run it in the emulator, and count.
 
     Args:
-        frontend: its description (counted as for an int8 network that takes `[mels, frames]`), or files of
+        frontend: its settings (counted as for an int8 network that takes `[mels, frames]`), or files of
             `write_frontend`.
         board: a name of `qemu.BOARDS`.
         timeout_s: limit for the emulator.
         signal: int16 `[samples]` at the front-end's rate; None: noise.
 
     Raises:
-        EdgepruneError: a program is missing, does not take the sources or hangs, or the C code does not take the
+        EdgepruneError: a program is missing, refuses the sources or hangs, or the C code does not support the
             front-end.
-        CheckFailedError: the program ended before its end.
+        CheckFailedError: the program ended early.
     """
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)
-        files = _files_of(frontend, folder / "frontend")
-        found = run_frontend(files, _noise(files.spec) if signal is None else signal, board, timeout_s)
+        files = frontend if isinstance(frontend, FrontendFiles) else _write_plain(frontend, folder / "frontend")
+        run = run_frontend(files, _noise(files.spec) if signal is None else signal, board, timeout_s)
         flash, ram, stack = _sizes(files, board, folder, timeout_s)
     return FrontendInstructions(
         board=board,
         kind="emulated",
-        instructions_per_hop=float(np.median(found.instructions)),
-        least=int(found.instructions.min()),
-        most=int(found.instructions.max()),
-        instructions_per_patch=found.patch_instructions,
-        hops=len(found.instructions),
+        instructions_per_hop=float(np.median(run.instructions)),
+        least=int(run.instructions.min()),
+        most=int(run.instructions.max()),
+        instructions_per_patch=run.patch_instructions,
+        hops=len(run.instructions),
         flash_bytes=flash,
         ram_bytes=ram,
         stack_bytes=stack,
@@ -107,18 +108,7 @@ def instructions_per_hop(
 
 
 def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, timeout_s: float) -> FrontendRun:
-    """Run the front-end in the emulator on a whole clip, its end included.
-
-    Args:
-        files: of `write_frontend`.
-        signal: int16 `[samples]`.
-        board: a name of `qemu.BOARDS`.
-        timeout_s: limit for the emulator.
-
-    Raises:
-        EdgepruneError: a program is missing, does not take the sources, or hangs.
-        CheckFailedError: the program ended before its end.
-    """
+    """Run the front-end in the emulator on a whole clip, int16 `[samples]`; errors as `instructions_per_hop`."""
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)
         write_text(folder / "signal.h", _signal_header(signal))
@@ -138,20 +128,16 @@ def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, ti
 
 
 def _sizes(files: FrontendFiles, board: str, folder: Path, timeout_s: float) -> tuple[int, int, int]:
-    """Flash, RAM and stack of a bare program, less what it takes without the front-end (the stack as it is)."""
+    """Flash, RAM and stack of a bare program; flash and RAM without those of the same program less the front-end."""
     sources = [*files.sources, _program("frontend_bare.c")]
     bare = qemu.build(board, sources, [files.folder], folder / "bare.elf")
     empty = qemu.build(board, sources, [files.folder], folder / "empty.elf", defines=("EMPTY",))
     stack = int(qemu.run(board, bare.path, timeout_s, cwd=folder).split()[1])
-    variables = (bare.data_bytes + bare.bss_bytes) - (empty.data_bytes + empty.bss_bytes)
-    return bare.flash_bytes - empty.flash_bytes, variables, stack
+    return bare.flash_bytes - empty.flash_bytes, bare.ram_bytes - empty.ram_bytes, stack
 
 
-def _files_of(frontend: LogMel | FrontendFiles, folder: Path) -> FrontendFiles:
-    if isinstance(frontend, FrontendFiles):
-        return frontend
-    from edgeprune.data.normalisation import Normalisation
-
+def _write_plain(frontend: LogMel, folder: Path) -> FrontendFiles:
+    """The front-end in C with a normalisation that changes nothing."""
     plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
     return write_frontend(frontend, plain, folder, layout="mels_frames", quantisation=(0.1, 0))
 

@@ -25,14 +25,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class StageTable:
-    """Time of a stage by the widths of its groups.
+    """The time of a stage as a function of the widths of its groups.
 
     Attributes:
         name: label of its weight operator.
-        groups: what it depends on, an axis of the table each; none for a stage of fixed width.
-        grid: by axis, the widths that were measured, ascending.
-        tiles: by axis, the channels whose time goes up at once: `TILE` or 1 (see `tile_of`).
-        times_ms: float64, an axis a group; what a call of the interpreter costs is taken off.
+        groups: the groups whose widths it depends on, one axis of the table each; none for a stage of fixed width.
+        grid: the measured widths of each axis, ascending.
+        tiles: for each axis, the channels whose time goes up at once: `TILE` or 1 (see `tile_of`).
+        times_ms: float64, an axis for each group, without the cost of a call of the interpreter.
     """
 
     name: str
@@ -42,7 +42,7 @@ class StageTable:
     times_ms: NDArray[np.float64]
 
     def at(self, widths: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Milliseconds `[n]` at `widths`, an array `[n]` for each group: multilinear interpolation over whole tiles."""
+        """Milliseconds `[n]` at `widths`, an array `[n]` for each group; multilinear interpolation over whole tiles."""
         places = [between(*axis) for axis in zip(self.grid, widths, self.tiles, strict=True)]
         total: Any = 0.0
         for corner in product((0, 1), repeat=len(places)):
@@ -63,15 +63,15 @@ class LatencyProfile:
     Attributes:
         device: as on the command line.
         kind: how the times came about.
-        machine: what describes the device (processor, cores, runtime ...).
+        machine: processor, cores, runtime and more of the device.
         format: number format of the file.
         threads: threads an inference could use.
         model: name of the file that was profiled.
         sha256: of that file.
-        runs: at most, of each file.
-        monotone: whether in the tables a stage is never faster for being wider (see `made_monotone`).
-        overhead_ms: what a call of the interpreter costs on top of the stages.
-        widths: filters of each group in the file; the tables end there.
+        runs: the most timed runs of each file.
+        monotone: whether the tables were smoothed so that a wider stage is never faster (see `made_monotone`).
+        overhead_ms: cost of a call of the interpreter, on top of the stages.
+        widths: filters of each group in the file, the largest widths of the tables.
         stages: the tables in order of execution.
     """
 
@@ -93,7 +93,7 @@ class LatencyProfile:
 
         Args:
             widths: `[n, groups]`, whole numbers or not.
-            names: the groups of the columns; groups that are not among them keep the widths of the file.
+            names: the groups of the columns; other groups keep the widths of the file.
 
         Raises:
             EdgepruneError: a name is unknown, or a width lies outside the table.
@@ -111,10 +111,10 @@ class LatencyProfile:
         return total
 
     def of(self, device: str, graph: Graph, path: Path) -> "LatencyProfile":
-        """This profile, read from `path`, if it is of that device and of the network of the graph.
+        """This profile, read from `path`, after a check of its device and network.
 
         Raises:
-            EdgepruneError: it is not.
+            EdgepruneError: it is of another device, or of another network than the graph's.
         """
         if self.device != device:
             raise EdgepruneError(f"{path}: is a profile of {self.device}, not of {device}; profile that device.")
@@ -130,14 +130,14 @@ class LatencyProfile:
     def stage_tables(
         self, candidates: Mapping[str, Sequence[int]]
     ) -> list[tuple[tuple[str, ...], NDArray[np.float64]]]:
-        """What a search over widths needs: of each stage the groups it depends on, and its time at every choice.
+        """Times of every stage at all candidate widths, for a search over widths.
 
         Args:
-            candidates: by group, the widths to choose from; other groups keep the widths of the file.
+            candidates: the widths each group may take; other groups keep the widths of the file.
 
         Returns:
-            in order of execution, groups and milliseconds; an axis for each of the groups, as long as its candidates,
-            or 1. The sum over the stages plus `overhead_ms` is the latency.
+            the groups and milliseconds of each stage, in order of execution; an axis is as long as its group's
+            candidates, or 1. The sum over the stages plus `overhead_ms` is the latency.
 
         Raises:
             EdgepruneError: as `latency_ms`.
@@ -184,9 +184,8 @@ class LatencyProfile:
         for name, values in columns.items():
             if name not in self.widths:
                 raise unknown_name("group", name, self.widths)
-            axes = [axis for stage in self.stages for group, axis in zip(stage.groups, stage.grid, strict=True)]
-            names = [group for stage in self.stages for group in stage.groups]
-            for axis in (axis for group, axis in zip(names, axes, strict=True) if group == name):
+            grids = [dict(zip(stage.groups, stage.grid, strict=True)) for stage in self.stages]
+            for axis in (grid[name] for grid in grids if name in grid):
                 if not np.all((values >= axis[0]) & (values <= axis[-1])):
                     raise EdgepruneError(
                         f"group '{name}': widths from {values.min():g} to {values.max():g} where the profile has "

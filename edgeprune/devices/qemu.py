@@ -87,6 +87,11 @@ class Image:
         """Code, constants and initial values of variables."""
         return self.text_bytes + self.rodata_bytes + self.data_bytes
 
+    @property
+    def ram_bytes(self) -> int:
+        """Variables, without the stack."""
+        return self.data_bytes + self.bss_bytes
+
 
 def board_of(name: str) -> Board:
     """The board of a device.

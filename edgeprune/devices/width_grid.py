@@ -19,7 +19,7 @@ def grid(filters: int, points: int, below: bool = False) -> tuple[int, ...]:
     """Widths at which a group of `filters` is measured: 1, 2, `filters`, and both sides of steps between them.
 
     The steps are all multiples of `TILE` where `points` allows, otherwise about `points` - 2 of them, spaced
-    geometrically. With `below`, the width before each of them too. (A single filter often has a kernel of its own.)
+    geometrically. `below` adds the width before each of them. (A single filter often has a kernel of its own.)
     """
     steps: Sequence[int] = range(TILE, filters, TILE)
     if len(steps) > points - 2:
@@ -33,10 +33,10 @@ def grid(filters: int, points: int, below: bool = False) -> tuple[int, ...]:
 
 
 def made_monotone(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The table made non-decreasing along every axis; one that is so already stays as it is.
+    """Make a table non-decreasing along every axis; a monotone table stays as it is.
 
-    Running maxima from the lowest widths on give the least such table above it, running minima from the highest widths
-    down the greatest one below it; what is halfway between them follows the noise of neither side.
+    Running maxima from the lowest widths on give the least monotone table above it, running minima from the highest
+    widths down the greatest one below it. Their mean follows the noise of neither side.
     """
     above, below = times, times
     for axis in range(times.ndim):
@@ -47,12 +47,12 @@ def made_monotone(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def tile_of(axis: tuple[int, ...], times: NDArray[np.float64], place: int) -> int:
-    """`TILE` if time goes up at once from a multiple of it to the next width, 1 if it goes up evenly.
+    """`TILE` if the time jumps from a multiple of it to the next width, 1 if it goes up evenly.
 
     Args:
-        axis: the widths of a table's axis, as from `grid`.
+        axis: the widths of one axis of a table, as from `grid`.
         times: the table.
-        place: which of its axes it is.
+        place: the number of the axis.
     """
     along = np.moveaxis(times, place, 0).reshape(len(axis), -1).sum(axis=1)
     shares = []
@@ -67,7 +67,7 @@ def tile_of(axis: tuple[int, ...], times: NDArray[np.float64], place: int) -> in
 
 
 def between(axis: tuple[int, ...], values: NDArray[np.float64], tile: int) -> tuple[Any, Any, NDArray[np.float64]]:
-    """Grid points below and above each value, and how far it is, in whole tiles, from the one to the other."""
+    """Grid points below and above each value, and its place between them from 0 to 1, counted in whole tiles."""
     points = np.asarray(axis, dtype=np.float64)
     low = np.clip(np.searchsorted(points, values, side="right") - 1, 0, max(len(axis) - 2, 0))
     high = np.minimum(low + 1, len(axis) - 1)

@@ -1,4 +1,4 @@
-"""Time TFLite files on a Linux board and say what they compute; prints one JSON document.
+"""Time TFLite files on a Linux board and print the times and outputs as one JSON document.
 
 Needs Python 3.7 or newer, numpy, and one of ai-edge-litert, tflite-runtime and tensorflow. No root, no network.
 
@@ -12,12 +12,12 @@ FOLDER holds the files and a `job.json`:
 `clips.npy` is `[clips, ...]`: each clip shaped as the model's input without its batch of 1, in the model's own input
 type (quantised already where that is an integer). `numpy.save("clips.npy", clips)` writes it.
 
-What is printed: `results`, one for each thread count and file: `model`, `threads`, `times_ns` (inference only), what
-each clip gives (`outputs`, `[clips, classes]`, null for what is not finite, with `outputs_dtype`), `delegate` (whether
-XNNPACK or another delegate took part of the network; null: not known), `peak_ram_bytes` (the most resident memory of a
-fresh process that runs the file once, Python included) and `ram_before_model_bytes`. Beside it the interpreter, Python,
-numpy, processor, board, cores, system, clock governor, temperatures and load; null for what cannot be read. In every
-round each file runs once, and the order rotates, so that a drift of the board's speed hits all files alike.
+The document holds `results`, one for each thread count and file: `model`, `threads`, `times_ns` (inference only),
+`outputs` (`[clips, classes]`, null for what is not finite) with `outputs_dtype`, `delegate` (whether XNNPACK or another
+delegate took part of the network; null: not known), `peak_ram_bytes` (the most resident memory of a fresh process that
+runs the file once, Python included) and `ram_before_model_bytes`. It also holds the interpreter, Python, numpy,
+processor, board, cores, system, clock governor, temperatures and load; null for what cannot be read. In every round
+each file runs once, and the order rotates, so that a drift of the board's speed hits all files alike.
 
 When something fails, `{"error": "..."}` is printed and the exit code is 1.
 """
@@ -47,15 +47,15 @@ INTERPRETERS = (
 
 
 class JobError(Exception):
-    """One sentence about what was wrong."""
+    """One sentence about a failure."""
 
 
 def main(arguments: list[str]) -> int:
     """Run as the program; returns the exit code."""
     if len(arguments) == 1:
         return answer(lambda: supervise(arguments[0]))
-    # What follows is for processes that this program starts: the interpreter may crash or hang, and the peak memory of
-    # one file can only be told apart from that of others in a process of its own.
+    # The other forms are for processes that this program starts: the interpreter may crash or hang, and the peak memory
+    # of one file can only be measured in a process of its own.
     if len(arguments) == 2 and arguments[0] == "--own-group":
         os.setpgid(0, 0)  # so that whoever started this can end it together with its processes
         return answer(lambda: supervise(arguments[1]))
@@ -105,12 +105,12 @@ def read_job(folder: str) -> dict[str, Any]:
     path = os.path.join(folder, "job.json")
     try:
         with open(path, encoding="utf-8") as stream:
-            told = json.load(stream)
+            content = json.load(stream)
     except OSError as error:
         raise JobError(f"{path} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise JobError(f"{path} is not JSON ({error})") from error
-    job = {"threads": [1], "runs": 50, "warmup": 5, "timeout_s": 600, **(told if isinstance(told, dict) else {})}
+    job = {"threads": [1], "runs": 50, "warmup": 5, "timeout_s": 600, **(content if isinstance(content, dict) else {})}
     lists = all(isinstance(job.get(key), list) and job[key] for key in ("files", "threads"))
     good = lists and all(is_entry(entry) for entry in job["files"])
     good = good and all(is_count(value, 1) for value in [*job["threads"], job["runs"]]) and is_count(job["warmup"], 0)
@@ -131,7 +131,7 @@ def is_count(value: Any, least: int) -> bool:
 
 
 def in_process(arguments: list[str], deadline: float, limit_s: float) -> dict[str, Any]:
-    """What this program prints in another process, which is ended at the deadline."""
+    """The document this program prints in another process, which is ended at the deadline."""
     command = [sys.executable, os.path.abspath(__file__), *arguments]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
@@ -172,7 +172,7 @@ def memory_in_process(folder: str, number: int, threads: int, deadline: float) -
 
 
 def memory_of(folder: str, number: int, threads: int) -> dict[str, int | None]:
-    """Load one file, run it once, and say how much memory that took."""
+    """Load one file, run it once, and measure the memory of that."""
     entry = read_job(folder)["files"][number]
     load_runtime()
     before = status_bytes("VmRSS")
@@ -204,7 +204,7 @@ def time_files(folder: str, job: dict[str, Any]) -> dict[str, Any]:
 
 
 class Candidate:
-    """A loaded file, its clips, what they give, and the times of its runs so far."""
+    """A loaded file, its clips, its outputs, and the times of its runs so far."""
 
     def __init__(self, folder: str, number: int, entry: dict[str, str], threads: int) -> None:
         self.name, self.number, self.threads = entry.get("name", entry["model"]), number, threads
@@ -231,7 +231,7 @@ class Candidate:
             raise JobError(f"{self.name} cannot be run ({first_line(error)})") from error
 
     def run_clips(self) -> None:
-        """Every clip once, keeping what it gives."""
+        """Run every clip once and keep the outputs."""
         for clip in range(len(self.clips)):
             self.run(clip)
             self.outputs.append(self.interpreter.get_tensor(self.output["index"]).reshape(-1))
@@ -248,7 +248,7 @@ class Candidate:
         }
 
     def delegate(self) -> bool | None:
-        """Whether a delegate took part of the network; interpreters tell it in a method they do not promise."""
+        """Whether a delegate took part of the network, from a method that interpreters do not promise."""
         try:
             return any(operator["op_name"] == "DELEGATE" for operator in self.interpreter._get_ops_details())
         except Exception:
@@ -262,9 +262,13 @@ def load_clips(folder: str, file: str, model: str, tensor: dict[str, Any]) -> An
         clips = numpy.load(os.path.join(folder, file), allow_pickle=False)
     except (OSError, ValueError) as error:
         raise JobError(f"{file} cannot be read ({first_line(error)})") from error
-    due, got, dtype = [int(size) for size in tensor["shape"]], [1, *clips.shape[1:]], numpy.dtype(tensor["dtype"])
-    if not clips.size or due != got or clips.dtype != dtype:
-        raise JobError(f"{model} takes {dtype} {due} but {file} holds {clips.dtype} {got}")
+    shape, clip_shape, dtype = (
+        [int(size) for size in tensor["shape"]],
+        [1, *clips.shape[1:]],
+        numpy.dtype(tensor["dtype"]),
+    )
+    if not clips.size or shape != clip_shape or clips.dtype != dtype:
+        raise JobError(f"{model} takes {dtype} {shape} but {file} holds {clips.dtype} {clip_shape}")
     return clips
 
 
@@ -274,13 +278,13 @@ def plain(value: Any) -> Any:
 
 
 def cannot_load(name: str, error: Exception, runtime: str) -> str:
-    """Why an interpreter refuses a file: on boards mostly because it is older than the exporter."""
-    found = re.search(r"builtin opcode '(\w+)' version '(\d+)'", str(error))
-    if not found:
+    """The reason why an interpreter refuses a file: on boards mostly that it is older than the exporter."""
+    operator = re.search(r"builtin opcode '(\w+)' version '(\d+)'", str(error))
+    if not operator:
         return f"{name} cannot be loaded by {runtime} ({first_line(error)})"
     return (
-        f"{name} has {found.group(1)} of version {found.group(2)}, which the board's {runtime} does not know (files "
-        "with dynamic range need a newer one); install ai-edge-litert there, or export to int8 or float32"
+        f"{name} has {operator.group(1)} of version {operator.group(2)}, which the board's {runtime} does not know "
+        "(files with dynamic range need a newer one); install ai-edge-litert there, or export to int8 or float32"
     )
 
 
@@ -298,7 +302,7 @@ def load_numpy() -> ModuleType:
 
 
 def load_runtime() -> tuple[ModuleType, str, str | None]:
-    """The module with the interpreter, its package and that one's version, None where it tells none."""
+    """The module with the interpreter, its package and the package's version; None where there is no version."""
     load_numpy()
     broken = []
     for name, package in INTERPRETERS:
@@ -327,7 +331,7 @@ def here() -> str:
 
 
 def describe_board() -> dict[str, Any]:
-    """What the board and its system say about themselves."""
+    """Processor, board, cores, system and clock governor."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": cpu_model(),
@@ -347,13 +351,13 @@ def cpu_model() -> str | None:
 
 def temperatures() -> dict[str, float] | None:
     """Degrees Celsius by the name of the sensor; None where there is none."""
-    found: dict[str, float] = {}
+    degrees: dict[str, float] = {}
     for zone in sorted(glob.glob("/sys/class/thermal/thermal_zone*")):
         text, name = read_text(os.path.join(zone, "temp")), read_text(os.path.join(zone, "type"))
         if text is not None and text.lstrip("-").isdigit():
             number = os.path.basename(zone)
-            found[f"{name} ({number})" if name else number] = int(text) / 1000
-    return found or None
+            degrees[f"{name} ({number})" if name else number] = int(text) / 1000
+    return degrees or None
 
 
 def load_average() -> list[float] | None:

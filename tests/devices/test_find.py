@@ -79,7 +79,7 @@ def test_bench_does_not_report_a_network_that_computes_something_else(capsys, mo
         (["--timeout", "0"], "--timeout 0: give seconds above 0"),
         (["--clock", "fast"], "'fast' is not a clock"),
         (["--device", "tfml"], "perhaps you meant 'tflm'"),
-        (["--clips", "no.wav"], "tells no front-end"),
+        (["--clips", "no.wav"], "describes no front-end"),
     ],
 )
 def test_wrong_flags(capsys, tmp_path, flags, message):
