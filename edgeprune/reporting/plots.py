@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from edgeprune.reporting.layers import LayerChange
 from edgeprune.reporting.numbers import format_count, format_decimal, format_percent
-from edgeprune.reporting.tables import Layer, number
+from edgeprune.results.json_fields import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +75,7 @@ def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
     return svg_figure("accuracy", draw, f"Accuracy by format: {said}.", height_in=0.8 + 0.31 * len(rows))
 
 
-def layer_plot(layers: Sequence[Layer]) -> str:
+def layer_plot(layers: Sequence[LayerChange]) -> str:
     """MACs of each layer before and after pruning, the costliest layers only where there are many.
 
     Returns:

@@ -1,6 +1,6 @@
-"""The report of a run: one HTML file that needs nothing but itself, made from `result.json`."""
+"""The report of a run: one HTML file that needs nothing but itself, made from the run's result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeprune.files import write_text
 from edgeprune.reporting import plots, tables
+from edgeprune.reporting.layers import layer_changes
 from edgeprune.reporting.numbers import (
     MISSING,
     format_bytes,
@@ -17,49 +18,42 @@ from edgeprune.reporting.numbers import (
     format_percent,
     format_points,
 )
-from edgeprune.reporting.tables import Table, Variant, number, part
+from edgeprune.reporting.summary import all_forms, reference, shipped, summary_table
+from edgeprune.reporting.table import Table
+from edgeprune.results.json_fields import mapping, number
+from edgeprune.results.result import File, Result
 
 _TEMPLATE = "report.html.jinja"
 _MOST_CLASSES = 60  # a larger matrix is neither readable nor small; its most frequent mistakes are listed
 _STAGES = {"dense": "dense network", "finetune": "fine-tuning"}
 
 
-def write_report(result: dict[str, Any], path: Path | str) -> None:
+def write_report(result: Result, path: Path | str) -> None:
     """Write the report of a run as one self-contained HTML file: no script, no outside resource.
 
-    Args:
-        result: the content of `result.json`; parts it does not have are left out of the report.
-        path: the file to write, whole or not at all.
+    Parts that the result does not have are left out. The file is written whole or not at all.
 
     Raises:
-        EdgepruneError: the result has another schema or is malformed, or the file cannot be written.
+        EdgepruneError: the file cannot be written.
     """
-    write_text(path, render_report(result))
-
-
-def render_report(result: Mapping[str, Any]) -> str:
-    """The report of a run as HTML text; see `write_report`."""
     from jinja2 import Environment, StrictUndefined
 
-    tables.check_schema(result)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files("edgeprune.reporting").joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(_context(result)) + "\n"
+    write_text(path, environment.from_string(source).render(_context(result)) + "\n")
 
 
-def _context(result: Mapping[str, Any]) -> dict[str, Any]:
+def _context(result: Result) -> dict[str, Any]:
     """Everything the template shows, as text, tables and drawn SVG."""
-    recipe = part(result, "recipe")
-    columns, rows = tables.summary_rows(result)
-    latency, after = tables.latency_table(result), tables.shipped(result)
+    latency, after = tables.latency_table(result.latency), shipped(result)
     return {
-        "title": str(recipe.get("name") or "edgeprune run"),
+        "title": result.name or "edgeprune run",
         "lead": _lead(result),
         "synthetic": _data_name(result) == "synthetic",
         "tiles": _tiles(result),
         "shipped": after.label if after else "",
-        "summary": Table(tuple(columns), tuple(map(tuple, rows))),
-        "budget": tables.budget_table(result) if part(result, "budget") else None,
+        "summary": summary_table(result),
+        "budget": tables.budget_table(result) if result.budget else None,
         "allocation": tables.allocation_notes(result),
         "formats": tables.format_table(result),
         "formats_plot": _accuracy_plot(result),
@@ -72,106 +66,88 @@ def _context(result: Mapping[str, Any]) -> dict[str, Any]:
         "curves": _curves(result),
         "files": tables.file_table(result),
         "facts": _facts(result),
-        "versions": Table(("package", "version"), tuple(tables.flatten(part(result, "versions")))),
-        "settings": Table(("setting", "value"), tuple(tables.flatten(recipe))),
+        "versions": Table(("package", "version"), tuple(tables.flatten(result.versions))),
+        "settings": Table(("setting", "value"), tuple(tables.flatten(result.recipe))),
     }
 
 
-def _data_name(result: Mapping[str, Any]) -> str:
-    return str(part(result, "recipe", "data").get("name") or part(result, "data").get("name") or "")
+def _data_name(result: Result) -> str:
+    return str(mapping(result.recipe, "data").get("name") or result.data.name)
 
 
-def _model_name(result: Mapping[str, Any]) -> str:
-    model = part(result, "recipe").get("model")
+def _model_name(result: Result) -> str:
+    model = result.recipe.get("model")
     return str((model.get("name") if isinstance(model, Mapping) else model) or "")
 
 
-def _lead(result: Mapping[str, Any]) -> str:
+def _lead(result: Result) -> str:
     """One line under the title: network, data, fold and seed."""
-    fold, seed = part(result, "recipe", "data").get("fold"), _seed(result)
-    words = [_model_name(result)]
-    words.append(f"on {_data_name(result)}" if _data_name(result) else "")
-    words.append(f"fold {fold}" if fold is not None else "")
-    words.append(f"seed {seed}" if seed is not None else "")
-    return ", ".join(" ".join(filter(None, group)) for group in (words[:2], words[2:3], words[3:]) if any(group))
+    fold = mapping(result.recipe, "data").get("fold")
+    data, model = _data_name(result), _model_name(result)
+    subject = " ".join(filter(None, (model, f"on {data}" if data else "")))
+    parts = (subject, "" if fold is None else f"fold {fold}", "" if result.seed is None else f"seed {result.seed}")
+    return ", ".join(filter(None, parts))
 
 
-def _seed(result: Mapping[str, Any]) -> Any:
-    return result.get("seed", part(result, "recipe").get("seed"))
-
-
-def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(result: Result) -> list[tuple[str, str]]:
     """What was run and on what, as name and text."""
-    data, recipe = part(result, "data"), part(result, "recipe")
     facts = (
         ("Network", _model_name(result)),
         ("Data set", _data_name(result)),
-        ("Fold", part(recipe, "data").get("fold")),
-        ("Split", data.get("split")),
-        ("Clips", _clips(data.get("clips"))),
-        ("SHA-256 of the data", data.get("sha256")),
-        ("Pruning criterion", part(recipe, "prune").get("criterion")),
-        ("Seed", _seed(result)),
+        ("Fold", mapping(result.recipe, "data").get("fold")),
+        ("Split", result.data.split),
+        ("Clips", ", ".join(f"{name} {format_exact(count)}" for name, count in result.data.clips.items())),
+        ("SHA-256 of the data", result.data.sha256),
+        ("Pruning criterion", mapping(result.recipe, "prune").get("criterion")),
+        ("Seed", result.seed),
     )
-    return [(name, str(value)) for name, value in facts if value not in (None, "", MISSING)]
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]
 
 
-def _clips(clips: Any) -> str:
-    """A count, or counts by part of the split."""
-    if isinstance(clips, Mapping):
-        return ", ".join(f"{name} {format_exact(count)}" for name, count in clips.items())
-    return format_exact(clips)
-
-
-def _tiles(result: Mapping[str, Any]) -> list[dict[str, str]]:
+def _tiles(result: Result) -> list[dict[str, str]]:
     """The four numbers that sum the run up: dense, then shipped, then the change."""
-    before, after = tables.reference(result), tables.shipped(result)
-    if before is None or after is None or before == after:
+    before, after = reference(result), shipped(result)
+    if before is None or after is None or before is after:
         return []
-    tiles = []
-    for name, key, show in (("Parameters", "params", format_count), ("MACs", "macs", format_count)):
-        old, new = before.cost.get(key), after.cost.get(key)
-        tiles.append({"name": name, "old": show(old), "new": show(new), "change": format_change(new, old)})
-    old, new = before.artefact.get("bytes"), after.artefact.get("bytes")
-    change = format_change(new, old)
-    tiles.append({"name": "File", "old": format_bytes(old), "new": format_bytes(new), "change": change})
-    tiles.append(_accuracy_tile(before, after))
+    dense, pruned = (result.networks[name].cost for name in ("dense", "pruned"))
+    sizes = [form.bytes if isinstance(form, File) else None for form in (before, after)]
+    points = format_points(after.scores.accuracy, before.scores.accuracy, digits=2)
+    tiles = [
+        _tile("Parameters", dense.params, pruned.params, format_count),
+        _tile("MACs", dense.macs, pruned.macs, format_count),
+        _tile("File", sizes[0], sizes[1], format_bytes),
+        _tile("Accuracy", before.scores.accuracy, after.scores.accuracy, format_percent)
+        | {"change": MISSING if points == MISSING else f"{points} points"},
+    ]
     return [tile for tile in tiles if tile["new"] != MISSING]
 
 
-def _accuracy_tile(before: Variant, after: Variant) -> dict[str, str]:
-    old, new = before.accuracy.get("accuracy"), after.accuracy.get("accuracy")
-    points = format_points(new, old, digits=2)
-    return {
-        "name": "Accuracy",
-        "old": format_percent(old),
-        "new": format_percent(new),
-        "change": MISSING if points == MISSING else f"{points} points",
-    }
+def _tile(name: str, old: float | None, new: float | None, show: Callable[[Any], str]) -> dict[str, str]:
+    return {"name": name, "old": show(old), "new": show(new), "change": format_change(new, old)}
 
 
-def _accuracy_plot(result: Mapping[str, Any]) -> str:
-    rows = []
-    for variant in tables.variants(result):
-        accuracy = number(variant.accuracy.get("accuracy"))
-        if accuracy is not None:
-            rows.append((variant.label, accuracy, tables.interval_of(variant.accuracy)))
+def _accuracy_plot(result: Result) -> str:
+    rows = [
+        (form.label, form.scores.accuracy, form.scores.interval)
+        for form in all_forms(result)
+        if form.scores.accuracy is not None
+    ]
     return plots.accuracy_plot(rows) if len(rows) > 1 else ""
 
 
-def _confusion(result: Mapping[str, Any]) -> dict[str, Any] | None:
+def _confusion(result: Result) -> dict[str, Any] | None:
     """The matrix with each cell's share of its row, and the most frequent mistakes."""
-    found = tables.confusion_of(result)
-    if found is None:
+    matrix = tables.confusion_of(result)
+    if matrix is None:
         return None
-    variant, names, counts = found
+    form, names, counts = matrix
     shown = zip(names, counts, strict=True) if len(names) <= _MOST_CLASSES else ()
     rows = [(name, [(count, round(count / max(sum(row), 1), 3)) for count in row]) for name, row in shown]
-    return {"label": variant.label, "names": names, "rows": rows, "pairs": tables.confused_pairs(names, counts)}
+    return {"label": form.label, "names": names, "rows": rows, "pairs": tables.confused_pairs(names, counts)}
 
 
-def _layers(result: Mapping[str, Any]) -> dict[str, Any]:
-    found = tables.layers(result)
+def _layers(result: Result) -> dict[str, Any]:
+    changes = layer_changes(result)
     rows = [
         {
             "name": layer.name,
@@ -183,30 +159,29 @@ def _layers(result: Mapping[str, Any]) -> dict[str, Any]:
             "params": [format_count(count) for count in layer.params],
             "macs": [format_count(count) for count in layer.macs],
         }
-        for layer in found
+        for layer in changes
     ]
-    scored = any(layer.scores_kept is not None for layer in found)
-    return {"rows": rows, "plot": plots.layer_plot(found), "scored": scored}
+    scored = any(layer.scores_kept is not None for layer in changes)
+    return {"rows": rows, "plot": plots.layer_plot(changes), "scored": scored}
 
 
-def _curves(result: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def _curves(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each recorded stage of training: its name, and its plots with captions."""
-    history = part(result, "history")
     stages = []
-    for key in history:
-        rows, name = _in_one_line(tables.records(history, key)), _STAGES.get(key, str(key))
-        drawn = (
+    for key, history in result.history.items():
+        rows, name = _in_one_line(history), _STAGES.get(key, str(key))
+        plots_of_stage = (
             (plots.loss_plot(rows, name), f"Loss, {name}."),
             (plots.validation_plot(rows, name), f"Validation accuracy, {name}."),
         )
-        found = [(svg, caption) for svg, caption in drawn if svg]
-        if found:
-            stages.append((name, found))
+        drawn = [(svg, caption) for svg, caption in plots_of_stage if svg]
+        if drawn:
+            stages.append((name, drawn))
     return stages
 
 
-def _in_one_line(history: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Epochs numbered through where each of several steps begins with its own first one."""
+def _in_one_line(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Epochs counted on from step to step, where each of several pruning steps begins at its own first epoch."""
     epochs = [number(row.get("epoch")) for row in history]
     restarts = any(before is not None and before >= (after or 0) for before, after in pairwise(epochs))
     return [{**row, "epoch": place} for place, row in enumerate(history)] if restarts else history

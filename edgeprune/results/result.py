@@ -53,6 +53,11 @@ class File:
         return PurePath(self.path).name
 
     @property
+    def label(self) -> str:
+        """As `pruned int8`."""
+        return f"{self.network} {self.format}"
+
+    @property
     def key(self) -> str:
         """Its name among the artefacts of `result.json`: `int8`, or `dense_int8` of the unpruned network."""
         return artefact_key(self.network, self.format)
@@ -92,9 +97,19 @@ class NetworkResult:
     before_finetuning: Scores
     onnx: str | None
 
+    @property
+    def label(self) -> str:
+        """Its name, as tables show the float network beside its files."""
+        return self.name
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether the result holds costs or metrics of the float network."""
+        return self.cost != CostFigures() or bool(self.scores)
+
     def __bool__(self) -> bool:
-        """Whether the result tells anything of it."""
-        return self.cost != CostFigures() or bool(self.scores) or bool(self.files)
+        """Whether the result holds anything of it."""
+        return self.has_figures or bool(self.files)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def finish(
         "widths": {name: dict(networks[name].spec.widths) for name in NETWORKS},
         "history": {"dense": networks["dense"].extra["history"], "finetune": pruned.extra["history"]},
     }
-    write_report(content, folder.report_file)
+    write_report(Result.from_json(content), folder.report_file)
     write_json(folder.result_file, content)
     console.say(f"done: {folder.result_file} and {folder.report_file}")
     return folder.result()

@@ -11,7 +11,6 @@ from typing import Any
 from edgeprune.evaluation.statistics import wilson_interval
 from edgeprune.files import write_text
 from edgeprune.recipe_files import RECIPE
-from edgeprune.reporting import tables
 from edgeprune.reporting.numbers import (
     MISSING,
     format_bytes,
@@ -22,6 +21,7 @@ from edgeprune.reporting.numbers import (
     format_significant,
 )
 from edgeprune.reporting.tables import number, part, records
+from edgeprune.results.figures import Scores
 from edgeprune.submitting.meta import augmentation, management, pipeline
 from edgeprune.submitting.shipped import Shipped, open_run
 
@@ -179,7 +179,7 @@ def _accuracy(shipped: Shipped) -> str:
 def _scores(scores: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         format_percent(scores.get("accuracy")),
-        format_interval(tables.interval_of(scores)),
+        format_interval(Scores.from_json(scores).interval),
         format_percent(scores.get("macro_accuracy")),
         format_decimal(scores.get("log_loss")),
     )

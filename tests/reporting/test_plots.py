@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from edgeprune.reporting import plots
-from edgeprune.reporting.tables import Layer
+from edgeprune.reporting.layers import LayerChange
 
 HISTORY = [{"epoch": 0, "train_loss": 2.0, "val_loss": None}, {"epoch": 1, "train_loss": 1.0, "val_loss": 1.5}]
 
@@ -49,10 +49,10 @@ def test_names_are_text_never_markup_or_formulas() -> None:
 
 
 def test_layer_plot_keeps_the_costliest_in_network_order() -> None:
-    layers = [Layer(f"layer{i}", "conv", (8, 4), (10, 5), (float(100 + i), 50.0)) for i in range(20)]
+    layers = [LayerChange(f"layer{i}", "conv", (8, 4), (10, 5), (100 + i, 50)) for i in range(20)]
     shown = [text for text in texts(plots.layer_plot(layers)) if text.startswith("layer")]
     assert shown == [f"layer{i}" for i in range(4, 20)]
-    assert plots.layer_plot([Layer("conv", "conv", (8, 4), (None, None), (None, None))]) == ""
+    assert plots.layer_plot([LayerChange("conv", "conv", (8, 4), (None, None), (None, None))]) == ""
 
 
 def test_curves_leave_out_what_was_not_recorded() -> None:

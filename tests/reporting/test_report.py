@@ -11,6 +11,7 @@ import pytest
 from edgeprune.errors import EdgepruneError
 from edgeprune.reporting.numbers import MISSING
 from edgeprune.reporting.report import write_report
+from edgeprune.results.result import Result
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -48,7 +49,7 @@ class Page(HTMLParser):
 
 def page_of(result: dict[str, Any], folder: Path) -> Page:
     path = folder / "report.html"
-    write_report(result, path)
+    write_report(Result.from_json(result), path)
     page = Page(path.read_text(encoding="utf-8"))
     assert page.open == []
     return page
@@ -58,7 +59,7 @@ def page_of(result: dict[str, Any], folder: Path) -> Page:
 def html(whole: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The report of a whole run; tests that share it only read."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(whole, path)
+    write_report(Result.from_json(whole), path)
     return path.read_text(encoding="utf-8")
 
 
@@ -246,11 +247,11 @@ def test_many_classes_list_their_mistakes_instead_of_a_matrix(result: dict[str, 
 
 def test_later_schema_is_refused_and_nothing_written(tmp_path: Path) -> None:
     with pytest.raises(EdgepruneError, match="schema is 2"):
-        write_report({"schema": 2}, tmp_path / "report.html")
+        write_report(Result.from_json({"schema": 2}), tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unwritable_folder_is_one_sentence(result: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgepruneError, match="cannot be written"):
-        write_report(result, tmp_path / "file" / "report.html")
+        write_report(Result.from_json(result), tmp_path / "file" / "report.html")

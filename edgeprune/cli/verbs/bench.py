@@ -6,7 +6,6 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from edgeprune.cli.output import only_results, print_json
-from edgeprune.console import print_table
 from edgeprune.devices.request import TIMEOUT_S, DeviceOptions
 from edgeprune.errors import EdgepruneError
 from edgeprune.flags import Clock, Counts
@@ -41,6 +40,7 @@ class BenchCommand:
     def __call__(self) -> int:
         from edgeprune.devices.bench import bench
         from edgeprune.reporting.tables import detail_table, latency_table
+        from edgeprune.results.figures import Timing
 
         if self.timeout <= 0:
             raise EdgepruneError(f"--timeout {self.timeout:g}: give seconds above 0.")
@@ -54,13 +54,11 @@ class BenchCommand:
                 timeout_s=self.timeout,
                 options=DeviceOptions(self.clock, self.benchmark_model, self.xnnpack),
             )
-        latency = {"latency": measured.to_json()}
         if self.json:
-            print_json(latency)
+            print_json({"latency": measured.to_json()})
             return 0
-        table = latency_table(latency)
-        print_table("", table.columns, table.rows)
-        for row in latency["latency"]:
-            table = detail_table(row)
-            print_table(f"{row['model']} on {row['device']}", table.columns, table.rows)
+        timings = [Timing.from_json(row) for row in measured.to_json()]
+        latency_table(timings).print()
+        for timing in timings:
+            detail_table(timing).print(f"{timing.file} on {timing.device}")
         return 0

@@ -47,27 +47,28 @@ class EvaluateCommand:
         return load_recipe(str(folder)).data
 
     def __call__(self) -> int:
-        from edgeprune.reporting.numbers import format_decimal, format_interval, format_percent
-        from edgeprune.reporting.tables import interval_of
+        from edgeprune.reporting.numbers import format_decimal, format_exact, format_interval, format_percent
         from edgeprune.running.evaluate import evaluate
 
         with only_results():
-            found = evaluate(self.target, self.data, self.split).to_json()
+            evaluation = evaluate(self.target, self.data, self.split)
         if self.json:
-            print_json(found)
+            print_json(evaluation.to_json())
             return 0
+        scores = evaluation.scores
         rows = [
-            ("accuracy", format_percent(found["accuracy"])),
-            ("95 % interval", format_interval(interval_of(found))),
-            ("macro accuracy", format_percent(found["macro_accuracy"])),
-            ("log loss", format_decimal(found["log_loss"])),
-            ("clips", f"{found['clips']:,}"),
+            ("accuracy", format_percent(scores.accuracy)),
+            ("95 % interval", format_interval(scores.interval)),
+            ("macro accuracy", format_percent(scores.macro_accuracy)),
+            ("log loss", format_decimal(scores.log_loss)),
+            ("clips", format_exact(scores.clips)),
         ]
         print(f"{self.target} on {self.data.name}, {self.split}")
         print_table("", ("", ""), rows)
-        for group in ("class", "device", "city"):
-            parts = found[f"per_{group}"].items()
-            rows_of = [(n, p["clips"], format_percent(p["accuracy"]), format_decimal(p["log_loss"])) for n, p in parts]
-            if rows_of:
-                print_table("", (group, "clips", "accuracy", "log loss"), rows_of)
+        for group, parts in scores.groups.items():
+            group_rows = [
+                (name, format_exact(part.clips), format_percent(part.accuracy), format_decimal(part.log_loss))
+                for name, part in parts.items()
+            ]
+            print_table("", (group, "clips", "accuracy", "log loss"), group_rows)
         return 0

@@ -24,7 +24,7 @@ def run_with_flags(recipe: Recipe, args: list[str]) -> int:
     """Run a recipe with flags, and print its result."""
     wants_json, args = take_flag("--json", args)
     recipe = parse_flags(recipe, args)
-    from edgeprune.reporting.tables import print_summary
+    from edgeprune.reporting.summary import print_summary
     from edgeprune.running.run import run
 
     with only_results():
@@ -32,7 +32,7 @@ def run_with_flags(recipe: Recipe, args: list[str]) -> int:
     if wants_json:
         print_json(result.to_json())
         return 0
-    print_summary(result.to_json())
+    print_summary(result)
     report = recipe.folder() / "report.html"
     print(f"report: {report}" if report.is_file() else f"run folder: {recipe.folder()}")
     return 0
