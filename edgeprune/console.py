@@ -3,24 +3,26 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 T = TypeVar("T")
-_err = Console(stderr=True, highlight=False)
 _quiet = False
 _log: TextIO | None = None
+
+
+@cache
+def _errors() -> "Console":
+    """Standard error, or a notebook's cell; rich takes a tenth of a second to import, which `--help` need not wait."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
 
 
 def set_quiet(quiet: bool) -> None:
@@ -35,7 +37,7 @@ def say(text: str) -> None:
             _log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
             _log.flush()
     if not _quiet:
-        _err.print(text, markup=False, soft_wrap=True)
+        _errors().print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -50,17 +52,29 @@ def logging_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Progress]:
-    """A progress bar on a terminal, nothing elsewhere; call `.advance(bar.task_ids[0])` on what it yields."""
+def progress(description: str, total: int) -> Iterator["Progress"]:
+    """A progress bar on a terminal or in a notebook, nothing elsewhere.
+
+    Call `.advance(bar.task_ids[0])` on what it yields.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=_err,
+        console=_errors(),
         transient=True,
-        disable=_quiet or not _err.is_terminal,
+        disable=not shows_progress(),
     )
     with bar:
         bar.add_task(description, total=total)
@@ -77,6 +91,9 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table to standard output; every column but the first is right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title or None, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
@@ -86,6 +103,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     Console(highlight=False, markup=False, width=None if terminal else 160).print(table)
 
 
-def is_terminal() -> bool:
-    """Whether progress bars are shown."""
-    return _err.is_terminal and not _quiet
+def shows_progress() -> bool:
+    """Whether progress bars are shown: on a terminal, and in a notebook that has ipywidgets, unless silenced."""
+    in_notebook = _errors().is_jupyter and find_spec("ipywidgets") is not None
+    return not _quiet and (_errors().is_terminal or in_notebook)

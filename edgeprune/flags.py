@@ -1,8 +1,8 @@
-"""How a recipe's fields are written as flags: sizes as 30k or 128kB, latencies as 0.8@host, names as a,b,c."""
+"""How fields are written as flags: sizes as 30k or 128kB, latencies as 0.8@host, lists as a,b,c."""
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from tyro.conf import arg
@@ -10,21 +10,6 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.units import format_size, parse_size
-
-
-def _size(args: list[str]) -> int:
-    try:
-        return parse_size(args[0])
-    except EdgepruneError as error:
-        raise ValueError(str(error)) from error
-
-
-def _limit(args: list[str]) -> int | None:
-    return None if args[0].lower() == "none" else _size(args)
-
-
-def _limit_text(value: int | None) -> list[str]:
-    return ["none"] if value is None else [format_size(value)]
 
 
 def parse_latency(text: str) -> tuple[float, str]:
@@ -43,108 +28,89 @@ def parse_latency(text: str) -> tuple[float, str]:
     return limit_ms, device.strip() or "host"
 
 
-def _latency(args: list[str]) -> str | None:
-    if args[0].lower() == "none":
-        return None
+def _flag(
+    metavar: str, kind: type, read: Callable[[str], Any], write: Callable[[Any], str] = str, none: str = "none"
+) -> PrimitiveConstructorSpec[Any]:
+    """How tyro reads and shows a flag of one word.
+
+    One such type, not `int | None`: tyro reports of a union how each of its members failed.
+
+    Args:
+        read: the value of a word; an EdgepruneError becomes tyro's message.
+        write: the word of a value that is not None.
+        none: the word that stands for None.
+    """
+
+    def from_words(words: list[str]) -> Any:
+        try:
+            return read(words[0])
+        except EdgepruneError as error:
+            raise ValueError(str(error)) from error
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=from_words,
+        is_instance=lambda value: value is None or isinstance(value, kind),
+        str_from_instance=lambda value: [none if value is None else write(value)],
+    )
+
+
+def _list(metavar: str, read: Callable[[str], Any] = str, write: Callable[[Any], str] = str) -> Any:
+    """A flag whose value is a list with commas; an empty word is an empty list."""
+    return _flag(
+        metavar,
+        tuple,
+        lambda text: tuple(read(part.strip()) for part in text.split(",") if part.strip()),
+        lambda values: ",".join(map(write, values)),
+    )
+
+
+def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text.lower() == "none" else read(text)
+
+
+def _checked_latency(text: str) -> str:
+    parse_latency(text)
+    return text
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"0*[1-9]\d*(x0*[1-9]\d*){2}", text.lower()):
+        raise EdgepruneError(f"'{text}' is not a shape; write channels x height x width, as 1x40x51.")
+    return tuple(map(int, text.lower().split("x")))
+
+
+def _hertz(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)Hz", text, flags=re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise EdgepruneError(f"'{text}' is not a clock; write it like 80MHz.")
+    return float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[match[2].lower()]
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d+", text):
+        raise EdgepruneError(f"'{text}' is no whole number; write a list like 0,1,2.")
+    return int(text)
+
+
+def _share(text: str) -> float:
     try:
-        parse_latency(args[0])
-    except EdgepruneError as error:
-        raise ValueError(str(error)) from error
-    return args[0]
+        return float(text)
+    except ValueError as error:
+        raise EdgepruneError(f"'{text}' is no share; write a list like 0.5,0.25.") from error
 
 
-def _names(args: list[str]) -> tuple[str, ...]:
-    return tuple(name.strip() for name in args[0].split(",") if name.strip())
-
-
-# One type, not `Size | None`: of a union tyro reports how each of its members failed.
-Limit = Annotated[
-    int | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="SIZE",
-        instance_from_str=_limit,
-        is_instance=lambda value: value is None or isinstance(value, int),
-        str_from_instance=_limit_text,
-    ),
-]
-Latency = Annotated[
-    str | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="MS@DEVICE",
-        instance_from_str=_latency,
-        is_instance=lambda value: value is None or isinstance(value, str),
-        str_from_instance=lambda value: [value or "none"],
-    ),
-]
-Names = Annotated[
-    tuple[str, ...],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="A,B,...",
-        instance_from_str=_names,
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [",".join(value)],
-    ),
-]
-
-
-def _shape(args: list[str]) -> tuple[int, int, int]:
-    sizes = [int(part) for part in args[0].lower().split("x") if part.isdecimal()]
-    if len(sizes) != 3 or min(sizes) < 1 or not re.fullmatch(r"\d+x\d+x\d+", args[0].lower()):
-        raise ValueError(f"'{args[0]}' is not a shape; write channels x height x width, as 1x40x51.")
-    return sizes[0], sizes[1], sizes[2]
-
-
-def _counts(args: list[str]) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+(,\d+)*", args[0]):
-        raise ValueError(f"'{args[0]}' is not a list of whole numbers; write it like 1,2,4.")
-    return tuple(int(part) for part in args[0].split(","))
-
-
+Limit = Annotated[int | None, _flag("SIZE", int, _or_none(parse_size), format_size)]
+Latency = Annotated[str | None, _flag("MS@DEVICE", str, _or_none(_checked_latency))]
+Clock = Annotated[float | None, _flag("80MHz", float, _or_none(_hertz), lambda hertz: f"{hertz / 1e6:g}MHz")]
 Shape = Annotated[
-    tuple[int, int, int] | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="1x40x51",
-        instance_from_str=_shape,
-        is_instance=lambda value: value is None or isinstance(value, tuple),
-        str_from_instance=lambda value: ["own" if value is None else "x".join(map(str, value))],
-    ),
+    tuple[int, int, int] | None, _flag("1x40x51", tuple, _shape, lambda sizes: "x".join(map(str, sizes)), none="own")
 ]
-Counts = Annotated[
-    tuple[int, ...],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="1,2,...",
-        instance_from_str=_counts,
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [",".join(map(str, value))],
-    ),
-]
-
-
-def _hertz(args: list[str]) -> float | None:
-    if args[0].lower() == "none":
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)Hz", args[0], flags=re.IGNORECASE)
-    if not found or float(found[1]) <= 0:
-        raise ValueError(f"'{args[0]}' is not a clock; write it like 80MHz.")
-    return float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()]
-
-
-Clock = Annotated[
-    float | None,
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="80MHz",
-        instance_from_str=_hertz,
-        is_instance=lambda value: value is None or isinstance(value, float),
-        str_from_instance=lambda value: ["none" if value is None else f"{value / 1e6:g}MHz"],
-    ),
-]
-
+Names = Annotated[tuple[str, ...], _list("A,B,...")]
+Numbers = Annotated[tuple[int, ...], _list("0,1,...", _whole)]
+Sizes = Annotated[tuple[int, ...], _list("40k,20k,...", parse_size, format_size)]
+Shares = Annotated[tuple[float, ...], _list("0.5,0.25,...", _share)]
 PruneDense = Annotated[bool, arg(aliases=["--prune-dense"])]
 Bits = Literal[8, 16, 32]
 """Bits a weight is stored in."""

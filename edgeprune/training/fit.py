@@ -159,7 +159,7 @@ def _callbacks(
     recipe: Train, folder: Path, title: str, use_best: bool
 ) -> tuple[ModelCheckpoint | None, list[Callback]]:
     callbacks: list[Callback] = [_Lines(title, folder / "history.csv")]
-    if console.is_terminal():
+    if console.shows_progress():
         from edgeprune.training.bar import EpochBar
 
         callbacks.append(EpochBar(title))

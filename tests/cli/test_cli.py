@@ -277,7 +277,7 @@ def test_cost_takes_the_pruned_network_of_a_run(capsys, run_folder):
         (["budget", "dcase21", "--params", "abc"], "is not a size"),
         (["budget", "dcase21", "--params", "3k", "--keep", "2"], "keep"),
         (["bench"], "no file to measure"),
-        (["bench", "a.tflite", "--threads", "one"], "not a list of whole numbers"),
+        (["bench", "a.tflite", "--threads", "one"], "'one' is no whole number"),
         (["bench", "a.tflite", "--device", "tflmicro"], "device 'tflmicro' is unknown"),
         (["run"], "name the recipe first"),
         (["run", "--seed", "3", "quickstart"], "name the recipe first"),

@@ -250,7 +250,7 @@ def test_ctrl_c_comes_out_as_itself_and_works_again(tmp_path, kill) -> None:
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_damaged_state_is_refused_in_one_sentence(whole, tmp_path, monkeypatch, terminal) -> None:
-    monkeypatch.setattr(console, "is_terminal", lambda: terminal)
+    monkeypatch.setattr(console, "shows_progress", lambda: terminal)
     last = tmp_path / "last.ckpt"
     last.write_bytes((whole[2] / "last.ckpt").read_bytes()[:1000])
     with pytest.raises(EdgepruneError, match=r"last.ckpt: training cannot go on from it .* delete it") as caught:

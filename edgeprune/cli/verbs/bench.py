@@ -8,7 +8,7 @@ from tyro.conf import Positional
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.devices.request import TIMEOUT_S, DeviceOptions
 from edgeprune.errors import EdgepruneError
-from edgeprune.flags import Clock, Counts
+from edgeprune.flags import Clock, Numbers
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class BenchCommand:
     adb:SERIAL; `edgeprune doctor` tells which can be used here."""
     clips: tuple[Path, ...] = ()
     """Audio to compare outputs on (default: evaluation clips of the run a file lies in, else synthetic scenes)."""
-    threads: Counts = (1,)
+    threads: Numbers = (1,)
     """Numbers of threads to measure."""
     runs: int = 50
     """Timed runs of each file, interleaved."""

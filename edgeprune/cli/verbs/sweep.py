@@ -1,65 +1,27 @@
 """`edgeprune sweep`: a grid of budgets, criteria and seeds as runs, with controls; goes on where it stopped."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tyro.constructors import PrimitiveConstructorSpec
-
-from edgeprune.cli.output import only_results, print_json
+from edgeprune.cli.command import EVERYWHERE
+from edgeprune.cli.output import only_results
+from edgeprune.cli.sweep_output import show_ends, show_plan
 from edgeprune.comparing.sweeping.grid import CONTROLS, LIMITS, Grid
-from edgeprune.console import print_table, say
-from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.flags import Names, parse_flags
+from edgeprune.console import say
+from edgeprune.errors import EdgepruneError
+from edgeprune.flags import Names, Numbers, Shares, Sizes, parse_flags
 from edgeprune.recipe import Recipe
-from edgeprune.units import format_size, parse_size
+from edgeprune.recipe_files import load_recipe
 
 if TYPE_CHECKING:
     from edgeprune.comparing.sweeping.jobs import Engine
-    from edgeprune.comparing.sweeping.plan import Plan
-    from edgeprune.comparing.sweeping.sweep import CellEnd
+    from edgeprune.comparing.sweeping.plan import SweepPlan
 
 PROGRAM = "edgeprune sweep"
 USAGE = f"usage: {PROGRAM} NAME|PATH.py|RUN|RUN/recipe.json [OPTIONS] [FLAGS OF THE RECIPE]\n"
-
-
-def _list_of(read: Callable[[str], Any], metavar: str, show: Callable[[Any], str] = str) -> PrimitiveConstructorSpec:
-    """A flag whose value is a list with commas."""
-
-    def from_text(args: list[str]) -> tuple[Any, ...]:
-        try:
-            return tuple(read(part.strip()) for part in args[0].split(",") if part.strip())
-        except EdgepruneError as error:
-            raise ValueError(str(error)) from error
-
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=metavar,
-        instance_from_str=from_text,
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [",".join(map(show, value))],
-    )
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d+", text):
-        raise EdgepruneError(f"'{text}' is no whole number; write a list like 0,1,2.")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise EdgepruneError(f"'{text}' is no share; write a list like 0.5,0.25.") from error
-
-
-Sizes = Annotated[tuple[int, ...], _list_of(parse_size, "40k,20k,...", format_size)]
-Shares = Annotated[tuple[float, ...], _list_of(_share, "0.5,0.25,...")]
-Numbers = Annotated[tuple[int, ...], _list_of(_whole, "0,1,...")]
 
 
 @dataclass(frozen=True)
@@ -70,8 +32,8 @@ class SweepCommand:
     --params, --macs, --peak-ram, --flash and --keep the recipe's own limits and prune.keep are set aside.
 
     Every cell is an ordinary run in a folder of its own. The dense network is trained once a seed and fold, and all
-    others start from it. Started again, a sweep goes on: what is done is not repeated, what failed is tried again, and
-    longer lists add cells. Exit code 4 if any run failed.
+    others start from it. A sweep that is started again goes on: runs that are done are not repeated, those that failed
+    are tried again, and longer lists add cells. Exit code 4 if any run failed.
 
     All other flags are those of the recipe, as --data.root X or --train.epochs 10; `edgeprune run RECIPE --help` lists
     them.
@@ -133,36 +95,35 @@ def main(args: list[str]) -> int:
         raise EdgepruneError(
             "sweep: name the recipe first: edgeprune sweep NAME|PATH.py|RUN|RUN/recipe.json [--params 40k,20k ...]."
         )
-    from edgeprune.recipe_files import load_recipe
-
-    found = load_recipe(args[0])
-    verb, rest = _parse(args[1:])
-    _refuse_misspelt(rest)
-    recipe = parse_flags(found, rest)
-    _refuse_limits(verb.grid(), found, recipe)
-    return _go(verb, recipe)
+    stored = load_recipe(args[0])
+    command, recipe_flags = _parse(args[1:])
+    _refuse_misspelt(recipe_flags)
+    recipe = parse_flags(stored, recipe_flags)
+    _refuse_limits(command.grid(), stored, recipe)
+    return _sweep(command, recipe)
 
 
 def _parse(args: Sequence[str]) -> tuple[SweepCommand, list[str]]:
+    """The sweep's own flags, and the arguments that are left for its recipe."""
     import tyro
 
-    about = f"{SweepCommand.__doc__}\n\nBeside these flags: --quiet (only results), --debug (show tracebacks)."
-    verb, rest = tyro.cli(
+    command, rest = tyro.cli(
         SweepCommand,
         args=list(args),
         prog=f"{PROGRAM} RECIPE",
-        description=about,
+        description=f"{SweepCommand.__doc__}\n\n{EVERYWHERE}",
         config=(tyro.conf.FlagCreatePairsOff,),
         return_unknown_args=True,
     )
-    return verb, list(rest)
+    return command, list(rest)
 
 
-def _refuse_misspelt(rest: Sequence[str]) -> None:
-    """A flag of the sweep, misspelt, would be looked for among the recipe's, and nothing like it found."""
-    own = [f"--{name.replace('_', '-')}" for name in SweepCommand.__dataclass_fields__]
-    of_recipe = [f"--{name.replace('_', '-')}" for name in Recipe.__dataclass_fields__]
-    for arg in rest:
+def _refuse_misspelt(recipe_flags: Sequence[str]) -> None:
+    """Name the sweep's flag that a misspelt one is near to; among the recipe's flags nothing like it would be found."""
+    own, of_recipe = (
+        [f"--{name.replace('_', '-')}" for name in kind.__dataclass_fields__] for kind in (SweepCommand, Recipe)
+    )
+    for arg in recipe_flags:
         flag = arg.split("=")[0].replace("_", "-")
         if flag.startswith("--") and "." not in flag and flag not in of_recipe:
             near = get_close_matches(flag, own, n=1, cutoff=0.7)
@@ -170,43 +131,45 @@ def _refuse_misspelt(rest: Sequence[str]) -> None:
                 raise EdgepruneError(f"'{arg}' is no flag of sweep; perhaps you meant '{near[0]}'.")
 
 
-def _refuse_limits(grid: Grid, before: Recipe, after: Recipe) -> None:
-    """Limits are given as axes, or by the recipe's own flags, but not by both: the axes would set the others aside."""
-    given = [name for name in (*LIMITS, "keep") if getattr(grid, name)]
-    fixed = [name for name in LIMITS if getattr(before.budget, name) != getattr(after.budget, name)]
-    for name in fixed if given else []:
-        flag = name.replace("_", "-")
-        raise EdgepruneError(f"--budget.{flag}: beside --{given[0].replace('_', '-')} give it as --{flag}.")
-    if given and before.prune.keep != after.prune.keep:
-        raise EdgepruneError(f"--prune.keep: beside --{given[0].replace('_', '-')} give it as --keep.")
+def _refuse_limits(grid: Grid, stored: Recipe, recipe: Recipe) -> None:
+    """Refuse limits that are given both as axes and by the recipe's flags: the axes would set the others aside."""
+    axes = [name for name in (*LIMITS, "keep") if getattr(grid, name)]
+    if not axes:
+        return
+    changed = [f"budget.{name}" for name in LIMITS if getattr(stored.budget, name) != getattr(recipe.budget, name)]
+    changed += ["prune.keep"] if stored.prune.keep != recipe.prune.keep else []
+    for field in changed:
+        flag, axis = field.replace("_", "-"), axes[0].replace("_", "-")
+        raise EdgepruneError(f"--{flag}: beside --{axis} give it as --{flag.partition('.')[2]}.")
 
 
-def _go(verb: SweepCommand, recipe: Recipe) -> int:
+def _sweep(command: SweepCommand, recipe: Recipe) -> int:
     from edgeprune.comparing.sweeping.engine_local import cores
     from edgeprune.comparing.sweeping.plan import is_timed, make_plan
     from edgeprune.comparing.sweeping.sweep import sweep
     from edgeprune.comparing.sweeping.tracking import Tracking
 
-    if verb.jobs is not None and verb.jobs < 1:
-        raise EdgepruneError(f"--jobs {verb.jobs}: give at least 1.")
-    if verb.address is not None and verb.engine != "ray":
+    if command.jobs is not None and command.jobs < 1:
+        raise EdgepruneError(f"--jobs {command.jobs}: give at least 1.")
+    if command.address is not None and command.engine != "ray":
         raise EdgepruneError("--address: is of a Ray cluster; add --engine ray.")
-    out = verb.out or Path("sweeps") / recipe.name
-    local = verb.engine == "local"
-    jobs = verb.jobs or (1 if local and is_timed(out) else min(2, cores()))
+    out = command.out or Path("sweeps") / recipe.name
+    local = command.engine == "local"
+    jobs = command.jobs or (1 if local and is_timed(out) else min(2, cores()))
     threads = max(1, cores() // jobs)
-    plan = make_plan(recipe, verb.grid(), out, alone=local and jobs == 1, threads=threads)
-    if verb.dry_run:
-        return _show_plan(verb, plan, jobs, threads)
+    plan = make_plan(recipe, command.grid(), out, alone=local and jobs == 1, threads=threads)
+    if command.dry_run:
+        show_plan(plan, jobs, threads, command.json)
+        return 0
     if not plan.host_timing and "host" in recipe.bench.devices:
         say("runs that share the host are not timed on it; --jobs 1 has them timed, or `edgeprune bench` later")
     with only_results():
-        found = sweep(plan, lambda: _engine(verb, plan, jobs, threads), Tracking(plan, verb.track))
-    return _show_ends(verb, plan, found)
+        ends = sweep(plan, lambda: _engine(command, plan, jobs, threads), Tracking(plan, command.track))
+    return show_ends(plan, ends, command.json)
 
 
-def _engine(verb: SweepCommand, plan: "Plan", jobs: int, threads: int) -> "Engine":
-    if verb.engine == "local":
+def _engine(command: SweepCommand, plan: "SweepPlan", jobs: int, threads: int) -> "Engine":
+    if command.engine == "local":
         from edgeprune.comparing.sweeping.engine_local import LocalEngine
 
         return LocalEngine(jobs, threads)
@@ -214,113 +177,6 @@ def _engine(verb: SweepCommand, plan: "Plan", jobs: int, threads: int) -> "Engin
 
     train = plan.base.train
     gpus = train.devices if train.accelerator == "gpu" else 0
-    # on a cluster all are handed over: Ray knows how many fit
-    slots = jobs if verb.address is None else len(plan.recipes)
-    return RayEngine(slots, threads, address=verb.address, gpus=gpus)
-
-
-# What is printed
-
-
-def _show_plan(verb: SweepCommand, plan: "Plan", jobs: int, threads: int) -> int:
-    from edgeprune.comparing.sweeping.estimate import estimates, total_seconds
-
-    waiting, untold, found = plan.open_cells(), "", []
-    try:
-        with only_results():
-            found = estimates(plan, waiting, threads)
-    except EdgepruneError as error:
-        untold = str(error)
-    total = total_seconds(found, jobs)
-    cells = [
-        {"folder": cell.folder, "role": cell.role, "criterion": cell.criterion, "state": plan.state(cell)}
-        for cell in plan.recipes
-    ]
-    if verb.json:
-        estimate = {"kind": "estimated", "seconds": total, "jobs": jobs, "of": found} if not untold else None
-        print_json({"out": plan.out, "cells": cells, "estimate": estimate, "not_estimated": untold})
-        return 0
-    print_table("", ("run", "role", "state"), [(cell["folder"], cell["role"], cell["state"]) for cell in cells])
-    print(f"{len(cells)} runs in {plan.out}, {len(cells) - len(waiting)} of them done.")
-    if untold:
-        print(f"No estimate of the time: {untold}")
-        return 0
-    if found:
-        rows = [(one.kind, one.runs, _duration(one.seconds), one.how) for one in found]
-        print_table("estimated", ("kind", "runs", "each", "from"), rows)
-        print(f"estimated: {_duration(total)} in all, {jobs} at a time with {threads} threads each.")
-    return 0
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = round(seconds / 60), round(seconds / 3600, 1)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{hours:g} h"
-
-
-def _show_ends(verb: SweepCommand, plan: "Plan", found: Sequence["CellEnd"]) -> int:
-    failed = [end for end in found if end.state != "done"]
-    code = CheckFailedError.exit_code if failed else 0
-    if verb.json:
-        print_json({"out": plan.out, "failed": len(failed), "cells": [_told(plan, end) for end in found]})
-        return code
-    rows = [
-        (end.cell.folder, end.state, *_figures(end.result), "" if end.seconds is None else _duration(end.seconds))
-        for end in found
-    ]
-    columns = ("run", "state", "file", "accuracy", "log loss", "parameters", "MACs", "bytes", "time")
-    print_table("", columns, rows)
-    for end in failed:
-        print(f"{end.cell.folder}: {end.reason or 'was not reached.'}")
-    print(f"{len(found) - len(failed)} of {len(found)} runs are done; their folders are in {plan.out}.")
-    return code
-
-
-def _shipped(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Format and artefact that stand for a run: int8, else the first."""
-    artefacts: dict[str, dict[str, Any]] = result["artefacts"]
-    name = "int8" if "int8" in artefacts else next(iter(artefacts))
-    return name, artefacts[name]
-
-
-def _figures(result: dict[str, Any]) -> tuple[str, ...]:
-    if not result:
-        return ("",) * 6
-    name, artefact = _shipped(result)
-    accuracy, cost = artefact["accuracy"], result["pruned"]["cost"]
-    return (
-        name,
-        f"{100 * accuracy['accuracy']:.1f} %",
-        f"{accuracy['log_loss']:.3f}",
-        f"{cost['params']:,}",
-        f"{cost['macs']:,}",
-        f"{artefact['bytes']:,}",
-    )
-
-
-def _told(plan: "Plan", end: "CellEnd") -> dict[str, Any]:
-    cell = end.cell
-    told: dict[str, Any] = {
-        "folder": plan.folder(cell),
-        "role": cell.role,
-        "criterion": cell.criterion,
-        "budget": cell.budget.sizes(),
-        "keep": cell.keep,
-        "seed": cell.seed,
-        "fold": cell.fold,
-        "state": end.state,
-        "reason": end.reason,
-        "exit_code": end.exit_code,
-        "seconds": end.seconds,
-    }
-    if end.result:
-        cost = end.result["pruned"]["cost"]
-        told |= {"params": cost["params"], "macs": cost["macs"]}
-        told["formats"] = {
-            name: {
-                "accuracy": artefact["accuracy"]["accuracy"],
-                "log_loss": artefact["accuracy"]["log_loss"],
-                "bytes": artefact["bytes"],
-            }
-            for name, artefact in end.result["artefacts"].items()
-        }
-    return told
+    # a cluster is given all jobs: Ray knows how many fit
+    slots = jobs if command.address is None else len(plan.recipes)
+    return RayEngine(slots, threads, address=command.address, gpus=gpus)

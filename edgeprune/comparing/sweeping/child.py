@@ -1,4 +1,4 @@
-"""The process that does one cell: `python -m edgeprune.comparing.sweeping.child FOLDER`."""
+"""The process that does one run of a sweep: `python -m edgeprune.comparing.sweeping.child FOLDER`."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from edgeprune.recipe_files import RECIPE, load_recipe
 
 _WAIT_S = 60.0
 _GUARD = 'while read -r _; do :; done; kill -9 "-$0" 2>/dev/null'
-"""Shell: read until the pipe ends, then kill the process group that is named."""
+"""Shell script: read until the pipe ends, then kill the process group that its argument names."""
 
 
 def main(args: list[str]) -> int:
-    """Run the recipe in the folder, as `edgeprune run` does; returns its exit code."""
+    """Run the recipe in the folder, as `edgeprune run` does; returns the exit code."""
     folder = Path(args[0])
     with ended_with_parent():
         _wait_until_free(folder)
@@ -34,10 +34,10 @@ def _run(folder: Path) -> int:
 
 @contextmanager
 def ended_with_parent() -> Iterator[None]:
-    """Kill this process group as soon as standard input, a pipe, ends: the one who started it is gone.
+    """Kill this process group when standard input, a pipe, ends, because the process that started it is gone.
 
-    A process apart watches the pipe: it works while Python is busy, and still when this process was killed alone (as
-    Ray does with the children of a lost worker) and what it had started goes on.
+    A separate process watches the pipe. It works while Python is busy, and also after this process was killed alone, as
+    Ray kills the children of a lost worker, when the processes it had started would go on.
     """
     if not hasattr(os, "killpg") or os.getpgrp() != os.getpid():
         _end_alone()
@@ -66,16 +66,16 @@ def _end_alone() -> None:
 
 
 def _forget_input() -> None:
-    """So that nothing that is started from here reads from the pipe."""
+    """Keep the processes that are started from here from reading the pipe."""
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
 
 
 def _wait_until_free(folder: Path) -> None:
-    """Let a run of this folder end that was told to a moment ago: its sweep was killed and started again."""
+    """Wait while the folder's previous run, of a sweep that was killed and started again, is still ending."""
     import filelock
 
-    # a folder that is still in use after that is the run's to tell
+    # if the folder is still in use after that, the run says so
     with suppress(filelock.Timeout), filelock.FileLock(folder / ".lock", timeout=_WAIT_S):
         pass
 

@@ -1,4 +1,4 @@
-"""Jobs on this machine: so many processes at a time, the cores divided among them."""
+"""Jobs as processes on this machine, which share its cores."""
 
 import os
 import time
@@ -17,31 +17,31 @@ def cores() -> int:
 
 
 class LocalEngine:
-    """Subprocesses; they end with this process, however it ends.
+    """Does jobs as subprocesses, which end with this process however it ends.
 
     Args:
         slots: jobs at a time.
-        threads: of the CPU, for each.
-        command: what does a job (see `work.COMMAND`).
+        threads: CPU threads of each.
+        command: see `work.COMMAND`, the default.
     """
 
     def __init__(self, slots: int, threads: int, command: Sequence[str] | None = None) -> None:
         self.slots, self.threads, self.command = slots, threads, command or work.COMMAND
-        self._at_work: dict[Job, Work] = {}
+        self._running: dict[Job, Work] = {}
 
     def start(self, job: Job) -> None:
-        self._at_work[job] = Work.start(job.folder, self.threads, self.command)
+        self._running[job] = Work.start(job.folder, self.threads, self.command)
 
     def wait(self) -> tuple[Job, Outcome]:
         while True:
-            for job, process in self._at_work.items():
+            for job, process in self._running.items():
                 outcome = process.poll()
                 if outcome is not None:
-                    del self._at_work[job]
+                    del self._running[job]
                     return job, outcome
             time.sleep(_POLL_S)
 
     def close(self) -> None:
-        for process in self._at_work.values():
+        for process in self._running.values():
             process.kill()
-        self._at_work.clear()
+        self._running.clear()

@@ -19,24 +19,23 @@ from edgeprune.recipe_files import RECIPE
 from edgeprune.version import __version__
 
 TRIES = 3
-"""How often a job is begun whose worker dies."""
+"""How often a job is started whose worker dies."""
 _OBJECT_STORE_BYTES = 100_000_000
 _REACH_S = 10.0
 
 
 class RayEngine:
-    """One task a job.
+    """Does each job as a task of Ray.
 
     Args:
         slots: jobs that Ray is given at a time; it starts as many as its cores allow.
-        threads: cores a job asks for.
-        command: what does a job (see `work.COMMAND`).
-        gpus: GPUs a job asks for.
-        address: of a cluster: `auto` or `host:port`; None: Ray is started here and stopped at the end.
+        threads: cores of each job.
+        command: see `work.COMMAND`, the default.
+        address: a cluster's, `auto` or `host:port`; None: Ray is started here and stopped at the end.
+        gpus: GPUs of each job.
 
     Raises:
-        EdgepruneError: Ray is not installed, no cluster answers at the address, or none of its machines is large
-            enough.
+        EdgepruneError: Ray is not installed, no cluster answers at the address, or a job fits none of its machines.
     """
 
     def __init__(
@@ -55,8 +54,8 @@ class RayEngine:
         if self._started and address is not None:
             self._check_size(threads, gpus)
         options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": 0}
-        self._work = self._ray.remote(**options)(do_job)
-        self._at_work: dict[Any, tuple[Job, int]] = {}
+        self._task = self._ray.remote(**options)(do_job)
+        self._running: dict[Any, tuple[Job, int]] = {}
 
     def _connect(self, address: str | None, num_cpus: int | None) -> None:
         here: dict[str, Any] = {} if num_cpus is None else {"num_cpus": num_cpus, "include_dashboard": False}
@@ -72,16 +71,17 @@ class RayEngine:
             ) from error
 
     def _check_size(self, threads: int, gpus: int) -> None:
-        """A task that fits no machine would wait for ever."""
-        for kind, what, asked, hint in (
+        """Refuse jobs that fit no machine: they would wait for ever."""
+        for kind, what, needed, hint in (
             ("CPU", "cores", threads, "give more --jobs"),
             ("GPU", "GPUs", gpus, "give fewer --train.devices"),
         ):
             most = max((node["Resources"].get(kind, 0) for node in self._ray.nodes() if node["Alive"]), default=0)
-            if asked > most:
+            if needed > most:
                 self._ray.shutdown()
                 raise EdgepruneError(
-                    f"Ray: a run asks for {asked} {what}, and no machine of the cluster has more than {most:g}; {hint}."
+                    f"Ray: a run asks for {needed} {what}, and no machine of the cluster has more than {most:g}; "
+                    f"{hint}."
                 )
 
     def start(self, job: Job) -> None:
@@ -89,13 +89,13 @@ class RayEngine:
 
     def _start(self, job: Job, attempt: int) -> None:
         sha256 = sha256_file(job.folder / RECIPE)
-        task = self._work.remote(str(job.folder), sha256, self.threads, self.command, __version__)
-        self._at_work[task] = job, attempt
+        task = self._task.remote(str(job.folder), sha256, self.threads, self.command, __version__)
+        self._running[task] = job, attempt
 
     def wait(self) -> tuple[Job, Outcome]:
         while True:
-            (task, *_), _ = self._ray.wait(list(self._at_work), num_returns=1)
-            job, attempt = self._at_work.pop(task)
+            (task, *_), _ = self._ray.wait(list(self._running), num_returns=1)
+            job, attempt = self._running.pop(task)
             try:
                 return job, Outcome(**self._ray.get(task))
             except self._ray.exceptions.RayError as error:
@@ -106,25 +106,21 @@ class RayEngine:
             self._start(job, attempt + 1)
 
     def close(self) -> None:
-        for task in self._at_work:
+        for task in self._running:
             self._ray.cancel(task, force=True)
-        self._at_work.clear()
+        self._running.clear()
         if self._started:
             self._ray.shutdown()
 
 
 def do_job(folder: str, sha256: str, threads: int, command: Sequence[str], version: str) -> dict[str, Any]:
-    """A job on a worker: `jobs.Outcome` as a dict."""
-    recipe, node = Path(folder) / RECIPE, platform.node()
+    """Do a job on a worker, if it has the sweep's version and sees its folder; `jobs.Outcome` as a dict."""
+    recipe, node, refusal = Path(folder) / RECIPE, platform.node(), ""
     if version != __version__:
-        return asdict(
-            Outcome(f"worker {node} has edgeprune {__version__}, the sweep {version}; install the same one.", 2)
-        )
-    if not recipe.is_file() or sha256_file(recipe) != sha256:
-        return asdict(
-            Outcome(f"{folder}: worker {node} does not see it; --out must lie on a file system all workers share.", 2)
-        )
-    return asdict(Work.start(Path(folder), threads, command).wait())
+        refusal = f"worker {node} has edgeprune {__version__}, the sweep {version}; install the same one."
+    elif not recipe.is_file() or sha256_file(recipe) != sha256:
+        refusal = f"{folder}: worker {node} does not see it; --out must lie on a file system all workers share."
+    return asdict(Outcome(refusal, 2) if refusal else Work.start(Path(folder), threads, command).wait())
 
 
 def _import_ray() -> Any:
@@ -139,14 +135,14 @@ def _import_ray() -> Any:
 
 
 def _reach(address: str | None) -> None:
-    """Raise OSError if nothing listens at host:port; Ray itself asks for half a minute."""
+    """Raise OSError if nothing listens at host:port; Ray itself would try for half a minute."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=_REACH_S).close()
 
 
 def _is_death(ray: Any, error: Exception) -> bool:
-    """Whether a worker or its machine went away, rather than that the task itself could not be done."""
+    """Whether the worker or its machine died; otherwise the task itself failed."""
     kinds = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError")
     return isinstance(error, tuple(getattr(ray.exceptions, kind) for kind in kinds))
 

@@ -1,4 +1,4 @@
-"""How long a sweep will take, before it is begun: from its finished runs, or from a few training steps made here."""
+"""An estimate of how long a sweep takes: from its finished runs, or from a few training steps on this machine."""
 
 import math
 import statistics
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeprune.comparing.sweeping.grid import Cell
-from edgeprune.comparing.sweeping.plan import Plan
+from edgeprune.comparing.sweeping.plan import SweepPlan
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Recipe
 
 STEPS = 3
 """Training steps that are timed."""
 EXPORT_S = 20.0
-"""Seconds added to a run for each number format: conversion, parity and evaluation. A round figure, not measured."""
+"""Seconds a number format takes (conversion, parity, evaluation): a round figure, not measured."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Shape:
     """What decides how long an epoch takes.
 
     Attributes:
-        input_shape: channels, mels (height) and frames (width) of a network input.
+        input_shape: a network input's, `[channels, mels, frames]`, or of an image `[channels, height, width]`.
         patches: network inputs of an epoch.
     """
 
@@ -37,8 +37,8 @@ class Estimate:
 
     Attributes:
         kind: `dense`, `scratch` or `pruned`.
-        runs: of this kind that are not done.
-        how: what the estimate rests on, in one sentence.
+        runs: how many of this kind are not done.
+        how: what the estimate rests on.
     """
 
     kind: str
@@ -48,37 +48,37 @@ class Estimate:
 
 
 def kind_of(cell: Cell) -> str:
-    """Runs of a kind take about as long as each other."""
+    """`dense`, `scratch` or `pruned`: runs of one kind take about as long as each other."""
     return cell.role if cell.role in ("dense", "scratch") else "pruned"
 
 
-def estimates(plan: Plan, cells: Sequence[Cell], threads: int) -> list[Estimate]:
-    """One estimate a kind of the cells.
+def estimates(plan: SweepPlan, cells: Sequence[Cell], threads: int) -> list[Estimate]:
+    """An estimate for each kind of the cells.
 
     Raises:
         EdgepruneError: no run of a kind has finished yet, and the data are not there to count the clips.
     """
-    known, found, timed = plan.seconds(), [], None
+    seconds, kinds, epoch = plan.seconds(), [], None
     for kind in dict.fromkeys(kind_of(cell) for cell in cells):
         of_kind = [cell for cell in cells if kind_of(cell) == kind]
-        times = [known[cell.folder] for cell in plan.recipes if kind_of(cell) == kind and cell.folder in known]
+        times = [seconds[cell.folder] for cell in plan.recipes if kind_of(cell) == kind and cell.folder in seconds]
         if times:
             how = f"mean of {len(times)} finished run{'s' if len(times) > 1 else ''}"
-            found.append(Estimate(kind, len(of_kind), statistics.fmean(times), how))
+            kinds.append(Estimate(kind, len(of_kind), statistics.fmean(times), how))
             continue
         recipe = plan.recipes[of_kind[0]]
-        if timed is None:
+        if epoch is None:
             shape = shape_of(recipe)
-            timed = shape.patches, step_seconds(recipe, shape, threads)
-        found.append(_from_steps(kind, len(of_kind), recipe, *timed))
-    return found
+            epoch = shape.patches, step_seconds(recipe, shape, threads)
+        kinds.append(_from_steps(kind, len(of_kind), recipe, *epoch))
+    return kinds
 
 
-def total_seconds(found: Sequence[Estimate], slots: int) -> float:
-    """Of all runs, `slots` at a time; at least a dense run and one that waits for it."""
-    dense = max((one.seconds for one in found if one.kind == "dense"), default=0.0)
-    others = max((one.seconds for one in found if one.kind != "dense"), default=0.0)
-    return max(dense + others, sum(one.runs * one.seconds for one in found) / slots)
+def total_seconds(kinds: Sequence[Estimate], slots: int) -> float:
+    """Seconds all runs take, `slots` at a time; at least those of a dense run and of one that waits for it."""
+    dense = max((one.seconds for one in kinds if one.kind == "dense"), default=0.0)
+    others = max((one.seconds for one in kinds if one.kind != "dense"), default=0.0)
+    return max(dense + others, sum(one.runs * one.seconds for one in kinds) / slots)
 
 
 def _from_steps(kind: str, runs: int, recipe: Recipe, patches: int, step_s: float) -> Estimate:
@@ -94,9 +94,10 @@ def _from_steps(kind: str, runs: int, recipe: Recipe, patches: int, step_s: floa
 
 
 def step_seconds(recipe: Recipe, shape: Shape, threads: int) -> float:
-    """Seconds a training step of the dense network takes here, on random inputs: the median of `STEPS` after one more.
+    """Seconds a training step of the dense network takes here: the median of `STEPS` steps after one more.
 
-    Forward, backward and the optimiser; neither augmentation nor the teacher of a distillation is in it.
+    A step is the forward pass, the backward pass and the optimiser's, on random inputs, without augmentation and
+    without the teacher of a distillation.
     """
     import torch
     from torch.nn import functional
@@ -124,7 +125,7 @@ def step_seconds(recipe: Recipe, shape: Shape, threads: int) -> float:
 
 
 def shape_of(recipe: Recipe) -> Shape:
-    """Counted from the lists of the split and the first clip; no features are computed, no data made.
+    """Count classes and patches by the split's lists and the first clip; no features are computed, no data made.
 
     Raises:
         EdgepruneError: the data set is not where the recipe says.

@@ -13,19 +13,19 @@ from edgeprune.units import format_size
 Role = Literal["dense", "scratch", "random", "variant"]
 CONTROLS: tuple[str, ...] = ("dense", "scratch", "random")
 LIMITS = {"params": "params", "macs": "macs", "peak_ram": "ram", "flash": "flash"}
-"""Limits that are axes of a grid, and how a cell's name says them."""
+"""Limits that are axes of a grid, and their names in a cell's folder name."""
 RANDOM: Literal["random"] = "random"
 """The criterion of the control that prunes by chance."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is crossed with what; an empty axis stands for the recipe's own value.
+    """The axes of a sweep, which are all crossed; an empty axis stands for the recipe's own value.
 
     Attributes:
-        params, macs, peak_ram, flash: limits, as in `recipe.Budget`; every list is an axis of its own.
-        keep: values of `prune.keep`; with any of these five axes the recipe's own limits and keep are set aside.
-        controls: some of `dense`, `scratch`, `random`. The dense runs are made in any case: others start from them.
+        params, macs, peak_ram, flash: limits, as in `recipe.Budget`.
+        keep: values of `prune.keep`. With any of these five axes the recipe's own limits and keep are set aside.
+        controls: some of `dense`, `scratch`, `random`. The dense runs are always made: the others start from them.
     """
 
     params: tuple[int, ...] = ()
@@ -39,7 +39,7 @@ class Grid:
     controls: tuple[str, ...] = CONTROLS
 
     def check(self) -> "Grid":
-        """Raise EdgepruneError if a value cannot be; return self."""
+        """Raise EdgepruneError if a value is wrong; return self."""
         from edgeprune.pruning.scores import criterion
 
         for name in self.criteria:
@@ -68,7 +68,7 @@ class Grid:
 
     @staticmethod
     def from_dict(value: dict[str, Any]) -> "Grid":
-        """The grid that `asdict` gave, read back from JSON."""
+        """A grid from the JSON of its `asdict`."""
         return Grid(**{name: tuple(values) for name, values in value.items()})
 
 
@@ -88,38 +88,38 @@ class Cell:
         """Run folder under the sweep's, such as `runs/l1-params20k-seed0-fold1`."""
         if self.role == "dense":
             return f"dense/{self._ends()}"
-        said = "scratch" if self.role == "scratch" else self.criterion
-        return f"runs/{'-'.join([said, *self.limits(), self._ends()])}"
+        name = "scratch" if self.role == "scratch" else self.criterion
+        return f"runs/{'-'.join([name, *self.limits(), self._ends()])}"
 
     @property
     def dense_folder(self) -> str:
-        """Folder of the dense run that it starts from."""
+        """Folder of the dense run that this one starts from."""
         return replace(self, role="dense").folder
 
     def limits(self) -> list[str]:
-        """The budget in words that may stand in a file name, such as `params20k`; `whole` where nothing is limited."""
-        found = [f"{LIMITS[name]}{format_size(value)}" for name, value in self.budget.sizes().items()]
-        found += [f"keep{self.keep!r}"] if self.keep < 1 else []
-        return found or ["whole"]
+        """The budget in words fit for a file name, such as `params20k`; `whole` where nothing is limited."""
+        words = [f"{LIMITS[name]}{format_size(value)}" for name, value in self.budget.sizes().items()]
+        words += [f"keep{self.keep!r}"] if self.keep < 1 else []
+        return words or ["whole"]
 
     def _ends(self) -> str:
         return f"seed{self.seed}-fold{self.fold}"
 
 
 def cells(grid: Grid, recipe: Recipe) -> list[Cell]:
-    """All runs; a dense one before those that start from it, all of a seed and fold before the next."""
+    """All runs of a grid, seed by seed and fold by fold, each dense run before those that start from it."""
     criteria = grid.criteria or (recipe.prune.criterion,)
     kinds: list[tuple[Role, str]] = [(RANDOM if name == RANDOM else "variant", name) for name in criteria]
     if RANDOM in grid.controls and RANDOM not in criteria:
         kinds.append((RANDOM, RANDOM))
     if "scratch" in grid.controls:
         kinds.append(("scratch", criteria[0]))
-    found = []
+    runs = []
     for seed, fold in product(grid.seeds or (recipe.seed,), grid.folds or (recipe.data.fold,)):
-        found.append(Cell("dense", _cheap(recipe.prune.criterion), Budget(), 1.0, seed, fold))
+        runs.append(Cell("dense", _cheap(recipe.prune.criterion), Budget(), 1.0, seed, fold))
         for (budget, keep), (role, name) in product(grid.budgets(recipe), kinds):
-            found.append(Cell(role, name, budget, keep, seed, fold))
-    return found
+            runs.append(Cell(role, name, budget, keep, seed, fold))
+    return runs
 
 
 def _cheap(name: str) -> str:
@@ -130,13 +130,13 @@ def _cheap(name: str) -> str:
 
 
 def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threads: int) -> Recipe:
-    """What a cell runs.
+    """The recipe of a cell.
 
     Args:
-        base: recipe of the sweep, its paths absolute.
-        out: folder of the sweep, absolute.
+        base: the sweep's recipe, its paths absolute.
+        out: the sweep's folder, absolute.
         devices: where latency is measured.
-        threads: of the CPU, in training.
+        threads: CPU threads of training.
     """
     dense = cell.role == "dense"
     prune = replace(base.prune, criterion=cell.criterion, keep=cell.keep, restart=cell.role == "scratch")
@@ -161,17 +161,17 @@ def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threa
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """The recipe as it reads in any working directory."""
+    """The recipe with its paths absolute, so that it means the same in any working directory."""
 
-    def whole(path: Path | None) -> Path | None:
+    def absolute(path: Path | None) -> Path | None:
         return None if path is None else path.absolute()
 
     data, name = recipe.data, recipe.data.name
     name = str(Path(name).absolute()) if name.endswith(".toml") else name
     return replace(
         recipe,
-        data=replace(data, name=name, root=whole(data.root), cache=whole(data.cache)),
-        model=replace(recipe.model, audioset_weights=whole(recipe.model.audioset_weights)),
-        prune=replace(recipe.prune, profile=whole(recipe.prune.profile)),
-        dense_from=whole(recipe.dense_from),
+        data=replace(data, name=name, root=absolute(data.root), cache=absolute(data.cache)),
+        model=replace(recipe.model, audioset_weights=absolute(recipe.model.audioset_weights)),
+        prune=replace(recipe.prune, profile=absolute(recipe.prune.profile)),
+        dense_from=absolute(recipe.dense_from),
     )

@@ -1,4 +1,4 @@
-"""What an engine is given and gives back: jobs, each a run in a folder, and how they end."""
+"""Jobs, each a run in a folder; the engines that do them; and how they end."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Protocol
 
 from edgeprune.files import write_json
-
-RESULT, FAILED, STDERR = "result.json", "failed.json", "stderr.txt"
+from edgeprune.results.run_folder import FAILED
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is to be done in `folder`, once the run in `needs` is."""
+    """A run to do in `folder`, once the run in `needs` is done."""
 
     folder: Path
     needs: Path | None = None
@@ -23,9 +22,9 @@ class Outcome:
     """How a job ended.
 
     Attributes:
-        reason: one sentence; "" where it ended well.
-        exit_code: of the run, 0 where it ended well; negative: the signal that killed it.
-        seconds: it took, the waiting left out.
+        reason: why it failed, one sentence; "" where it did not.
+        exit_code: the run's; a negative one is the signal that killed it.
+        seconds: how long it took, without the waiting before it.
     """
 
     reason: str = ""
@@ -49,7 +48,7 @@ class Engine(Protocol):
         """The next job that ends; at least one has been started."""
 
     def close(self) -> None:
-        """End whatever is still at work."""
+        """Kill the jobs that still run."""
 
 
 def work_through(
@@ -58,11 +57,11 @@ def work_through(
     started: Callable[[Job], None] = lambda job: None,
     ended: Callable[[Job, Outcome], None] = lambda job, outcome: None,
 ) -> None:
-    """Do all jobs: a failed one leaves `failed.json` in its folder and keeps back only those that need it.
+    """Do all jobs; one that fails leaves `failed.json` in its folder, and only those that need it fail with it.
 
     Args:
-        jobs: those first come first; what one needs is among them, before it, or done.
-        started, ended: told of each job.
+        jobs: in the order they are started; the job that another needs stands before it, or is done.
+        started, ended: called for each job.
     """
     waiting, running, open_needs = list(jobs), 0, {job.folder for job in jobs}
     failed: dict[Path, Outcome] = {}

@@ -1,33 +1,35 @@
-"""What a sweep is going to do, and its folder: `sweep.json`, `dense/...` and `runs/...`, each a run folder."""
+"""What a sweep does, and its folder: `sweep.json`, and the run folders `dense/...` and `runs/...`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeprune.comparing.sweeping.grid import Cell, Grid, cells, recipe_of, with_absolute_paths
-from edgeprune.comparing.sweeping.jobs import FAILED, RESULT, Job
+from edgeprune.comparing.sweeping.jobs import Job
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, write_json
 from edgeprune.recipe import Recipe
-from edgeprune.recipe_files import RECIPE, differences, from_dict
+from edgeprune.recipe_files import differences, from_dict, write_recipe
+from edgeprune.results.run_folder import RunFolder
 
 SCHEMA = 1
 SWEEP, SECONDS = "sweep.json", "seconds.json"
 HOST = "host"
 _PLACES = ("out", "data.root", "data.cache", "data.workers", "train.threads", "finetune.threads")
-"""Fields that may differ between two starts of the same run: where things lie, and how many cores there are."""
+"""Fields that may differ between two starts of the same run: where files lie, and how many cores there are."""
+CellState = Literal["done", "failed", "begun", "new"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep.
 
     Attributes:
         out: its folder, absolute.
         base: the recipe that every cell varies, its paths absolute.
-        recipes: of every cell, in the order they are done.
-        host_timing: latency is measured on this machine, which has one run at a time.
+        recipes: every cell's, in the order they are done.
+        host_timing: whether latency is measured on this machine, which then does one run at a time.
     """
 
     out: Path
@@ -36,20 +38,22 @@ class Plan:
     recipes: Mapping[Cell, Recipe]
     host_timing: bool
 
-    def folder(self, cell: Cell) -> Path:
-        return self.out / cell.folder
+    def folder(self, cell: Cell) -> RunFolder:
+        return RunFolder(self.out / cell.folder)
 
     def job(self, cell: Cell) -> Job:
-        return Job(self.folder(cell), None if cell.role == "dense" else self.out / cell.dense_folder)
+        return Job(self.out / cell.folder, None if cell.role == "dense" else self.out / cell.dense_folder)
 
-    def state(self, cell: Cell) -> str:
-        """`done`, `failed`, `begun` or `new`."""
+    def state(self, cell: Cell) -> CellState:
         folder = self.folder(cell)
-        states = {"done": RESULT, "failed": FAILED, "begun": "log.txt"}
-        return next((state for state, name in states.items() if (folder / name).is_file()), "new")
+        if folder.is_done:
+            return "done"
+        if folder.failure_file.is_file():
+            return "failed"
+        return "begun" if folder.log_file.is_file() else "new"
 
     def open_cells(self) -> list[Cell]:
-        """Those without a result."""
+        """The cells without a result."""
         return [cell for cell in self.recipes if self.state(cell) != "done"]
 
     def write(self) -> None:
@@ -68,34 +72,34 @@ class Plan:
                 "grid": asdict(self.grid),
                 "host_timing": self.host_timing,
                 "recipe": self.base.to_dict(),
-                "cells": [_described(cell) for cell in self.recipes],
+                "cells": [{"folder": cell.folder, **asdict(cell)} for cell in self.recipes],
             },
         )
         for cell in self.open_cells():
-            write_json(self.folder(cell) / RECIPE, self.recipes[cell].to_dict())
+            write_recipe(self.folder(cell).recipe_file, self.recipes[cell])
 
     def seconds(self) -> dict[str, float]:
-        """How long cells took, by folder: those that nobody interrupted."""
+        """How long cells took, by folder; a cell that was interrupted is absent."""
         path = self.out / SECONDS
-        found: dict[str, float] = read_json(path) if path.is_file() else {}
-        return found
+        seconds: dict[str, float] = read_json(path) if path.is_file() else {}
+        return seconds
 
     def keep_seconds(self, cell: Cell, seconds: float) -> None:
         write_json(self.out / SECONDS, {**self.seconds(), cell.folder: round(seconds, 3)})
 
 
-def make_plan(recipe: Recipe, grid: Grid, out: Path, alone: bool, threads: int) -> Plan:
+def make_plan(recipe: Recipe, grid: Grid, out: Path, alone: bool, threads: int) -> SweepPlan:
     """The sweep of a grid in a folder; nothing is written.
 
     Args:
-        alone: one run at a time has this machine for itself.
-        threads: of the CPU, for each run.
+        alone: whether each run has this machine for itself.
+        threads: CPU threads of each run.
 
     Raises:
-        EdgepruneError: a value cannot be, or the folder holds a sweep that this one does not continue or extend.
+        EdgepruneError: a value is wrong, or the folder holds a sweep that this one does not continue or extend.
     """
     out, base = out.absolute(), with_absolute_paths(recipe)
-    if (out / RESULT).is_file() or (out / RECIPE).is_file():
+    if RunFolder(out).is_done or RunFolder(out).is_run:
         raise EdgepruneError(f"{out}: is the folder of a run; choose another --out for the sweep.")
     stored = _stored(out)
     timing = alone if stored is None else bool(stored["host_timing"])
@@ -104,7 +108,7 @@ def make_plan(recipe: Recipe, grid: Grid, out: Path, alone: bool, threads: int) 
             f"{out}: this sweep times its files on this machine, which must do nothing else; go on with --engine local "
             "--jobs 1, or choose another --out."
         )
-    plan = Plan(out, base, grid.check(), _recipes(base, grid, out, timing, threads), timing)
+    plan = SweepPlan(out, base, grid.check(), _recipes(base, grid, out, timing, threads), timing)
     if stored is not None:
         old = _recipes(from_dict(stored["recipe"]), Grid.from_dict(stored["grid"]), out, timing, threads)
         _refuse_other_sweep(out, old, plan.recipes)
@@ -150,23 +154,23 @@ def _refuse_other_sweep(out: Path, old: Mapping[Cell, Recipe], new: Mapping[Cell
             )
 
 
-def _refuse_other_run(folder: Path, recipe: Recipe) -> None:
-    if not (folder / RECIPE).is_file():
-        return
-    changed = _changes(from_dict(read_json(folder / RECIPE)).to_dict(), recipe)
+def _refuse_other_run(folder: RunFolder, recipe: Recipe) -> None:
+    changed = _changes(folder.recipe().to_dict(), recipe) if folder.is_run else []
     if changed:
-        raise EdgepruneError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out.")
+        raise EdgepruneError(
+            f"{folder.path}: holds a run with other settings ({'; '.join(changed)}); choose another --out."
+        )
 
 
 def _changes(old: dict[str, Any], new: Recipe) -> list[str]:
-    """What differs between two recipes of a cell, places left out; its dense network moves with the sweep."""
-    found = differences(old, new.to_dict())
+    """The fields that differ between two recipes of a cell, apart from where files lie."""
+    # a dense network of the sweep's own moves with its folder
     moved = () if new.dense_from is None or new.dense_from.parent.parent.name != "dense" else ("dense_from",)
-    return [line for line in found if line.split(":")[0] not in (*_PLACES, *moved)]
+    return [line for line in differences(old, new.to_dict()) if line.split(":")[0] not in (*_PLACES, *moved)]
 
 
-def _check(plan: Plan) -> None:
-    """What can be known to be wrong before hours of work."""
+def _check(plan: SweepPlan) -> None:
+    """Refuse before hours of work what is known to go wrong."""
     from edgeprune.data.cards import load_card
     from edgeprune.running.check import check
 
@@ -187,7 +191,3 @@ def _check(plan: Plan) -> None:
     for cell, recipe in plan.recipes.items():
         if (cell.seed, cell.fold) == (first.seed, first.fold):
             check(recipe)
-
-
-def _described(cell: Cell) -> dict[str, Any]:
-    return {"folder": cell.folder, **asdict(cell)}

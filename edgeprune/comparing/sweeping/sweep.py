@@ -1,50 +1,50 @@
-"""A sweep from its plan to its end: every cell done once, what failed told, a killed one gone on with."""
+"""A sweep at work: every cell is done once, failures are reported, and a sweep that was killed goes on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from edgeprune import console
 from edgeprune.comparing.sweeping.grid import Cell
-from edgeprune.comparing.sweeping.jobs import FAILED, RESULT, Engine, Job, Outcome, work_through
-from edgeprune.comparing.sweeping.plan import Plan
+from edgeprune.comparing.sweeping.jobs import Engine, Job, Outcome, work_through
+from edgeprune.comparing.sweeping.plan import CellState, SweepPlan
 from edgeprune.comparing.sweeping.tracking import Tracking
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, read_json
+from edgeprune.results.result import Result
 
 
 @dataclass(frozen=True)
 class CellEnd:
-    """Where a cell is at the end of a sweep.
+    """The state of a cell at the end of a sweep.
 
     Attributes:
-        state: `done` or `failed`; of one that was not reached, `begun` or `new`.
-        reason: of a failure.
-        exit_code: of the run.
-        seconds: it took; None where it was interrupted.
-        result: content of `result.json`, {} without one.
+        state: `done` or `failed`; `begun` or `new` where the sweep did not reach it.
+        reason: why it failed; "" where it did not.
+        exit_code: the run's.
+        seconds: how long the run took; None where it was interrupted.
+        result: None where there is none.
     """
 
     cell: Cell
-    state: str
+    state: CellState
     reason: str
     exit_code: int
     seconds: float | None
-    result: dict[str, Any]
+    result: Result | None
 
 
-def sweep(plan: Plan, make_engine: Callable[[], Engine], tracking: Tracking | None = None) -> list[CellEnd]:
+def sweep(plan: SweepPlan, make_engine: Callable[[], Engine], tracking: Tracking | None = None) -> list[CellEnd]:
     """Do every cell that has no result.
 
     Args:
-        make_engine: called once there is work.
-        tracking: where results are sent to.
+        make_engine: called if there is anything to do.
+        tracking: where results are sent.
 
     Raises:
         EdgepruneError: another sweep works in the folder, or the folder holds something else.
     """
-    with _alone(plan):
+    with _locked(plan):
         plan.write()
         tracking = tracking or Tracking(plan)
         tracking.begin()
@@ -53,24 +53,19 @@ def sweep(plan: Plan, make_engine: Callable[[], Engine], tracking: Tracking | No
             _do(plan, cells, make_engine(), tracking)
         else:
             console.say(f"{plan.out}: all {len(plan.recipes)} runs are done; nothing is computed again")
-        return ends(plan)
+        return [_end(plan, cell) for cell in plan.recipes]
 
 
-def ends(plan: Plan) -> list[CellEnd]:
-    """Where every cell is."""
-    return [_end(plan, cell) for cell in plan.recipes]
-
-
-def _end(plan: Plan, cell: Cell) -> CellEnd:
+def _end(plan: SweepPlan, cell: Cell) -> CellEnd:
     state, folder = plan.state(cell), plan.folder(cell)
-    failure = read_json(folder / FAILED) if state == "failed" else {}
-    result = read_json(folder / RESULT) if state == "done" else {}
+    failure = read_json(folder.failure_file) if state == "failed" else {}
+    result = folder.result() if state == "done" else None
     seconds = plan.seconds().get(cell.folder)
     return CellEnd(cell, state, failure.get("reason", ""), failure.get("exit_code", 0), seconds, result)
 
 
 @contextmanager
-def _alone(plan: Plan) -> Iterator[None]:
+def _locked(plan: SweepPlan) -> Iterator[None]:
     import filelock
 
     try:
@@ -83,12 +78,12 @@ def _alone(plan: Plan) -> Iterator[None]:
         raise cannot_write(error.filename or plan.out, error) from error
 
 
-def _do(plan: Plan, cells: list[Cell], engine: Engine, tracking: Tracking) -> None:
+def _do(plan: SweepPlan, cells: list[Cell], engine: Engine, tracking: Tracking) -> None:
     total, done = len(plan.recipes), len(plan.recipes) - len(cells)
     by_job = {plan.job(cell): cell for cell in cells}
-    fresh = {cell for cell in cells if not (plan.folder(cell) / "log.txt").is_file()}
-    again = f", {done} of them done before" if done else ""
-    console.say(f"sweep {plan.base.name}: {total} runs in {plan.out}{again}; {engine.slots} at a time")
+    fresh = {cell for cell in cells if plan.state(cell) == "new"}
+    earlier = f", {done} of them done before" if done else ""
+    console.say(f"sweep {plan.base.name}: {total} runs in {plan.out}{earlier}; {engine.slots} at a time")
     with console.progress("sweep", total) as bar:
         bar.update(bar.task_ids[0], completed=done)
 

@@ -1,4 +1,4 @@
-"""A job as a process of its own: started with its share of the cores, watched, and ended with whoever started it."""
+"""A job as a process of its own, which has its share of the cores and ends when its sweep does."""
 
 import os
 import re
@@ -11,10 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune.comparing.sweeping.jobs import RESULT, STDERR, Outcome
+from edgeprune.comparing.sweeping.jobs import Outcome
+from edgeprune.results.run_folder import RunFolder
 
 COMMAND = ("-m", "edgeprune.comparing.sweeping.child")
-"""What Python is given to do a job, before its folder."""
+"""Arguments of the Python that does a job; the job's folder comes after them."""
+_STDERR = "stderr.txt"
+"""File of a run folder: what a job that failed wrote to standard error."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -30,11 +33,11 @@ class Work:
     def start(folder: Path, threads: int, command: Sequence[str]) -> "Work":
         """Start it, in a process group of its own.
 
-        Its standard input is a pipe that nothing is written to: it ends when the process that holds the other end does,
-        however that dies, and with it the job (see `child.ended_with_parent`).
+        Its standard input is a pipe that nothing is written to. The pipe ends when this process does, however it dies,
+        and the job ends with the pipe (see `child.ended_with_parent`).
         """
         environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        with (folder / STDERR).open("wb") as errors:
+        with (folder / _STDERR).open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, *command, str(folder)],
                 stdin=subprocess.PIPE,
@@ -46,11 +49,11 @@ class Work:
         return Work(process, folder, time.monotonic())
 
     def poll(self) -> Outcome | None:
-        """How it ended; None while it works."""
+        """How it ended; None while it runs."""
         return None if self.process.poll() is None else self._outcome()
 
     def wait(self) -> Outcome:
-        """How it ended, once it has."""
+        """Wait for its end; how it ended."""
         self.process.wait()
         return self._outcome()
 
@@ -65,12 +68,12 @@ class Work:
 
     def _outcome(self) -> Outcome:
         seconds = time.monotonic() - self.began
-        code, errors = self.process.returncode, self.folder / STDERR
+        code, errors = self.process.returncode, self.folder / _STDERR
         if self.process.stdin is not None:
             self.process.stdin.close()
         if code < 0:
-            self.kill()  # of a run that was killed, what it had started may still be there
-        if code == 0 and (self.folder / RESULT).is_file():
+            self.kill()  # the processes that a killed run had started may still be there
+        if code == 0 and RunFolder(self.folder).is_done:
             errors.unlink(missing_ok=True)
             return Outcome(seconds=seconds)
         return Outcome(_reason(code, errors), code or 1, seconds)
@@ -83,8 +86,8 @@ def _reason(code: int, errors: Path) -> str:
             return f"killed by {signal.Signals(-code).name}; if memory ran out, use fewer --jobs."
         return f"killed by signal {-code}."
     text = errors.read_text(encoding="utf-8", errors="replace")
-    said = re.findall(r"^edgeprune: error: (.+)$", text, flags=re.MULTILINE)
+    sentences = re.findall(r"^edgeprune: error: (.+)$", text, flags=re.MULTILINE)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if said:
-        return str(said[-1])
-    return f"ended with exit code {code}{f' ({lines[-1]})' if lines else ''}; {errors} has what it said."
+    if sentences:
+        return str(sentences[-1])
+    return f"ended with exit code {code}{f' ({lines[-1]})' if lines else ''}; see {errors}."

@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 
 from edgeprune.comparing.sweeping.grid import Grid
-from edgeprune.comparing.sweeping.plan import Plan, make_plan
+from edgeprune.comparing.sweeping.plan import SweepPlan, make_plan
 from edgeprune.recipe import Recipe
 
 HALF, QUARTER = "runs/operator_norm-keep0.5-seed0-fold1", "runs/operator_norm-keep0.25-seed0-fold1"
 STAND_IN = (str(Path(__file__).parent / "stand_in.py"),)
 
 
-def plan_of(recipe: Recipe, out: Path, **axes) -> Plan:
+def plan_of(recipe: Recipe, out: Path, **axes) -> SweepPlan:
     """A sweep in `out`, two runs at a time; without controls unless given."""
     return make_plan(recipe, Grid(**{"controls": (), **axes}), out, alone=False, threads=1)
 

@@ -60,7 +60,7 @@ def test_a_moved_folder_goes_on(recipe, tmp_path):
     plan = plan_of(recipe, tmp_path / "moved")
     plan.write()
     cell = list(plan.recipes)[1]
-    there = read_json(plan.folder(cell) / "recipe.json")["dense_from"]
+    there = read_json(plan.folder(cell).recipe_file)["dense_from"]
     assert there == str(tmp_path / "moved" / "dense" / "seed0-fold1" / "dense.ckpt")
 
 
@@ -69,7 +69,7 @@ def test_a_folder_that_holds_something_else(recipe, tmp_path):
     plan = plan_of(recipe, out)
     plan.write()
     with refused("is the folder of a run"):
-        plan_of(recipe, plan.folder(next(iter(plan.recipes))))
+        plan_of(recipe, plan.folder(next(iter(plan.recipes))).path)
     changed = replace(plan.recipes[next(iter(plan.recipes))], seed=9)
     write_json(out / "dense" / "seed0-fold1" / "recipe.json", changed.to_dict())
     with refused("seed: 9 -> 0"):
