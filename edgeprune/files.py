@@ -112,6 +112,13 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def default_cache() -> Path:
+    """The user's cache folder, or `EDGEPRUNE_CACHE`."""
+    import platformdirs
+
+    return Path(os.environ.get("EDGEPRUNE_CACHE") or platformdirs.user_cache_dir("edgeprune"))
+
+
 def share_folder(name: str) -> Path:
     """The folder `datasets`, `recipes` or `export`: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).resolve().parent

@@ -18,7 +18,7 @@ import numpy as np
 from edgeprune import console
 from edgeprune.audio.decode import load_clip, probe_clip
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import cannot_write, read_json, sha256_json, write_json
+from edgeprune.files import cannot_write, default_cache, read_json, sha256_json, write_json
 from edgeprune.recipe import LogMel
 
 _VERSION = 3
@@ -44,13 +44,6 @@ class Features:
         """`[frames, mels]` of one clip."""
         row = self.rows[filename]
         return self.frames[self.offsets[row] : self.offsets[row + 1]]
-
-
-def default_cache() -> Path:
-    """The user's cache folder, or `EDGEPRUNE_CACHE`."""
-    import platformdirs
-
-    return Path(os.environ.get("EDGEPRUNE_CACHE") or platformdirs.user_cache_dir("edgeprune"))
 
 
 def extract(

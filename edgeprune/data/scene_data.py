@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import Card, load_card
-from edgeprune.data.feature_cache import Features, default_cache, extract
+from edgeprune.data.feature_cache import Features, extract
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import Patches
 from edgeprune.data.splits import Split, load_split, split_validation
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import sha256_json
+from edgeprune.files import default_cache, sha256_json
 from edgeprune.recipe import Data, LogMel
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprune.graph.arena import arena_bytes
 from edgeprune.graph.graph import Blocks, Graph, Operator
+from edgeprune.graph.graph_cache import kept_graph
 from edgeprune.graph.kinds import FREE_OF_MACS, MULTIPLYING, SCALE, UNKNOWN
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.tabular import Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -183,27 +183,24 @@ def _shape(operator: Operator, filters: int) -> tuple[int, ...]:
     return (*before, filters, *after) if operator.shape else ()
 
 
-def build_meta(spec: ModelSpec) -> "nn.Module":
-    """The network without memory for its weights."""
-    import torch
-
-    with torch.device("meta"):
-        return build(spec).eval()
-
-
 def graph_of(spec: ModelSpec) -> Graph:
-    """Operators and groups of a network of the registry."""
+    """Operators and groups of a network of the registry, traced once and then read from the user's cache."""
     return _graph_of(spec.name, spec.classes, spec.input_shape, tuple(spec.widths.items()))
 
 
 @lru_cache(maxsize=32)
 def _graph_of(name: str, classes: int, input_shape: tuple[int, int, int], widths: tuple[tuple[str, int], ...]) -> Graph:
+    spec = ModelSpec(name, classes, input_shape, dict(widths))
+    return kept_graph(spec, lambda: _traced(spec))
+
+
+def _traced(spec: ModelSpec) -> Graph:
     import torch
 
     from edgeprune.graph.trace import trace
 
-    spec = ModelSpec(name, classes, input_shape, dict(widths))
-    return trace(build_meta(spec), torch.zeros(1, *input_shape, device="meta"))
+    with torch.device("meta"):  # no memory for the weights
+        return trace(build(spec).eval(), torch.zeros(1, *spec.input_shape))
 
 
 def cost(spec: ModelSpec) -> Cost:
