@@ -64,7 +64,7 @@ class Network:
         if not found.frontend:
             return None
         preset: recipe.LogMel = getattr(recipe, f"{found.frontend}_frontend")()
-        frames = self.spec.input_shape[1 if found.time_first else 2]
+        frames = self.spec.input_shape[1 if found.layout == "frames_mels" else 2]
         return replace(preset, patch_frames=frames, patch_hop_frames=frames)
 
     def title(self) -> str:

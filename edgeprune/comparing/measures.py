@@ -8,7 +8,7 @@ import numpy as np
 from edgeprune.comparing.comparison import ComparedRun, Estimate, Latency
 from edgeprune.comparing.statistics import estimate, median_estimate
 from edgeprune.recipe import FORMATS
-from edgeprune.results.result import CostFigures
+from edgeprune.results.figures import CostFigures
 
 _COSTS: dict[str, Callable[[CostFigures], int | None]] = {
     "params": lambda cost: cost.params,

@@ -1,4 +1,4 @@
-"""`predictions_<format>.csv`: what a system said about each clip, kept so that any metric can be computed again."""
+"""`predictions_<format>.csv`: the class probabilities of each clip, from which any metric can be computed again."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ def write_predictions(
     probabilities: ArrayLike,
     classes: Sequence[str],
 ) -> None:
-    """Write the file whole or not at all; probabilities come back from it bit for bit.
+    """Write the file whole or not at all; reading gives the same probabilities bit for bit.
 
     Args:
         path: `RUN/predictions_<format>.csv`.
@@ -72,7 +72,7 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
         classes: the classes it must have, in order; None takes those of the file.
 
     Raises:
-        EdgepruneError: the file is missing, cut off or malformed (the line is named), holds other classes than asked,
+        EdgepruneError: the file is missing, cut off or malformed (the line is named), has other classes,
             or its `predicted` column is not the class of the highest probability.
     """
     try:
@@ -100,10 +100,10 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
     columns = [[row[place] for row in body] for place in range(len(LEADING))]
     predictions = Predictions(columns[0], columns[1], columns[2], values, names)
     _check(predictions, str(path))
-    for number, (said, highest) in enumerate(zip(predictions.predicted, decide(values, names), strict=True)):
-        if said != highest:
+    for number, (predicted, highest) in enumerate(zip(predictions.predicted, decide(values, names), strict=True)):
+        if predicted != highest:
             raise EdgepruneError(
-                f"{path}: line {number + 2} predicts {said!r} but {highest!r} has the highest probability; "
+                f"{path}: line {number + 2} predicts {predicted!r} but {highest!r} has the highest probability; "
                 "write the file again."
             )
     return predictions
@@ -129,14 +129,14 @@ def _whole_text(path: Path | str) -> str:
         raise EdgepruneError(f"{path}: cannot be read ({error.strerror}); give a predictions file.") from error
     except UnicodeDecodeError as error:
         raise EdgepruneError(f"{path}: is not UTF-8 text; give a predictions file.") from error
-    # A number cut in the middle is still a number: only the last line break tells that the file is whole.
+    # A number cut in the middle is still a number: only the last line break shows that the file is whole.
     if not text.endswith("\n"):
         raise EdgepruneError(f"{path}: is empty or cut off in its last line; write the file again.")
     return text
 
 
 def _check(predictions: Predictions, path: str) -> None:
-    """What must hold of the rows, whether they are about to be written or were read."""
+    """Refuse rows that must be neither written nor read."""
     classes, rows = predictions.classes, predictions.probabilities
     clips = len(predictions.filenames)
     if set(classes) & set(LEADING) or len(set(classes)) != len(classes) or "" in classes:

@@ -1,4 +1,4 @@
-"""How sure an accuracy is, and whether two systems differ on the same clips."""
+"""Intervals of an accuracy, and of the difference between two systems on the same clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """Clips only one system decided rightly, and the two-sided exact p-value of there being no difference."""
+    """Clips that only one system decided rightly, and the exact two-sided p-value under no difference."""
 
     only_a: int
     only_b: int
@@ -30,8 +30,8 @@ class McNemar:
 def wilson_interval(correct: int, clips: int, confidence: float = 0.95) -> tuple[float, float]:
     """Score interval of a proportion `correct / clips` (Wilson, JASA 22, 1927), without continuity correction.
 
-    It stays inside [0, 1] and keeps its coverage for few clips and for accuracies near 0 or 1. It takes clips as
-    independent: where many come from one recording the truth is wider.
+    It stays inside [0, 1] and keeps its coverage for few clips and for accuracies near 0 or 1. It treats
+    clips as independent; where many come from one recording, the true interval is wider.
 
     Raises:
         EdgepruneError: no clips, `correct` outside 0 to `clips`, or a confidence outside (0, 1).
@@ -74,7 +74,7 @@ def paired_bootstrap(
     if resamples < 1:
         raise EdgepruneError(f"bootstrap: {resamples} resamples; ask for at least 1.")
     kinds, counts = _kinds_of_group(a.astype(np.int64) - b, groups)
-    # Groups with the same sum and size are interchangeable, so drawing how often each kind comes is drawing the groups.
+    # Groups of the same sum and size are interchangeable: the number of draws of each kind is multinomial.
     total = int(counts.sum())
     drawn = np.random.default_rng(seed).multinomial(total, counts / total, size=resamples) @ kinds
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - confidence) / 2, (1 + confidence) / 2])

@@ -95,9 +95,9 @@ def load_panns_weights(
     accordingly, so that the network computes what the published one does on the same powers. (Of the same sound, two
     frames at either end differ: PANNs mirrors it there, the front-end pads it with zeros.)
 
-    The file holds a state dict, or one under "model", of `bn0.*`, `conv_block{1-6}.{conv,bn}{1,2}.*`, `fc1.*` and
-    `fc_audioset.*`; its `spectrogram_extractor.*` and `logmel_extractor.*` are the front-end's and left out.
-    `fc_audioset` becomes the output layer at 527 classes; at another number that keeps its random start.
+    The file holds a state dict, at the top or under "model": `bn0.*`, `conv_block{1-6}.{conv,bn}{1,2}.*`, `fc1.*` and
+    `fc_audioset.*`, which becomes the output layer of a network with 527 classes; another output layer keeps its random
+    start. `spectrogram_extractor.*` and `logmel_extractor.*` belong to the front-end and are left out.
 
     Args:
         model: a CNN14 of width 1 with 64 mels and one channel.
@@ -176,7 +176,7 @@ def _per_mel(values: "ArrayLike | None", default: float, label: str, mels: int) 
     import numpy as np
     import torch
 
-    found = np.full(mels, default) if values is None else np.asarray(values, dtype=np.float64)
-    if found.shape != (mels,) or not np.isfinite(found).all():
+    each = np.full(mels, default) if values is None else np.asarray(values, dtype=np.float64)
+    if each.shape != (mels,) or not np.isfinite(each).all():
         raise EdgepruneError(f"{label} of the normalisation must be {mels} finite values, one a mel bin.")
-    return torch.from_numpy(found.copy())
+    return torch.from_numpy(each.copy())

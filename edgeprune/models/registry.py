@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of a network: its default input `(channels, height, width)` and its front-end preset.
+    """A network of the registry.
 
-    `frontend` names a preset of `LogMel`; it is empty for networks of images. `layout`: which axis of a patch comes
-    first: `frames_mels` where the network takes `[1, frames, mels]` (VGGish, CNN14).
+    Attributes:
+        module: with `build(classes, input_shape, widths)` and `default_widths(width)`.
+        input_shape: the default input, `(channels, height, width)`.
+        frontend: the preset of `LogMel`; empty for networks of images.
+        layout: which axis of a patch comes first.
     """
 
     name: str
@@ -24,10 +27,6 @@ class Entry:
     input_shape: tuple[int, int, int]
     frontend: str
     layout: Layout
-
-    @property
-    def time_first(self) -> bool:
-        return self.layout == "frames_mels"
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,14 @@ ENTRIES = {
 
 
 def entry(name: str) -> Entry:
-    """The registry's entry; raises EdgepruneError with the nearest name when there is none."""
-    if name in ENTRIES:
-        return ENTRIES[name]
+    """The registry's entry of a network; `DCASE21_Net` and `dcase21_net` name `dcase21` too.
+
+    Raises:
+        EdgepruneError: there is none; the message has the nearest name.
+    """
+    known = name.lower().removesuffix("_net")
+    if known in ENTRIES:
+        return ENTRIES[known]
     raise unknown_name("model", name, ENTRIES)
 
 
@@ -83,7 +87,7 @@ def make_spec(
     if width <= 0:
         raise EdgepruneError(f"model '{name}': width must be above 0, not {width}.")
     widths: Callable[[float], dict[str, int]] = _module(name).default_widths
-    return ModelSpec(name, classes, input_shape or entry(name).input_shape, widths(width))
+    return ModelSpec(entry(name).name, classes, input_shape or entry(name).input_shape, widths(width))
 
 
 def build(spec: ModelSpec) -> "nn.Module":

@@ -114,7 +114,7 @@ class NetworkResult:
 
 @dataclass(frozen=True)
 class Result(Tabular):
-    """Everything a finished run found.
+    """The result of a finished run.
 
         result = edgeprune.load("runs/quickstart-fold1-seed0")
         result.networks["pruned"].files["int8"].scores.accuracy
@@ -162,7 +162,7 @@ class Result(Tabular):
         """Parse the content of a `result.json`.
 
         Raises:
-            EdgepruneError: it has another schema, or a part of it is not what the schema says.
+            EdgepruneError: it has another schema, or a part of it does not fit the schema.
         """
         schema = value.get("schema", SCHEMA)
         if schema != SCHEMA:

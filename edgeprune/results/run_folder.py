@@ -16,7 +16,7 @@ from edgeprune.recipe_files import RECIPE, check_same_run, load_recipe, write_re
 from edgeprune.results.result import NetworkName, Result, artefact_key
 
 FAILED = "failed.json"
-"""What a sweep leaves of a run that failed: `{"reason": ...}`."""
+"""A sweep writes it where a run failed: `{"reason": ...}`."""
 _FILE_PREFIX: dict[NetworkName, str] = {"dense": "dense", "pruned": "model"}
 
 
@@ -58,7 +58,7 @@ class RunFolder:
 
     @property
     def frontend_file(self) -> Path:
-        """What the front-end in C takes, kept because counting its instructions is slow."""
+        """Instructions of the front-end in C, kept because counting them is slow."""
         return self.path / "frontend.json"
 
     @property
@@ -90,7 +90,7 @@ class RunFolder:
         return self.path / f"{_FILE_PREFIX[network]}_{format}.tflite"
 
     def predictions(self, network: NetworkName, format: str) -> Path:
-        """What the file of a format said about every clip of the evaluation part."""
+        """Class probabilities that the file of a format gives every clip of the evaluation part."""
         return self.path / f"predictions_{artefact_key(network, format)}.csv"
 
     @property

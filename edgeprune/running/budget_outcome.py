@@ -1,4 +1,4 @@
-"""The budget that was asked for beside what the file that ships takes."""
+"""The limits of the budget beside what the shipped file takes."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from edgeprune.recipe import Recipe
 
 
 def budget_outcome(recipe: Recipe, pruned: Checkpoint, artefacts: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry `budget` of `result.json`; what was reached is read from a file that ships, if there is one.
+    """The entry `budget` of `result.json`; what was reached is read from the shipped file, if one was exported.
 
     Raises:
         CheckFailedError: the file, with the front-end where the budget counts it, exceeds a limit.

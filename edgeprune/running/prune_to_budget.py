@@ -66,7 +66,7 @@ def _finetuning(recipe: Recipe) -> Train:
 def _prune(
     recipe: Recipe, data: RunData, network: Checkpoint, step: PruningStep, table: LatencyProfile | None
 ) -> tuple[nn.Module, ModelSpec, dict[str, Any]]:
-    """Score, allocate and cut: the network after one step, its spec, and what its checkpoint tells of the pruning."""
+    """Score, allocate and cut: the network after one step, its spec, and the facts its checkpoint keeps."""
     torch.manual_seed(recipe.seed + step.number - 1)  # for the criterion `random`
     scored = _score(recipe, data, network)
     allocation = scored.allocate(step.budget, table, step.caps)

@@ -35,7 +35,7 @@ def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
     torch.manual_seed(recipe.seed)
     model = build(spec)
     if recipe.model.audioset_weights is not None:
-        load_audioset_weights(model, recipe.model.name, recipe.model.audioset_weights, data)
+        load_audioset_weights(model, spec.name, recipe.model.audioset_weights, data)
     history = train_network(model, data, recipe.train, recipe.seed, folder.training("dense"))
     checkpoint.save(path, spec, model, network_facts(data, history))
     forget_training_state(folder.training("dense"))

@@ -46,7 +46,7 @@ class _Lines(Callback):
 
     def __init__(self, title: str, history: Path) -> None:
         self.title, self.path = title, history
-        self.began = self.said = time.monotonic()
+        self.began = self.last_line = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, SceneModule)
@@ -57,8 +57,8 @@ class _Lines(Callback):
         lines = [",".join(names)] + [",".join(f"{epoch.get(name, '')}" for name in names) for epoch in module.history]
         write_text(self.path, "\n".join(lines) + "\n")
         now = time.monotonic()
-        if now - self.said > 15 or trainer.current_epoch + 1 == trainer.max_epochs:
-            self.said = now
+        if now - self.last_line > 15 or trainer.current_epoch + 1 == trainer.max_epochs:
+            self.last_line = now
             shown = ", ".join(f"{name} {value:.3f}" for name, value in row.items() if name != "epoch")
             console.say(
                 f"{self.title}: {trainer.current_epoch + 1}/{trainer.max_epochs}, {shown}, {now - self.began:.0f}s"

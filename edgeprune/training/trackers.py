@@ -1,4 +1,4 @@
-"""Where training tells its progress beside `history.csv`: TensorBoard and MLflow, both optional."""
+"""Trackers that training reports to beside `history.csv`: TensorBoard and MLflow, both optional."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from edgeprune.recipe import Train
 TRACKERS = ("csv", "tensorboard", "mlflow")
 """CSV is always written: `training/PART/history.csv` of a run."""
 SETTINGS = "trackers.json"
-"""File of a run folder that asks for more than its recipe: `{tensorboard: bool, mlflow: {uri, run_id} | null}`."""
+"""File of a run folder with trackers beyond the recipe's: `{tensorboard: bool, mlflow: {uri, run_id} | null}`."""
 
 
 def loggers(train: Train, folder: Path) -> list[Any]:
@@ -21,19 +21,19 @@ def loggers(train: Train, folder: Path) -> list[Any]:
         folder: of the training, RUN/training/PART; PART goes before the names of MLflow's metrics.
 
     Raises:
-        EdgepruneError: a tracker that is asked for is not installed.
+        EdgepruneError: a tracker the run uses is not installed.
     """
     path = folder.parent.parent / SETTINGS
-    asked: dict[str, Any] = read_json(path) if path.is_file() else {}
-    found: list[Any] = []
-    if train.tensorboard or asked.get("tensorboard"):
+    settings: dict[str, Any] = read_json(path) if path.is_file() else {}
+    trackers: list[Any] = []
+    if train.tensorboard or settings.get("tensorboard"):
         require("tensorboard")
         from lightning.pytorch.loggers import TensorBoardLogger
 
-        found.append(TensorBoardLogger(folder, name="tensorboard", version=""))
-    if asked.get("mlflow"):
-        found.append(_mlflow_logger(asked["mlflow"], folder.name))
-    return found
+        trackers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+    if settings.get("mlflow"):
+        trackers.append(_mlflow_logger(settings["mlflow"], folder.name))
+    return trackers
 
 
 def require(name: str) -> None:
@@ -70,7 +70,7 @@ def _mlflow_logger(run: dict[str, str], part: str) -> Any:
 
 
 def _prepare_mlflow(uri: str) -> None:
-    """Before MLflow is imported: a folder needs no server and takes many writers, but has to be asked for since 3.7."""
+    """Set up MLflow before its import: since 3.7 a folder, which needs no server, must be allowed explicitly."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if uri.startswith("file:"):
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")

@@ -97,7 +97,7 @@ def test_batch_norm_of_the_input_is_of_each_mel_bin() -> None:
 
 def test_the_front_end_gives_the_frames_of_the_registry() -> None:
     assert entry("cnn14").frontend == "cnn14"
-    assert entry("cnn14").time_first
+    assert entry("cnn14").layout == "frames_mels"
     ten, five = Frontend(LogMel.cnn14()), Frontend(LogMel.cnn14(5.0))
     assert ten.frames(320_000) == 1001 == entry("cnn14").input_shape[1]
     assert five.frames(160_000) == 501

@@ -15,6 +15,24 @@ def test_a_wrong_name_offers_the_nearest() -> None:
         entry("vgish")
 
 
+@pytest.mark.parametrize("name", ["DCASE21_Net", "dcase21_net", "DCASE21", "dcase21"])
+def test_names_are_matched_without_case_and_suffix(name) -> None:
+    assert entry(name) is ENTRIES["dcase21"]
+    assert make_spec(name) == make_spec("dcase21")
+    build(make_spec(name))
+
+
+@pytest.mark.parametrize(("name", "known"), [("VGGish", "vggish"), ("ResNet50", "resnet50"), ("CNN14", "cnn14")])
+def test_published_spellings_name_the_network(name, known) -> None:
+    assert entry(name).name == known
+
+
+def test_a_suffix_alone_is_no_name() -> None:
+    for name in ("_net", "net", "dcase21_net_net"):
+        with pytest.raises(EdgepruneError, match="model"):
+            entry(name)
+
+
 def test_a_name_like_no_other_lists_what_there_is() -> None:
     with pytest.raises(EdgepruneError, match="known: vggish, dcase21"):
         make_spec("zzz")
