@@ -1,6 +1,6 @@
 """Compare runs: variants, their figures, differences to the controls, fronts and notes."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,25 +142,20 @@ def _variants(ordered: _Ordered, format: str, processors: Mapping[str, set[str]]
         for dense in (True, False)
         for name in differing([group.settings for group in ordered.groups if (group.role == "dense") == dense])
     }
-    pairs = zip(ordered.groups, ordered.names, strict=True)
-    return [_variant(group, name, fields, format, processors) for group, name in pairs]
-
-
-def _variant(
-    group: RunGroup, name: str, fields: Collection[str], format: str, processors: Mapping[str, set[str]]
-) -> Variant:
-    finished = group.finished
-    return Variant(
-        name=name,
-        role=group.role,
-        settings={field: value for field, value in group.settings.items() if field in fields},
-        cost=measures.costs(finished, format),
-        accuracy=measures.scores(finished, "accuracy"),
-        log_loss=measures.scores(finished, "log_loss"),
-        bytes=measures.file_bytes(finished),
-        latency=tuple(measures.latency_estimates(finished, format, processors)),
-        runs=group.runs,
-    )
+    return [
+        Variant(
+            name=name,
+            role=group.role,
+            settings={field: value for field, value in group.settings.items() if field in fields},
+            cost=measures.costs(group.finished, format),
+            accuracy=measures.scores(group.finished, "accuracy"),
+            log_loss=measures.scores(group.finished, "log_loss"),
+            bytes=measures.file_bytes(group.finished),
+            latency=tuple(measures.latency_estimates(group.finished, format, processors)),
+            runs=group.runs,
+        )
+        for group, name in zip(ordered.groups, ordered.names, strict=True)
+    ]
 
 
 def _compared(

@@ -1,6 +1,6 @@
 """Figures of a variant over its runs: costs, accuracy by number format, latency by device."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,14 +8,9 @@ import numpy as np
 from edgeprune.comparing.comparison import ComparedRun, Estimate, Latency
 from edgeprune.comparing.statistics import estimate, median_estimate
 from edgeprune.recipe import FORMATS
-from edgeprune.results.figures import CostFigures
 
-_COSTS: dict[str, Callable[[CostFigures], int | None]] = {
-    "params": lambda cost: cost.params,
-    "macs": lambda cost: cost.macs,
-    "flash_bytes": lambda cost: cost.flash_bytes,
-    "peak_ram_bytes": lambda cost: cost.arena_bytes,
-}
+_COSTS = {"params": "params", "macs": "macs", "flash_bytes": "flash_bytes", "peak_ram_bytes": "arena_bytes"}
+"""Costs of a variant, and the figures they are."""
 
 
 class TimedOn(NamedTuple):
@@ -58,13 +53,13 @@ def clip_ratio(runs: Sequence[ComparedRun]) -> float:
 
 def costs(runs: Sequence[ComparedRun], format: str) -> dict[str, Estimate]:
     """Parameters, MACs, flash and the arena: of the file in `format`, else of the network."""
-    return _estimates({name: [_cost(run, read, format) for run in runs] for name, read in _COSTS.items()})
+    return _estimates({name: [_cost(run, figure, format) for run in runs] for name, figure in _COSTS.items()})
 
 
-def _cost(run: ComparedRun, read: Callable[[CostFigures], int | None], format: str) -> int | None:
+def _cost(run: ComparedRun, figure: str, format: str) -> int | None:
     file = run.file(format)
-    of_file = read(file.cost) if file else None
-    return of_file if of_file is not None or run.figures is None else read(run.figures.cost)
+    of_file: int | None = getattr(file.cost, figure) if file else None
+    return of_file if of_file is not None or run.figures is None else getattr(run.figures.cost, figure)
 
 
 def scores(runs: Sequence[ComparedRun], metric: str) -> dict[str, Estimate]:

@@ -56,14 +56,12 @@ def on_spread(variants: Sequence[Variant], format: str) -> list[str]:
 def on_pairs(pairs: Mapping[tuple[str, str], Pairs]) -> list[str]:
     """Runs without a counterpart, by variant and control."""
     missing = [
-        f"{variant} against {control} ({found.missing} of {len(found.runs) + found.missing + found.elsewhere})"
-        for (variant, control), found in pairs.items()
-        if found.missing
+        f"{variant} against {control} ({row.missing} of {len(row.runs) + row.missing + row.elsewhere})"
+        for (variant, control), row in pairs.items()
+        if row.missing
     ]
     elsewhere = [
-        f"{variant} against {control} ({found.elsewhere})"
-        for (variant, control), found in pairs.items()
-        if found.elsewhere
+        f"{variant} against {control} ({row.elsewhere})" for (variant, control), row in pairs.items() if row.elsewhere
     ]
     notes = []
     if missing:

@@ -1,9 +1,6 @@
 """The console's tables of a comparison."""
 
-from collections.abc import Sequence
-
 from edgeprune.comparing.comparison import Comparison, Estimate, PairedDifference, Variant
-from edgeprune.comparing.pareto import QUANTITIES
 from edgeprune.reporting.numbers import (
     MISSING,
     format_bytes,
@@ -61,11 +58,6 @@ def controls_table(comparison: Comparison) -> Table | None:
             accuracy, loss = (variant.difference([against], metric) for metric in ("accuracy", "log_loss"))
             rows.append((variant.name, against, *_difference(accuracy), *_difference(loss, scale=1, digits=3)))
     return Table(("variant", "minus", "accuracy, points [95 %]", "p", "log loss [95 %]", "p"), tuple(rows))
-
-
-def starred(variants: Sequence[Variant]) -> bool:
-    """Whether any variant lies on a front."""
-    return any(set(QUANTITIES) & set(variant.pareto) for variant in variants)
 
 
 def _device_column(key: tuple[str, str, str]) -> str:

@@ -13,7 +13,6 @@ from edgeprune.units import format_size
 
 # Fields that differ within a variant, or on which no network depends.
 _NOT_THE_NETWORK = {"seed", "data.fold", "dense_from", "export.formats", "export.dense_formats"}
-_NOT_ITS_PARTS = ("bench.",)
 _LIMITS = ("params", "macs", "peak_ram", "flash", "latency_ms")
 # Neither pruning nor fine-tuning decides anything about an unpruned network.
 _NOT_OF_DENSE = ("name", "prune.", "budget.", "finetune.")
@@ -87,11 +86,11 @@ def settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
     Left out are seed and fold, the devices it was timed on, the formats it was exported to, and, for a dense run,
     pruning, budget and fine-tuning.
     """
-    left_out = _NOT_OF_DENSE if role_of(recipe) == "dense" else ()
+    left_out = ("bench.", *(_NOT_OF_DENSE if role_of(recipe) == "dense" else ()))
     return {
         name: value
         for name, value in _flatten(identity(dict(recipe)))
-        if name not in _NOT_THE_NETWORK and not name.startswith((*_NOT_ITS_PARTS, *left_out))
+        if name not in _NOT_THE_NETWORK and not name.startswith(left_out)
     }
 
 
@@ -178,7 +177,9 @@ def _words(field: str, value: Any, exact: bool = False, with_default: bool = Fal
     if field == "budget.latency_ms":
         limit, _, device = str(value).partition("@")
         return f"latency {limit} ms on {device or 'host'}"
-    text = "+".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if _is_number(value) else str(value)
+    text = "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, float):
+        text = f"{value:g}"
     return title if value is True else f"{title} {text}"
 
 
@@ -189,10 +190,6 @@ def _size(value: int, exact: bool) -> str:
         return text
     factor, suffix = next(unit for unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= unit[0])
     return f"{value / factor:.4g}{suffix}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

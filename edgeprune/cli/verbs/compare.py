@@ -90,11 +90,11 @@ class CompareCommand:
 
 
 def _print(comparison: "Comparison") -> None:
-    from edgeprune.comparing.table import LEGEND, controls_table, latency_table, main_table, starred
+    from edgeprune.comparing.table import LEGEND, controls_table, latency_table, main_table
 
     table = main_table(comparison)
     print_table(f"accuracy of the {comparison.format} files", table.columns, table.rows)
-    if starred(comparison.variants):
+    if any(variant.pareto for variant in comparison.variants):
         print(LEGEND)
     for title, more in (("latency", latency_table(comparison)), ("against the controls", controls_table(comparison))):
         if more is not None:

@@ -1,6 +1,6 @@
 """Tables of the page: text to read, and beside it the value that sorting goes by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,13 @@ class PageRow:
 
 @dataclass(frozen=True)
 class PageTable:
-    columns: tuple[PageColumn, ...]
-    rows: tuple[PageRow, ...]
+    columns: Sequence[PageColumn]
+    rows: Sequence[PageRow]
+
+
+def columns(*names: str, down: Collection[str] = ()) -> list[PageColumn]:
+    """Columns by name; those of `down` sort with the largest on top first."""
+    return [PageColumn(name, down=name in down) for name in names]
 
 
 NOTHING = PageCell(MISSING)
@@ -132,7 +137,7 @@ def latency_cell(latency: Latency | None) -> PageCell:
     return PageCell(format_quantity(latency.estimate.mean), note, latency.estimate.mean)
 
 
-def plain_table(columns: tuple[str, ...], rows: Mapping[str, str]) -> PageTable | None:
-    """A table of names and texts; None without rows."""
-    cells = tuple(PageRow((PageCell(name), PageCell(text))) for name, text in rows.items())
-    return PageTable(tuple(map(PageColumn, columns)), cells) if cells else None
+def plain_table(name: str, value: str, texts: Mapping[str, str]) -> PageTable | None:
+    """A table of names and texts; None without any."""
+    rows = [PageRow((PageCell(key), PageCell(text))) for key, text in texts.items()]
+    return PageTable(columns(name, value), rows) if rows else None

@@ -177,38 +177,35 @@ def _bars(point: Point) -> Iterator[tuple[tuple[float, float], tuple[float, floa
         yield (bounds[0], bounds[1]), (y, y)
 
 
-_Box = tuple[float, float, float, float]  # left, bottom, right, top
-
-
 def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point]) -> None:
     """Numbers that touch no point, line or other number, the front's first; one without room is left out."""
-    figure = axes.figure
-    to_points = 72 / figure.dpi
+    from matplotlib.transforms import Bbox
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        across, up = axes.transData.transform((x, y)) * to_points
-        return float(across), float(up)
+    to_points = 72 / axes.figure.dpi
 
-    def box(x: float, y: float, x2: float, y2: float, room: float) -> _Box:
-        return min(x, x2) - room, min(y, y2) - room, max(x, x2) + room, max(y, y2) + room
+    def box(*ends: tuple[float, float], room: float) -> Bbox:
+        """The box of two points given in units of the axes, in typographic points, with room around it."""
+        extent = Bbox(axes.transData.transform(ends) * to_points)
+        return Bbox.from_extents(extent.xmin - room, extent.ymin - room, extent.xmax + room, extent.ymax + room)
 
-    centers = {point.number: place(point.x.mean, 100 * point.y.mean) for point in points}
-    taken = [box(*center, *center, _REACH_PT) for center in centers.values()]
-    taken += [box(*place(xs[0], ys[0]), *place(xs[1], ys[1]), 1) for p in points for xs, ys in _bars(p)]
+    centers = {point.number: (point.x.mean, 100 * point.y.mean) for point in points}
+    taken = [box(center, center, room=_REACH_PT) for center in centers.values()]
+    taken += [box((xs[0], ys[0]), (xs[1], ys[1]), room=1) for point in points for xs, ys in _bars(point)]
     for (x, y), (x2, y2) in itertools.pairwise(centers[point.number] for point in front):
-        taken += [box(x, y, x2, y, 1), box(x2, y, x2, y2, 1)]
-    left, bottom, right, top = (float(edge) * to_points for edge in axes.get_window_extent().extents)
-    frame = (left + 1, bottom + 1, right + 18, top + 4)
+        taken += [box((x, y), (x2, y), room=1), box((x2, y), (x2, y2), room=1)]
+    left, bottom, right, top = axes.get_window_extent().extents * to_points  # type: ignore[operator]
     for point in sorted(points, key=lambda point: not point.front):
         half = _LETTER_PT * len(str(point.number)) / 2 + 1
+        middle = axes.transData.transform(centers[point.number]) * to_points
         for across, up, far in _offsets(half):
-            x, y = centers[point.number][0] + across, centers[point.number][1] + up
-            label = (x - half, y - _LINE_PT / 2, x + half, y + _LINE_PT / 2)
-            if _within(label, frame) and not any(_touch(label, other) for other in taken):
+            x, y = middle[0] + across, middle[1] + up
+            label = Bbox.from_extents(x - half, y - _LINE_PT / 2, x + half, y + _LINE_PT / 2)
+            inside = label.x0 > left and label.x1 < right + 18 and label.y0 > bottom and label.y1 < top + 4
+            if inside and not any(label.overlaps(other) for other in taken):
                 taken.append(label)
                 axes.annotate(
                     str(point.number),
-                    (point.x.mean, 100 * point.y.mean),
+                    centers[point.number],
                     (across, up),
                     textcoords="offset points",
                     ha="center",
@@ -226,11 +223,3 @@ def _offsets(half: float) -> Iterator[tuple[float, float, bool]]:
     for distance, angle in itertools.product((12.0, 20.0, 30.0), angles):
         radians = math.radians(angle)
         yield math.cos(radians) * (distance + half - 4), math.sin(radians) * distance, distance > 12
-
-
-def _within(box: _Box, frame: _Box) -> bool:
-    return box[0] > frame[0] and box[1] > frame[1] and box[2] < frame[2] and box[3] < frame[3]
-
-
-def _touch(one: _Box, other: _Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -65,7 +65,6 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     distinct = list({run.folder.path: run for run in finished}.values())
     coloring = _coloring(comparison.variants)
     shared_files = runs.files_of(finished)
-    data, warnings = run_tables.data_table(distinct)
     parts = [(by, variant_tables.parts_table(entries, by, comparison)) for by in runs.PARTS]
     test = comparison.test if comparison.test.endswith((".", "!", "?")) else f"{comparison.test}."
     return {
@@ -74,7 +73,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "format": comparison.format,
         "synthetic": any(_data_name(run) == "synthetic" for run in distinct),
         "facts": _facts(comparison, distinct),
-        "notes": (*warnings, *_single_runs(comparison), *comparison.notes),
+        "notes": (*_single_runs(comparison), *comparison.notes),
         "test": test if any(variant.differences for variant in comparison.variants) else "",
         "shipped": variant_tables.shipped_table(entries, comparison),
         "kinds": {kind for _, kind, _ in comparison.devices()},
@@ -88,7 +87,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "files": run_tables.files_table(entries, shared_files),
         "parity": _parity_sentence(shared_files),
         "runs": run_tables.runs_table(entries, comparison.format),
-        "data": data,
+        "data": run_tables.data_table(distinct),
         "versions": run_tables.versions_table(distinct),
         "common": run_tables.settings_table(distinct),
     }

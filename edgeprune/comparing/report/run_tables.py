@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from edgeprune.comparing.comparison import ComparedRun
-from edgeprune.comparing.report.page_table import PageCell, PageColumn, PageRow, PageTable, plain_table, value_cell
+from edgeprune.comparing.report.page_table import PageCell, PageRow, PageTable, columns, plain_table, value_cell
 from edgeprune.comparing.report.runs import SharedFile
 from edgeprune.comparing.report.variant_tables import Entry
 from edgeprune.reporting.numbers import MISSING, format_exact, format_percent
@@ -14,7 +14,6 @@ from edgeprune.reporting.tables import flatten
 
 def runs_table(entries: Sequence[Entry], format: str) -> PageTable:
     """Every run: seed, fold, state, and the command that repeats it."""
-    names = ("variant", "seed", "fold", "accuracy", "command")
     rows = []
     for entry in entries:
         for run in entry.variant.runs:
@@ -27,7 +26,7 @@ def runs_table(entries: Sequence[Entry], format: str) -> PageTable:
                 value_cell(f"edgeprune run {shlex.quote(str(run.folder.recipe_file))}", code=True),
             )
             rows.append(PageRow(cells, entry.number, () if run.result else (run.state.value,)))
-    return PageTable(tuple(PageColumn(name, down=name == "accuracy") for name in names), tuple(rows))
+    return PageTable(columns("variant", "seed", "fold", "accuracy", "command", down=("accuracy",)), rows)
 
 
 def files_table(entries: Sequence[Entry], files: Sequence[SharedFile]) -> PageTable:
@@ -50,32 +49,20 @@ def files_table(entries: Sequence[Entry], files: Sequence[SharedFile]) -> PageTa
             value_cell(file.sha256, code=True),
         )
         rows.append(PageRow(cells, entry.number))
-    return PageTable(tuple(map(PageColumn, names)), tuple(rows))
+    return PageTable(columns(*names), rows)
 
 
-def data_table(runs: Sequence[ComparedRun]) -> tuple[PageTable | None, list[str]]:
-    """The data of the runs, and a sentence on each fold whose runs used different data."""
+def data_table(runs: Sequence[ComparedRun]) -> PageTable | None:
+    """The data of the runs, once each."""
     counts: Counter[tuple[str, ...]] = Counter()
-    hashes: dict[tuple[str, int], set[str]] = {}
-    for run in runs:
-        if run.result is None:
-            continue
-        data = run.result.data
+    for data in (run.result.data for run in runs if run.result):
         clips = ", ".join(f"{part} {format_exact(clips)}" for part, clips in data.clips.items())
         counts[data.name or MISSING, data.split or MISSING, clips or MISSING, data.sha256 or MISSING] += 1
-        if data.sha256:
-            hashes.setdefault((data.name or MISSING, run.fold), set()).add(data.sha256)
-    warnings = [
-        f"The runs on {name}, fold {fold}, did not use the same data: {len(kinds)} different hashes."
-        for (name, fold), kinds in hashes.items()
-        if len(kinds) > 1
-    ]
     rows = [
         PageRow((PageCell(name), PageCell(split), PageCell(clips), value_cell(count), PageCell(sha256, code=True)))
         for (name, split, clips, sha256), count in counts.items()
     ]
-    columns = tuple(map(PageColumn, ("data set", "split", "clips", "runs", "SHA-256")))
-    return (PageTable(columns, tuple(rows)) if rows else None), warnings
+    return PageTable(columns("data set", "split", "clips", "runs", "SHA-256"), rows) if rows else None
 
 
 def versions_table(runs: Sequence[ComparedRun]) -> PageTable | None:
@@ -84,7 +71,7 @@ def versions_table(runs: Sequence[ComparedRun]) -> PageTable | None:
     for run in runs:
         for name, version in (run.result.versions if run.result else {}).items():
             counts.setdefault(name, Counter())[str(version)] += 1
-    return plain_table(("package", "version"), {name: _versions(versions) for name, versions in counts.items()})
+    return plain_table("package", "version", {name: _versions(versions) for name, versions in counts.items()})
 
 
 def _versions(counts: Mapping[str, int]) -> str:
@@ -96,4 +83,4 @@ def settings_table(runs: Sequence[ComparedRun]) -> PageTable | None:
     settings = [dict(flatten(run.recipe)) for run in runs]
     first = settings[0] if settings else {}
     shared = {key: value for key, value in first.items() if all(one.get(key) == value for one in settings[1:])}
-    return plain_table(("setting", "value"), shared)
+    return plain_table("setting", "value", shared)

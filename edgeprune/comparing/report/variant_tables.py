@@ -13,6 +13,7 @@ from edgeprune.comparing.report.page_table import (
     PageRow,
     PageTable,
     Show,
+    columns,
     difference_cell,
     estimate_cell,
     latency_cell,
@@ -66,11 +67,11 @@ def devices(comparison: Comparison) -> list[tuple[str, str, str]]:
 def shipped_table(entries: Sequence[Entry], comparison: Comparison) -> PageTable:
     """Every variant in the format compared: accuracy, difference to the dense control, and every cost."""
     format, timed, dense = comparison.format, devices(comparison), comparison.of_role("dense")
-    columns = [PageColumn("variant"), PageColumn("runs"), PageColumn("accuracy", down=True), PageColumn("log loss")]
-    columns += [PageColumn("points to dense", down=True)] if dense else []
-    columns += [PageColumn(name) for name, _ in COSTS.values()] + [PageColumn("file")]
-    columns += [PageColumn(f"{device}, {unit}", kind) for device, kind, unit in timed]
-    columns.append(PageColumn("Pareto front of", down=True))
+    difference = ["points to dense"] if dense else []
+    names = ["variant", "runs", "accuracy", "log loss", *difference, *(name for name, _ in COSTS.values()), "file"]
+    heads = columns(*names, down=("accuracy", "points to dense"))
+    heads += [PageColumn(f"{device}, {unit}", kind) for device, kind, unit in timed]
+    heads += columns("Pareto front of", down=("Pareto front of",))
     rows = []
     for entry in entries:
         variant = entry.variant
@@ -86,7 +87,7 @@ def shipped_table(entries: Sequence[Entry], comparison: Comparison) -> PageTable
         cells += [latency_cell(variant.latency_of(device)) for device in timed]
         reasons = dict.fromkeys(run.failure or run.problem for run in variant.unfinished)
         rows.append(entry.row(*cells, _pareto_cell(variant), note="; ".join(reasons)))
-    return PageTable(tuple(columns), tuple(rows))
+    return PageTable(heads, rows)
 
 
 def _runs_cell(variant: Variant) -> PageCell:
@@ -105,30 +106,21 @@ def formats_table(entries: Sequence[Entry]) -> PageTable | None:
     names = list(dict.fromkeys(name for entry in entries for name in entry.variant.accuracy))
     if len(names) < 2:
         return None
-    columns = [PageColumn("variant")]
+    heads, rows = columns("variant"), []
     for name in names:
-        columns += [PageColumn(f"{name}, accuracy", down=True), PageColumn(f"{name}, file")]
-    rows = []
+        heads += columns(f"{name}, accuracy", f"{name}, file", down=(f"{name}, accuracy",))
     for entry in entries:
         cells = []
         for name in names:
             cells.append(estimate_cell(entry.variant.accuracy.get(name), format_percent, percent_interval))
             cells.append(estimate_cell(entry.variant.bytes.get(name), format_bytes))
         rows.append(entry.row(*cells))
-    return PageTable(tuple(columns), tuple(rows))
+    return PageTable(heads, rows)
 
 
 def controls_table(entries: Sequence[Entry]) -> PageTable | None:
     """Every variant minus each control it was compared with, accuracy and log loss; None without a difference."""
-    columns = (
-        PageColumn("variant"),
-        PageColumn("minus"),
-        PageColumn("pairs"),
-        PageColumn("accuracy, points", down=True),
-        PageColumn("p"),
-        PageColumn("log loss"),
-        PageColumn("p"),
-    )
+    names = ("variant", "minus", "pairs", "accuracy, points", "p", "log loss", "p")
     rows = []
     for entry in entries:
         for against in dict.fromkeys(one.against for one in entry.variant.differences):
@@ -138,7 +130,7 @@ def controls_table(entries: Sequence[Entry]) -> PageTable | None:
                 p = one.p_value if one else None
                 cells += [difference_cell(one, with_p=False), value_cell(p, lambda p: p_text(p).removeprefix("p "))]
             rows.append(entry.row(*cells))
-    return PageTable(columns, tuple(rows)) if rows else None
+    return PageTable(columns(*names, down=("accuracy, points",)), rows) if rows else None
 
 
 # Widths, and accuracy in parts
@@ -154,7 +146,7 @@ def widths_table(entries: Sequence[Entry]) -> PageTable | None:
         for entry in entries
         if (widths := means[entry.number])
     ]
-    return PageTable((PageColumn("variant"), *map(PageColumn, layers)), tuple(rows)) if rows else None
+    return PageTable(columns("variant", *layers), rows) if rows else None
 
 
 def _width_cell(width: float | None, dense: float | None) -> PageCell:
@@ -183,13 +175,13 @@ def parts_table(entries: Sequence[Entry], by: str, comparison: Comparison) -> tu
     most_changed = set(sorted(names, key=lambda name: -_largest_change(name, shifts.values()))[:MOST_PARTS])
     shown = [name for name in names if name in most_changed]
     clips = runs.clips_of([run for entry in entries for run in entry.variant.finished], by, format)
-    columns = [PageColumn(f"{name} ({clips[name]})" if name in clips else name, down=True) for name in shown]
+    titles = [f"{name} ({clips[name]})" if name in clips else name for name in shown]
     rows = []
     for entry in entries:
         if row := shifts[entry.number]:
             plain = entry.variant.role == "dense"
             rows.append(entry.row(*(_shift_cell(row.get(name), plain) for name in shown)))
-    return PageTable((PageColumn("variant"), *columns), tuple(rows)), len(names) - len(shown)
+    return PageTable(columns("variant", *titles, down=titles), rows), len(names) - len(shown)
 
 
 def _dense_runs(variant: Variant, dense: Mapping[str, Variant]) -> Sequence[runs.ComparedRun]:
