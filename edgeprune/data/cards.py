@@ -1,4 +1,4 @@
-"""Data-set cards: what a data set is, where it comes from and which official lists split it, read from TOML."""
+"""Data-set cards, read from TOML: classes, sources and the official lists that split a data set."""
 
 import difflib
 import re
@@ -19,8 +19,8 @@ class Archive:
     Attributes:
         md5: 32 hex digits, or "" where the publisher gives none.
         bytes: size, None where unknown.
-        confirmed: the URL and the MD5 were found in the publisher's own or another independent source.
-        into: folder under the data set's root that the contents go to.
+        confirmed: an independent source confirms the URL and the MD5.
+        into: folder under the data set's root for the contents.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Archive:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way a data set's split may lie on disk; `{fold}` in a path stands for the fold's number.
+    """The files of a split on disk; `{fold}` in a path stands for the fold's number.
 
-    Either two lists of clips (`train`, and in `test` the files to try in order), or one `table` with a column
-    `fold` (or `split`: train, test).
+    They are two lists of clips (`train`, and in `test` the files to try in order), or one `table` with a column `fold`
+    (or `split`: train, test).
 
     Attributes:
         where: rows of the table to keep, as {column: value}.
-        rows: by fold, the number of rows (train, test) the publisher ships.
+        rows: published number of rows (train, test) by fold.
     """
 
     train: str = ""
@@ -52,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Where the images of a card of kind `images` lie, under the root.
+    """Files of a card of kind `images`, under the root.
 
     Attributes:
         train, test: images, then labels, of each part: two idx files, plain or .gz; with `npz`, two arrays in it.
@@ -72,15 +72,15 @@ class Card:
 
     Attributes:
         kind: `scenes` (clips of sound, split by `layouts`) or `images` (split by `images`).
-        classes: labels in the order of the network's outputs; empty: those found in the user's table, sorted.
-        sample_rate: Hz, as published; 0: whatever each file says.
-        channels: as published; 0: whatever each file says.
-        clip_s: nominal length of a clip in seconds; 0: whatever each file says.
+        classes: labels in the order of the network's outputs; empty: the labels of the user's table, sorted.
+        sample_rate: Hz, as published; 0: that of each file.
+        channels: as published; 0: those of each file.
+        clip_s: nominal length of a clip in seconds; 0: that of each file.
         audio: folder of the clips under the root, for lists that name clips without a folder.
         name_pattern: regular expression of a clip's name without folder and suffix; its named groups `city` and
             `device` fill those columns.
-        group: format over the named groups of `name_pattern`: the identity that may not sit on both sides of a
-            validation cut; "": every clip on its own, unless its table says otherwise.
+        group: format over the named groups of `name_pattern`, for the identity that stays on one side of a
+            validation cut; "": every clip is its own group unless its table has groups.
         top_folder: folder inside the archives that is stripped when they are unpacked.
         folds: the folds that exist; empty: those of the user's table.
         layouts: tried in order.
@@ -110,7 +110,7 @@ class Card:
     notes: str = ""
 
     def content(self) -> dict[str, Any]:
-        """What decides which clips there are and how they are labelled and grouped, for hashing; no prose, no URLs."""
+        """The fields that define clips, labels and groups, for hashing, without prose and URLs."""
         prose = {"title", "licence", "source", "citation", "notes", "archives"}
         if self.images is None:
             prose |= {"kind", "images"}  # not in the keys of feature caches made before there were images
@@ -195,7 +195,7 @@ _KINDS: dict[Any, tuple[type, ...]] = {
 
 
 def _build(kind: type, raw: Any, where: str) -> Any:
-    """Make a dataclass from a TOML table: no unknown key, every value of its type."""
+    """Make a dataclass from a TOML table, refusing unknown keys and wrong types."""
     if not isinstance(raw, dict):
         raise EdgepruneError(f"{where}: expected a table for {kind.__name__.lower()}, found {raw!r}.")
     known = {f.name: f for f in fields(kind)}

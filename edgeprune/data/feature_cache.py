@@ -1,9 +1,9 @@
-"""Log-mel features of whole data sets: computed once by parallel workers, kept on disk, memory-mapped.
+"""Log-mel features of whole data sets, computed once by parallel workers and memory-mapped from disk.
 
 A cache entry is a folder named by the hash of the card, the front-end and the clips (name, size, modification time).
 It holds `features.npy` (`[frames of all clips, mels]`, float32), `offsets.npy` and, written last, `manifest.json`.
-While it is being written a lock keeps other processes out; `done.npy` marks finished clips, so that an interrupted
-extraction goes on where it stopped.
+A lock keeps other processes out while it is written. `done.npy` marks finished clips, so that an interrupted extraction
+continues where it stopped.
 """
 
 import os
@@ -59,12 +59,12 @@ def extract(
     Args:
         root: folder the file names start from.
         filenames: clips, no duplicates.
-        card: the data set card's content; it enters the key only.
-        workers: threads; 0: one a core.
+        card: content of the data set's card, part of the key.
+        workers: threads; 0: as many as cores.
 
     Raises:
-        EdgepruneError: a clip cannot be used (see `decode.load_clip`), or the cache cannot be written. What was
-            computed before stays in the cache.
+        EdgepruneError: a clip cannot be used (see `decode.load_clip`), or the cache cannot be written. Clips computed
+            before stay in the cache.
     """
     import filelock
 
@@ -82,7 +82,7 @@ def extract(
 
 
 def cache_key(root: Path, filenames: Sequence[str], spec: LogMel, card: Mapping[str, Any]) -> str:
-    """SHA-256 of what the features depend on; the hop between patches is not among it."""
+    """SHA-256 of everything the features depend on; they do not depend on the hop between patches."""
     clips = []
     for filename in filenames:
         try:
@@ -157,7 +157,7 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key
 
 
 def _reserve(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
-    """Write zeros and take their space on the disk now: a mapped write that finds none would kill the process."""
+    """Write zeros and allocate their space on the disk: a mapped write without space would kill the process."""
     np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as stream:

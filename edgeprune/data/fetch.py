@@ -1,4 +1,4 @@
-"""Downloading a data set: every archive checked by its MD5, unpacked safely, and taken up where it was interrupted."""
+"""Downloading a data set: archives are checked by their MD5 and unpacked safely; an interrupted fetch continues."""
 
 import hashlib
 import shutil
@@ -19,19 +19,19 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import atomic_path, cannot_write, read_json, write_json
 
 ARCHIVES = "archives"
-"""Folder under the data set's root for the downloads and, beside each, the mark that it has been unpacked."""
+"""Folder under the data set's root for the downloads and the marks of those that were unpacked."""
 
 TIMEOUT_S = 30
 TRIES = 4
 CHUNK_BYTES = 1 << 16
-"""At most this much of a download is lost when it breaks off."""
+"""The most bytes lost when a download breaks off."""
 PAUSE_S = 1.0
-"""Before the second try; doubled before each further one."""
+"""Pause before the second try, doubled before each further one."""
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What `fetch` did: names of the archives downloaded now, unpacked now, and found already done."""
+    """Names of the archives that `fetch` downloaded, that it unpacked, and that were done before."""
 
     downloaded: tuple[str, ...]
     unpacked: tuple[str, ...]
@@ -39,12 +39,12 @@ class FetchReport:
 
 
 def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> FetchReport:
-    """Download and unpack a data set; calling it again continues where the last call stopped.
+    """Download and unpack a data set; another call continues where the last one stopped.
 
-    An archive goes to `root/archives`, is checked by its MD5 and unpacked into `root` without the card's top folder.
-    One that is already there and right, downloaded by hand for instance, is not downloaded again; one that was
-    unpacked before may be deleted. An interrupted download goes on with an HTTP Range request if the server answers
-    those (and the MD5 is known, or the joined halves could not be trusted), otherwise it starts again.
+    An archive goes to `root/archives`, is checked by its MD5 and unpacked into `root` without the card's top folder. An
+    archive already there with the right MD5, such as one downloaded by hand, is not downloaded again. After unpacking
+    it may be deleted. An interrupted download continues with an HTTP Range request where the server supports it and the
+    MD5 is known, which vouches for the joined halves; otherwise it starts again.
 
     Args:
         only: archives whose name contains one of these texts, such as ["meta"].
@@ -75,8 +75,8 @@ def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> Fe
 def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> int:
     """Unpack a zip or tar file under `root / archive.into`, or copy any other file there; returns the number of files.
 
-    All names are checked before anything is written: absolute paths, `..`, links and devices are refused. A file that
-    is already there at its full size is left, so an interrupted unpacking goes on.
+    All names are checked before anything is written: absolute paths, `..`, links and devices are refused. A file
+    already there at its full size is kept, so an interrupted unpacking continues.
 
     Raises:
         EdgepruneError: the file is damaged, unsafe, or does not fit the disk.
@@ -98,7 +98,7 @@ def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> in
 
 
 Member = tuple[str, int, Callable[[], IO[bytes]]]
-"""Name inside an archive, size in bytes, and how to open it."""
+"""Name inside an archive, size in bytes, and a function that opens it."""
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def _mark(archive: Archive, folder: Path) -> Path:
 
 
 def _is_done(archive: Archive, folder: Path) -> bool:
-    """Unpacked before, from the bytes the card asks for today."""
+    """Whether the archive with the card's MD5 was unpacked before."""
     mark = _mark(archive, folder)
     return mark.is_file() and read_json(mark).get("md5") == archive.md5
 
@@ -182,14 +182,14 @@ def _check_space(root: Path, needed: int) -> None:
 
 
 def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -> bool:
-    """Have the archive in `folder` with the right MD5; True if it was downloaded now."""
+    """Put the archive with the right MD5 into `folder`; True if it was downloaded now."""
     import pooch
     import requests
 
     pooch.get_logger().setLevel("WARNING")
     path = folder / archive.name
     if not archive.md5:
-        say(f"warning: {archive.name}: no MD5 is known for it, so what is downloaded cannot be checked")
+        say(f"warning: {archive.name}: no MD5 is known for it, so the download cannot be checked")
     elif path.exists():
         if _md5(path) == archive.md5:
             return False
@@ -203,8 +203,8 @@ def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -
         raise EdgepruneError(_by_hand(card, folder, left, error)) from error
     except ValueError as error:
         raise EdgepruneError(
-            f"{archive.name}: what {archive.url} sent has another MD5 than {archive.md5}; try again later, and if it "
-            "stays so check the card against the publisher's page."
+            f"{archive.name}: {archive.url} sent a file with another MD5 than {archive.md5}; try again later, and if "
+            "that does not help, check the card against the publisher's page."
         ) from error
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -212,7 +212,7 @@ def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -
 
 
 def _by_hand(card: Card, folder: Path, left: list[Archive], error: Exception) -> str:
-    """What to do without a connection."""
+    """The message without a connection: the files to download by hand."""
     missing = [archive for archive in left if not (folder / archive.name).exists()]
     links = "\n".join(f"  {archive.url}" for archive in missing)
     return (
@@ -240,7 +240,7 @@ def _md5(path: Path) -> str:
 
 
 class _Stream:
-    """A pooch downloader that keeps what it has got in `part`, tries again, and goes on from there."""
+    """A pooch downloader that keeps a partial download in `part` and continues from it after a failure."""
 
     def __init__(self, archive: Archive, part: Path) -> None:
         self.archive = archive
@@ -261,7 +261,7 @@ class _Stream:
                 if attempt == TRIES - 1:
                     raise
             except requests.HTTPError as error:
-                # Servers under load answer 429 or 5xx; anything else stays as it is.
+                # Servers under load answer 429 or 5xx; another try does not help with other codes.
                 status = error.response.status_code if error.response is not None else 0
                 if attempt == TRIES - 1 or (status != 429 and status < 500):
                     raise
@@ -277,7 +277,7 @@ class _Stream:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, stream=True, timeout=TIMEOUT_S, headers=headers) as response:
             if response.status_code == 416:
-                # Nothing lies beyond what we have: it is whole, or longer than the file; the MD5 tells.
+                # Nothing lies beyond the partial file: it is whole or too long, and the MD5 decides.
                 if response.headers.get("Content-Range", "").endswith(f"/{have}"):
                     return
                 self.part.unlink()

@@ -1,4 +1,4 @@
-"""A data set of images made ready for a network: what `scene_data` is for clips, with the same methods."""
+"""A data set of images made ready for a network, with the methods of `scene_data.SceneData`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class ImageData:
     """Images of a split, in memory as bytes.
 
     Attributes:
-        train, validation, test: tables with the columns of clip tables; `filename` is the part and the place in it
-            (`train/00017`), every image is its own group, city and device are ""; `validation` is None where none
-            was cut.
+        train, validation, test: tables with the columns of clip tables. `filename` is the part and the place in it
+            (`train/00017`), every image is its own group, and city and device are "". `validation` is None where
+            none was cut.
         pixels: uint8 `[images of both parts, channels, height, width]`.
         rows: place in `pixels` by file name.
-        normalisation: of each channel over the training images, validation excluded, in units of pixel values 0 to
-            255, unless replaced by `with_normalisation`.
+        normalisation: of each channel over the training images without validation, in pixel values from 0 to 255,
+            unless replaced by `with_normalisation`.
         sha256: hash of classes, images and labels of both parts as published.
     """
 
@@ -58,44 +58,30 @@ class ImageData:
 
     def patches(self, images: pd.DataFrame) -> ImagePatches:
         """Some of the images as network inputs."""
-        rows = np.array([self.rows[name] for name in images["filename"]], dtype=np.int64)
-        return ImagePatches(self.pixels, rows, list(images["label"]), self.classes, self.normalisation)
+        return ImagePatches(self, images)
 
     def describe(self) -> dict[str, Any]:
-        """What a user of a network trained on it must know, as plain values; images have no front-end."""
+        """Labels and normalisation as plain values, which travel with a trained network; images have no front-end."""
         return {"labels": list(self.classes), "frontend": {}, "normalisation": self.normalisation.to_dict()}
 
     def with_normalisation(self, normalisation: Normalisation) -> ImageData:
-        """The same data as a network sees it that was trained with other statistics."""
+        """The same data, normalised with the statistics of another training set."""
         return replace(self, normalisation=normalisation)
 
 
 class ImagePatches(Patches):
     """Images, one patch each, as batches `(x [n, channels, height, width], label [n], image [n])`."""
 
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        rows: np.ndarray,
-        labels: Sequence[str],
-        classes: Sequence[str],
-        normalisation: Normalisation,
-    ) -> None:
-        self.classes, self.layout = tuple(classes), "mels_frames"
-        number = {name: index for index, name in enumerate(classes)}
-        self.labels = torch.tensor([number[label] for label in labels])
-        self.clips = len(rows)
-        self.clip = torch.arange(len(rows))
-        self._pixels, self._rows = pixels, rows
-        self._mean, self._std = (value[:, None, None] for value in (normalisation.mean, normalisation.std))
-
-    def __len__(self) -> int:
-        return len(self._rows)
+    def __init__(self, data: ImageData, images: pd.DataFrame) -> None:
+        clip = torch.arange(len(images))
+        super().__init__(list(images["filename"]), list(images["label"]), data.classes, clip, "mels_frames")
+        self._pixels = data.pixels
+        self._rows = np.array([data.rows[name] for name in images["filename"]], dtype=np.int64)
+        self._mean, self._std = (value[:, None, None] for value in (data.normalisation.mean, data.normalisation.std))
 
     def inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Network inputs, float32 `[n, channels, height, width]`, normalised."""
-        chosen = self._pixels[self._rows[np.asarray(indices)]]
-        return torch.from_numpy((chosen.astype(np.float32) - self._mean) / self._std)
+        pixels = self._pixels[self._rows[np.asarray(indices)]]
+        return torch.from_numpy((pixels.astype(np.float32) - self._mean) / self._std)
 
 
 def load_images(data: Data, seed: int = 0) -> ImageData:
@@ -142,13 +128,13 @@ def _table(card: Card, part: str, labels: np.ndarray) -> pd.DataFrame:
 
 
 def _normalisation(pixels: np.ndarray) -> Normalisation:
-    """Exact, from how often each of the 256 values occurs in a channel; a constant channel keeps a deviation of 1."""
+    """Exact mean and deviation of each channel, from the counts of the 256 values."""
     values = np.arange(256)
     counts = np.stack([np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])])
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ values
     std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
-    return Normalisation(mean.astype(np.float32), np.where(std < 1e-4, 1.0, std).astype(np.float32))
+    return Normalisation.of_moments(mean, std)
 
 
 def _sha256(card: Card, pixels: np.ndarray, labels: Sequence[np.ndarray]) -> str:

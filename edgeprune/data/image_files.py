@@ -49,7 +49,7 @@ def read_idx(path: Path) -> np.ndarray:
     big-endian 32-bit integer, then the values, the last dimension fastest.
 
     Raises:
-        EdgepruneError: the file is missing, cut short, longer than it says, or no idx file of unsigned bytes.
+        EdgepruneError: the file is missing, shorter or longer than its head states, or no idx file of unsigned bytes.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The statistics of the training clips that every feature is normalised by."""
+"""Normalisation of features by the statistics of the training clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of each mel band over the training clips; `(x - mean) / std` enters the network."""
+    """Mean and standard deviation of each mel band over the training clips; the network takes `(x - mean) / std`."""
 
     mean: np.ndarray
     std: np.ndarray
 
     @staticmethod
     def of(features: "Features", filenames: Sequence[str]) -> "Normalisation":
-        """Over all frames of the named clips; a band that never changes keeps a standard deviation of 1."""
+        """Over all frames of the named clips."""
         count, total, squares = 0, 0.0, 0.0
         for filename in filenames:
             frames = features.clip(filename).astype(np.float64)
@@ -27,7 +27,11 @@ class Normalisation:
             total = total + frames.sum(axis=0)
             squares = squares + np.square(frames).sum(axis=0)
         mean = np.asarray(total / count)
-        std = np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0.0))
+        return Normalisation.of_moments(mean, np.sqrt(np.maximum(np.asarray(squares / count) - mean**2, 0.0)))
+
+    @staticmethod
+    def of_moments(mean: np.ndarray, std: np.ndarray) -> "Normalisation":
+        """From float64 `[bands]`; a band that never changes gets a standard deviation of 1."""
         return Normalisation(mean.astype(np.float32), np.where(std < 1e-4, 1.0, std).astype(np.float32))
 
     def apply(self, log_mel: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Patches: the fixed-size pieces of log-mel that a network sees, gathered from the features by the batch."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,14 +17,54 @@ from edgeprune.recipe import LogMel
 
 
 class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """All patches of some clips, as batches `(x [n, 1, mels, frames], label [n], clip [n])`.
+    """Network inputs as batches `(x [n, channels, height, width], label [n], clip [n])`, one or several for each clip.
 
-    Labels are indices into `classes`, -1 where unknown; `clip` counts the clips in the order given. `layout` is that of
-    the network the patches are for, which `network_inputs` follows.
-
-    Raises:
-        EdgepruneError: a label is not among the classes.
+    Attributes:
+        classes: labels in the order of the network's outputs.
+        labels: int64 `[clips]`, indices into `classes`, -1 where unknown.
+        clips: number of clips.
+        clip: int64 `[patches]`, the clip each patch comes from, in the order given.
+        layout: the layout of the network the patches are for, used by `network_inputs`.
     """
+
+    def __init__(
+        self, filenames: Sequence[str], labels: Sequence[str], classes: Sequence[str], clip: Tensor, layout: Layout
+    ) -> None:
+        """Check the labels; "" stands for unknown.
+
+        Raises:
+            EdgepruneError: a label is not among the classes.
+        """
+        number = {name: index for index, name in enumerate(classes)}
+        for filename, label in zip(filenames, labels, strict=True):
+            if label and label not in number:
+                raise EdgepruneError(f"{filename}: label '{label}' is not one of the card's classes.")
+        self.classes, self.layout, self.clip = tuple(classes), layout, clip
+        self.labels = torch.tensor([number.get(label, -1) for label in labels])
+        self.clips = len(filenames)
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """A whole batch in one gather (PyTorch's DataLoader calls this instead of one call an item)."""
+        clip = self.clip[torch.as_tensor(indices)]
+        return self.inputs(indices), self.labels[clip], clip
+
+    def network_inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """Some of the patches as the network takes them, `[n, channels, height, width]`, normalised."""
+        return arrange(self.inputs(indices), self.layout)
+
+    @abstractmethod
+    def inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """Some of the patches as augmentation takes them, float32 `[n, channels, height, width]`, normalised."""
+
+
+class LogMelPatches(Patches):
+    """All patches of some clips; `inputs` gives `[n, 1, mels, frames]`."""
 
     def __init__(
         self,
@@ -35,42 +76,18 @@ class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
         normalisation: Normalisation,
         layout: Layout = "mels_frames",
     ) -> None:
-        self.classes, self.layout = tuple(classes), layout
-        number = {name: index for index, name in enumerate(classes)}
-        for filename, label in zip(filenames, labels, strict=True):
-            if label and label not in number:
-                raise EdgepruneError(f"{filename}: label '{label}' is not one of the card's classes.")
-        self.labels = torch.tensor([number.get(label, -1) for label in labels])
-        self.clips = len(filenames)
         starts, clip = [], []
         for row, filename in enumerate(filenames):
             begin, end = features.offsets[features.rows[filename] :][:2]
             own = patch_starts(int(end - begin), spec.patch_frames, spec.patch_hop_frames)
             starts += [int(begin) + start for start in own]
             clip += [row] * len(own)
-        self.clip = torch.tensor(clip)
+        super().__init__(filenames, labels, classes, torch.tensor(clip), layout)
         self.patch_frames = spec.patch_frames
         self._starts = np.asarray(starts)
         self._frames = features.frames
         self._normalisation = normalisation
 
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """A whole batch in one gather (PyTorch's DataLoader calls this instead of one call an item)."""
-        chosen = torch.as_tensor(indices)
-        clip = self.clip[chosen]
-        return self.inputs(indices), self.labels[clip], clip
-
-    def network_inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Some of the patches as the network takes them, `[n, channels, height, width]`, normalised."""
-        return arrange(self.inputs(indices), self.layout)
-
     def inputs(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Some of the patches as augmentation takes them, `[n, 1, mels, frames]`, normalised."""
         patches = cut_patches(self._frames, self._starts[np.asarray(indices)], self.patch_frames)
         return torch.from_numpy(self._normalisation.apply(patches).transpose(0, 2, 1)[:, None])

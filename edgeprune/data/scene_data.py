@@ -1,4 +1,4 @@
-"""A data set made ready for a network: its split, validation cut, features, normalisation and patches."""
+"""A data set of clips made ready for a network: split, validation cut, features, normalisation and patches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import Card, load_card
 from edgeprune.data.feature_cache import Features, extract
 from edgeprune.data.normalisation import Normalisation
-from edgeprune.data.patches import Patches
+from edgeprune.data.patches import LogMelPatches, Patches
 from edgeprune.data.splits import Split, load_split, split_validation
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import default_cache, sha256_json
@@ -29,8 +29,8 @@ class SceneData:
 
     Attributes:
         train, validation, test: tables of clips (see `clips.Split`); `validation` is None where none was cut.
-        normalisation: of the training clips, validation excluded, unless replaced by `with_normalisation`.
-        sha256: hash of which clips, labels and groups are on which side of the official split.
+        normalisation: of the training clips without validation, unless replaced by `with_normalisation`.
+        sha256: hash of the clips, labels and groups on each side of the official split.
         layout: how the network takes a patch.
     """
 
@@ -52,7 +52,7 @@ class SceneData:
 
     def patches(self, clips: pd.DataFrame) -> Patches:
         """The patches of some of the clips."""
-        return Patches(
+        return LogMelPatches(
             self.features,
             list(clips["filename"]),
             list(clips["label"]),
@@ -63,7 +63,7 @@ class SceneData:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What a user of a network trained on it must know, as plain values: labels, front-end, normalisation."""
+        """Labels, front-end and normalisation as plain values, which travel with a trained network."""
         return {
             "labels": list(self.classes),
             "frontend": asdict(self.frontend),
@@ -71,7 +71,7 @@ class SceneData:
         }
 
     def with_normalisation(self, normalisation: Normalisation) -> SceneData:
-        """The same data as a network sees it that was trained with other statistics."""
+        """The same data, normalised with the statistics of another training set."""
         return replace(self, normalisation=normalisation)
 
 
@@ -82,9 +82,9 @@ def patch_shape(frontend: LogMel, layout: Layout) -> tuple[int, int, int]:
 
 
 def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> SceneData:
-    """Read the split, cut the validation part and compute, or find in the cache, the log-mel features.
+    """Read the split, cut the validation part, and compute the log-mel features or take them from the cache.
 
-    The synthetic scenes are made first where they are missing, as long as one patch of the front-end, up to 10 s.
+    Missing synthetic scenes are made first. Their clips are as long as one patch of the front-end, up to 10 s.
 
     Raises:
         EdgepruneError: the card, the root, the split, a clip or the front-end cannot be used (see the parts called).
@@ -155,7 +155,7 @@ def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFra
 
 
 def split_sha256(split: Split) -> str:
-    """Hash of which clips, labels and groups are on which side; neither paths of the machine nor audio enter it."""
+    """Hash of the clips, labels and groups on each side; it holds neither paths of the machine nor audio."""
 
     def rows(clips: pd.DataFrame) -> Sequence[Sequence[str]]:
         names = (Path(name).with_suffix("").as_posix() for name in clips["filename"])
@@ -165,10 +165,10 @@ def split_sha256(split: Split) -> str:
 
 
 def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
-    """The folder the clips lie in; the synthetic scenes are made there first where they are missing.
+    """The folder of the clips; missing synthetic scenes are made there first.
 
     Raises:
-        EdgepruneError: a data set that is no synthetic one was given without its root.
+        EdgepruneError: a data set other than the synthetic one has no root.
     """
     if card.name != SYNTHETIC:
         if data.root is None:
@@ -176,9 +176,8 @@ def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
         return data.root
     from edgeprune.data import synthetic
 
-    spec = frontend
-    clip_s = min(10.0, max(1.0, round(spec.patch_frames * spec.hop_s, 1)))
-    rate = max(16000, spec.sample_rate)
+    clip_s = min(10.0, max(1.0, round(frontend.patch_frames * frontend.hop_s, 1)))
+    rate = max(16000, frontend.sample_rate)
     root = data.root or default_cache() / "synthetic" / f"{data.clips_per_scene}x{clip_s:g}s-{rate}"
     synthetic.ensure(root, data.clips_per_scene, clip_s, rate)
     return root

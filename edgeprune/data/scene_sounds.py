@@ -1,4 +1,4 @@
-"""What a synthetic scene sounds like: events by scene, the place they happen in, the device that records them."""
+"""The sound of a synthetic scene: its events, the place where they happen, and the device that records them."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ Signal = NDArray[np.float64]
 
 CITIES = ("barcelona", "helsinki", "lisbon", "lyon", "prague", "vienna")
 
-_LEAD_IN_S = 0.5  # rendered and dropped, so that a clip starts in the middle of things; the longest reverberation
+_LEAD_IN_S = 0.5  # rendered and dropped, so that a clip starts amid its events; the longest reverberation
 _PEAK = 0.97
 _NYQUIST_MEL = 2840.0  # 8 kHz
 
@@ -23,7 +23,7 @@ _LOW, _HIGH, _FULL = (400.0, 1900.0), (1000.0, 2600.0), (400.0, 2600.0)
 
 @dataclass(frozen=True)
 class Device:
-    """A recorder: response as (Hz, dB) points, noise floor (dB re full scale), and where it saturates (times RMS)."""
+    """A recorder: response as (Hz, dB) points, noise floor (dB re full scale), and saturation level (times RMS)."""
 
     response: tuple[tuple[float, float], ...]
     noise_dbfs: float
@@ -41,7 +41,7 @@ EVALUATION_DEVICES = ("a", "b", "s1")
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: what its name says, and its side of the split. Locations and segments are numbered through the set."""
+    """One clip: the parts of its name, and its side of the split. Locations and segments are numbered over the set."""
 
     scene: str
     city: str
@@ -61,9 +61,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class Place:
-    """What the clips of one location share, drawn in the same way for every scene.
+    """Properties shared by the clips of one location, drawn in the same way for every scene.
 
-    `rate` counts events a second, `stray_rate` sounds that tell nothing; `tone_db` and `burst_db` are amplitudes
+    `rate` counts events a second, `stray_rate` sounds that any scene may have; `tone_db` and `burst_db` are amplitudes
     relative to the background's standard deviation; `tilt_db` runs from the lowest mel to the highest; `bumps` are
     (centre mel, width mel, dB).
     """
@@ -283,7 +283,7 @@ def render(clip: Clip, clip_s: float, sample_rate: int = 16000, seed: int = 0) -
     tail *= 10.0 ** (-3.0 * np.linspace(0, 1, len(tail)))  # 60 dB down at the end
     tail *= _amplitude(place.wet_db) / np.sqrt(np.sum(tail**2))
 
-    # Everything linear in one pass over the spectrum; what wraps around falls into the lead-in.
+    # Everything linear in one pass over the spectrum; the wrapped-around part falls into the lead-in.
     hertz = np.fft.rfftfreq(samples, 1.0 / sample_rate)
     points_hz, points_db = zip(*device.response, strict=True)
     response_db = np.interp(hertz, points_hz, points_db)

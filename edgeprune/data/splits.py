@@ -1,4 +1,4 @@
-"""Clip tables and official splits: who is trained on, who is tested on, and who may not be separated."""
+"""Official splits read from their published lists, and the validation cut that keeps groups together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import difflib
 import gzip
 import io
-import os
 import re
 import warnings
 from collections.abc import Iterable
@@ -18,14 +17,13 @@ from typing import TYPE_CHECKING
 
 from edgeprune.console import say
 from edgeprune.data.cards import Card, Layout
+from edgeprune.data.clip_finder import ClipFinder, stem
 from edgeprune.errors import EdgepruneError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["filename", "label", "group", "city", "device"]
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
-"""Audio files that libsndfile reads."""
 
 _OUTSIDE = re.compile(r"^$|^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)")
 _ALIASES = {
@@ -41,8 +39,8 @@ class Split:
     """One split of a data set.
 
     Attributes:
-        train, test: one row a clip, string columns `filename` (posix, relative to the root), `label` ("" if
-            unlabelled), `group` (recording or place), `city` and `device` ("" if unknown), in the published order.
+        train, test: a row for each clip in the published order, with string columns `filename` (posix, relative to
+            the root), `label` ("" if unlabelled), `group` (recording or place), `city` and `device` ("" if unknown).
         classes: labels in the order of the network's outputs.
         lists: the files the split was read from, relative to the root.
     """
@@ -57,15 +55,14 @@ def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", ch
     """Read a split as its publisher ships it.
 
     The card's layouts are tried in order: lists of clips (tab-separated, LF or CRLF, with or without a header, test
-    lists with or without labels, plain or .gz), or a table with a column `fold` or `split`. A clip that a list
-    calls .wav and that lies there as .flac, .ogg or another audio file of the same name is found, and `filename` then
-    names the file that exists.
+    lists with or without labels, plain or .gz), or a table with a column `fold` or `split`. A clip listed as .wav may
+    lie there as .flac, .ogg or another audio file of the same name; `filename` is the name of the existing file.
 
     Args:
         root: folder of the data set.
         fold: fold to test on.
         subset: name of an official reduced training list, such as "5" for DCASE 2024's 5 %.
-        check_files: refuse a split whose audio is not there; without, absent clips keep their published names.
+        check_files: refuse a split whose audio is absent; otherwise absent clips keep their published names.
 
     Raises:
         EdgepruneError: no such folder, fold, subset or list; an unknown label; a clip absent, listed twice, or in both
@@ -91,15 +88,15 @@ def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", ch
 def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cut a validation part out of a training part, group by group, so that no recording or place is on both sides.
 
-    scikit-learn's StratifiedGroupKFold proposes the cuts; the one whose validation part is nearest to `fraction` of
-    every class is taken, and every class keeps at least one group for training. The cut is the same for the same seed.
+    scikit-learn's StratifiedGroupKFold proposes cuts, and the one whose validation part is nearest to `fraction` of
+    every class is taken. Every class keeps at least one group for training. The same seed gives the same cut.
 
     Args:
         train: clips with columns `label` and `group`.
-        fraction: share of the clips to hold out, above 0 and at most 0.5; reached as nearly as the groups allow.
+        fraction: share of the clips to hold out, above 0 and at most 0.5; groups allow it only nearly.
 
     Returns:
-        Training and validation part, rows in their old order.
+        Training and validation part, rows in their order.
 
     Raises:
         EdgepruneError: fraction out of range, unlabelled clips, or too few groups to cut.
@@ -122,10 +119,11 @@ def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0)
     folds = min(ratio.denominator, len(set(groups)), int(counts.max()))
     splitter = StratifiedGroupKFold(n_splits=max(folds, 2), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class with fewer clips than folds is dealt with below
+        warnings.simplefilter("ignore")  # a class with fewer clips than folds is handled below
         held = [part for _, part in splitter.split(train, train["label"], groups)]
 
     def distance(parts: tuple[int, ...]) -> tuple[int, float]:
+        """Classes lost to training, and the squared distance from `fraction` over the classes."""
         chosen = train["label"].iloc[np.concatenate([held[p] for p in parts])].value_counts()
         share = chosen.reindex(labels, fill_value=0).to_numpy() / counts
         return int((share == 1).sum()), float(((share - fraction) ** 2).sum())
@@ -134,11 +132,11 @@ def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0)
     best = min(combinations(range(len(held)), take), key=distance)
     inside = np.zeros(len(train), dtype=bool)
     inside[np.concatenate([held[p] for p in best])] = True
-    for label in labels:  # a class that would be lost to training gets one of its groups back
+    for label in labels:  # a class lost to training gets one of its groups back
         mine = (train["label"] == label).to_numpy()
         if inside[mine].all():
             inside &= groups != min(groups[mine])
-    if not inside.any():  # the folds gave all back; one group alone may still go
+    if not inside.any():  # all groups went back; one group alone may still be held out
         spare = [name for name in sorted(set(groups)) if set(labels) == set(train["label"][groups != name])]
         inside = groups == min(spare, key=lambda name: (groups == name).sum()) if spare else inside
     if not inside.any() or inside.all():
@@ -146,62 +144,9 @@ def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0)
     return train[~inside].reset_index(drop=True), train[inside].reset_index(drop=True)
 
 
-class ClipFinder:
-    """Finds clips under a root; each folder is listed once, so a hundred thousand clips take a second."""
-
-    def __init__(self, root: Path, audio: str = "") -> None:
-        self.root = root
-        self.audio = audio.strip("/")
-        self._folders: dict[str, tuple[set[str], dict[str, str]]] = {}
-
-    def find(self, filename: str) -> str | None:
-        """The path of a listed clip relative to the root, or None: as listed, then in the audio folder, then with
-        another audio suffix."""
-        places = [filename]
-        if self.audio and not filename.startswith(f"{self.audio}/"):
-            places.append(f"{self.audio}/{filename}")
-        for place in places:
-            folder, slash, name = place.rpartition("/")
-            names, by_stem = self._list(folder)
-            if name in names:
-                return place
-            other = by_stem.get(_stem(name))
-            if other is not None:
-                return f"{folder}{slash}{other}"
-        return None
-
-    def published(self, filename: str) -> str:
-        """Where a clip that is absent would lie."""
-        return f"{self.audio}/{filename}" if self.audio and "/" not in filename else filename
-
-    def _list(self, folder: str) -> tuple[set[str], dict[str, str]]:
-        """Names in a folder, and its audio files by their name without suffix."""
-        if folder not in self._folders:
-            path = self.root / folder
-            names = set(os.listdir(path)) if path.is_dir() else set()
-            audio = [name for name in names if is_audio(name)]
-            audio.sort(key=lambda name: SUFFIXES.index(_suffix(name)), reverse=True)  # .wav is written last and stays
-            self._folders[folder] = names, {_stem(name): name for name in audio}
-        return self._folders[folder]
-
-
-def is_audio(name: str) -> bool:
-    """Whether a file is audio, by its suffix."""
-    return _suffix(name) in SUFFIXES
-
-
-def _stem(place: str) -> str:
-    name = place.rpartition("/")[2]
-    return name.rpartition(".")[0] or name
-
-
-def _suffix(name: str) -> str:
-    return f".{name.rpartition('.')[2].lower()}"
-
-
 @dataclass(frozen=True)
 class _Part:
-    """Rows of a list as published: every cell a string, `row` the line number in the file `where`."""
+    """Rows of the list `where` as published: every cell a string, and a column `row` with the line number."""
 
     name: str
     where: Path
@@ -211,7 +156,7 @@ class _Part:
 def read_rows(path: Path) -> pd.DataFrame:
     """Read a list or table, plain or .gz: every cell a stripped string, and a column `row` with the line number.
 
-    Without a header (a first line that starts otherwise than with `filename`) the columns are filename and label.
+    A header starts with `filename`. Without one the columns are filename and label.
 
     Raises:
         EdgepruneError: the file cannot be read or its rows do not fit its header.
@@ -247,17 +192,17 @@ def find_list(root: Path, name: str) -> Path | None:
 
 
 def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_Part], tuple[str, ...]]:
-    """The train and test rows of the first layout that is there."""
+    """The train and test rows of the first layout whose files exist, and those files."""
     if subset and subset not in card.subsets:
         have = ", ".join(card.subsets) or "none"
         raise EdgepruneError(f"{card.name}: has no subset '{subset}'; its subsets: {have}.")
     if card.folds and fold not in card.folds:
         have = ", ".join(map(str, card.folds))
         raise EdgepruneError(f"{card.name}: has no fold {fold}; its folds: {have}.")
-    looked: list[str] = []
+    tried: list[str] = []
     for layout in [card.subsets[subset]] if subset else card.layouts:
         read = _read_lists if layout.train else _read_table
-        parts = read(card, layout, root, fold, looked)
+        parts = read(card, layout, root, fold, tried)
         if parts:
             expected = layout.rows.get(str(fold))
             rows = tuple(len(part.rows) for part in parts)
@@ -266,16 +211,16 @@ def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_P
             lists = dict.fromkeys(part.where.relative_to(root).as_posix() for part in parts)
             return parts, tuple(lists)
     raise EdgepruneError(
-        f"{card.name} fold {fold}: no split found in {root}; looked for {', then '.join(looked)}; "
+        f"{card.name} fold {fold}: no split found in {root}; looked for {', then '.join(tried)}; "
         f"check the folder, or run `edgeprune data fetch {card.name} --root {root}`."
     )
 
 
-def _read_lists(card: Card, layout: Layout, root: Path, fold: int, looked: list[str]) -> list[_Part] | None:
+def _read_lists(card: Card, layout: Layout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:
     train, *tests = (name.replace("{fold}", str(fold)) for name in (layout.train, *layout.test))
     path = find_list(root, train)
     if path is None:
-        looked.append(train)
+        tried.append(train)
         return None
     test = next(filter(None, (find_list(root, name) for name in tests)), None)
     if test is None:
@@ -286,11 +231,11 @@ def _read_lists(card: Card, layout: Layout, root: Path, fold: int, looked: list[
     return parts
 
 
-def _read_table(card: Card, layout: Layout, root: Path, fold: int, looked: list[str]) -> list[_Part] | None:
+def _read_table(card: Card, layout: Layout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:
     path = find_list(root, layout.table)
     rows = None if path is None else read_rows(path)
     if path is None or rows is None or not {"fold", "split"} & set(rows.columns):
-        looked.append(f"{layout.table} with a column fold or split")
+        tried.append(f"{layout.table} with a column fold or split")
         return None
     if _cells(rows, "label") is None:
         raise EdgepruneError(f"{path}: has no column label (or scene_label, category); add it.")
@@ -314,12 +259,12 @@ def _read_table(card: Card, layout: Layout, root: Path, fold: int, looked: list[
 
 
 def _cells(rows: pd.DataFrame, kind: str) -> list[str] | None:
-    """The column of a kind, whatever its publisher calls it."""
+    """The column of a kind under any of its published names."""
     return next((rows[name].tolist() for name in _ALIASES[kind] if name in rows), None)
 
 
 def _clip_table(card: Card, part: _Part, finder: ClipFinder, check_files: bool) -> pd.DataFrame:
-    """Rows as published to the columns every later stage relies on."""
+    """Published rows as a table with the columns `COLUMNS`."""
     import pandas as pd
 
     lines = part.rows["row"].tolist()
@@ -358,9 +303,9 @@ def _check_labels(card: Card, part: _Part, labels: list[str], lines: list[int]) 
 
 
 def _origins(card: Card, part: _Part, places: list[str]) -> dict[str, list[str]]:
-    """Group, city and device of every clip: from the table's own columns, else from the clips' names."""
+    """Group, city and device of every clip, from the table's columns, else from the clips' names."""
     pattern = re.compile(card.name_pattern)
-    matches = [pattern.fullmatch(_stem(place)) if card.name_pattern else None for place in places]
+    matches = [pattern.fullmatch(stem(place)) if card.name_pattern else None for place in places]
     parsed = [{} if match is None else match.groupdict(default="") for match in matches]
     origins = {kind: [fields.get(kind, "") for fields in parsed] for kind in ("city", "device")}
     if card.group and _cells(part.rows, "group") is None:
@@ -372,7 +317,7 @@ def _origins(card: Card, part: _Part, places: list[str]) -> dict[str, list[str]]
         origins["group"] = [card.group.format(**fields) for fields in parsed]
     for kind in ("group", "city", "device"):
         origins[kind] = _cells(part.rows, kind) or origins.get(kind, places)
-    # A clip whose group is left empty stands for itself.
+    # A clip without a group is a group of its own.
     origins["group"] = [group or place for group, place in zip(origins["group"], places, strict=True)]
     return origins
 

@@ -2,9 +2,9 @@
 
 Each of the ten scenes has one kind of sound event of its own: sweeps that rise or fall, pairs of notes, footfalls that
 are regular, paired or scattered, a beating hum, slow swells. Everything else (mean spectrum, reverberation, level, how
-dense and how loud events are, stray sounds) is drawn by location and clip without looking at the scene. So the answer
-lies in how sound changes over tenths of a second: a linear model on time-averaged log-mels stays far below a small
-convolutional network. It is a test bench for the toolkit; accuracies reached here say nothing about real places.
+dense and how loud events are, stray sounds) is drawn by location and clip, independently of the scene. So the scene
+shows only in changes over tenths of a second, and a linear model on time-averaged log-mels stays far below a small
+convolutional network. The set is a test bench for the toolkit; its accuracies say nothing about real places.
 """
 
 import csv
@@ -35,7 +35,7 @@ LOCATIONS_PER_CITY = 3
 """For each scene; the last location of every city is held out for evaluation."""
 
 MIN_CLIPS_PER_SCENE = 9
-"""So that every scene meets every device in the evaluation part."""
+"""The fewest with which every scene meets every device in the evaluation part."""
 
 CLIPS_PER_SCENE = 108
 CLIP_S = 1.0
@@ -43,7 +43,7 @@ CLIP_S = 1.0
 
 
 def plan(clips_per_scene: int) -> list[Clip]:
-    """The clips of a set, in the order of meta.csv: a third of each scene's locations is held out for evaluation.
+    """The clips of a set in the order of meta.csv; a third of each scene's locations is held out for evaluation.
 
     Raises:
         EdgepruneError: fewer than MIN_CLIPS_PER_SCENE clips a scene.
@@ -81,11 +81,11 @@ def generate(
     sample_rate: int = 16000,
     seed: int = 0,
 ) -> None:
-    """Write the set to `root` as TAU sets lie: 16-bit mono WAV under audio/, meta.csv, the lists of fold 1.
+    """Write the set to `root` in the layout of TAU sets: 16-bit mono WAV under audio/, meta.csv, the lists of fold 1.
 
     Two thirds of the clips are for training. No location is on both sides, and device s1 is heard in evaluation only.
-    The same arguments give the same clips wherever numpy rounds alike. The folder appears whole, under its name, once
-    everything is written; a set made earlier is replaced.
+    The same arguments give the same clips wherever numpy rounds alike. The folder gets its name once everything is
+    written; an earlier set is replaced.
 
     Args:
         clips_per_scene: clips of each of the ten scenes, training and evaluation together.
@@ -108,9 +108,9 @@ def ensure(
     sample_rate: int = 16000,
     seed: int = 0,
 ) -> bool:
-    """Have the set that `generate` would write in `root`, and say whether it had to be written.
+    """Write the set of `generate` to `root` unless it is there whole; returns whether it was written.
 
-    Returns at once where `root` holds it whole. Safe when two processes ask at the same time: one writes, one waits.
+    Safe when two processes call it at the same time: one writes, the other waits.
 
     Raises:
         EdgepruneError: as `generate`.
@@ -126,7 +126,7 @@ def ensure(
 
 
 def _checked(clips_per_scene: int, clip_s: float, sample_rate: int, seed: int) -> tuple[list[Clip], dict[str, Any]]:
-    """The clips and the manifest these arguments stand for."""
+    """The clips and the manifest of a set with these arguments."""
     if not 0.2 <= clip_s <= 60:
         raise EdgepruneError(f"synthetic scenes: clip_s is {clip_s:g} s; choose between 0.2 and 60 s.")
     if not 16000 <= sample_rate <= 96000:
@@ -143,7 +143,7 @@ _LISTS = ("meta.csv", *(f"evaluation_setup/fold1_{part}.csv" for part in ("train
 
 @contextmanager
 def _locked(root: Path) -> Iterator[Path]:
-    """Hold the right to write `root` among processes; yields its absolute path. OSErrors inside become one sentence."""
+    """Lock `root` against other processes and yield its absolute path; an OSError inside becomes an EdgepruneError."""
     from filelock import FileLock
 
     folder = root.resolve()
@@ -156,7 +156,7 @@ def _locked(root: Path) -> Iterator[Path]:
 
 
 def _build(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) -> None:
-    """Write the set beside `folder`, then put it in its place; call with the lock held."""
+    """Write the set beside `folder`, then move it there; the caller holds the lock."""
     _refuse_strangers(folder)
     partial_folder = folder.with_name(f".{folder.name}.partial")
     old_folder = folder.with_name(f".{folder.name}.old")
@@ -210,7 +210,7 @@ def _write_lists(folder: Path, clips: Sequence[Clip]) -> None:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest in `folder`, or None where there is none that can be read."""
+    """The manifest in `folder`, or None where none can be read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -219,7 +219,7 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) -> bool:
-    """Whether `folder` has this manifest and every file it stands for."""
+    """Whether `folder` has this manifest and every file of the set."""
     if _read_manifest(folder) != manifest:
         return False
     return all((folder / name).is_file() for name in (*_LISTS, *(clip.filename for clip in clips)))

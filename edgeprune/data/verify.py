@@ -1,4 +1,4 @@
-"""Checking a data set on disk against its lists: what is missing, what is unknown, what cannot be read."""
+"""Checking a data set on disk against its lists for missing, unknown and unreadable clips."""
 
 import hashlib
 import os
@@ -10,7 +10,8 @@ from typing import Literal
 
 from edgeprune.console import track
 from edgeprune.data.cards import Card
-from edgeprune.data.splits import ClipFinder, find_list, is_audio, load_split, read_rows
+from edgeprune.data.clip_finder import ClipFinder, is_audio
+from edgeprune.data.splits import find_list, load_split, read_rows
 from edgeprune.errors import EdgepruneError
 
 _BLOCK = 1 << 16
@@ -21,13 +22,13 @@ _OGG_PAGE = 65307
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
-        missing: clips that a list names and that are not there.
-        extra: audio files that no list names.
-        corrupt: (clip, what is wrong with it).
-        clips: number of listed clips that were found and read.
+        missing: listed clips that are absent.
+        extra: audio files in no list.
+        corrupt: (clip, its fault).
+        clips: number of listed clips that could be read.
     """
 
     missing: tuple[str, ...]
@@ -44,12 +45,12 @@ class VerifyReport:
 def verify(card: Card, root: Path | str) -> VerifyReport:
     """Check every clip of a data set; all paths in the report are relative to `root`.
 
-    The clips are those of all folds that are there, together with those of a `meta*.csv` in the root, which in TAU
-    2019 also names the clips that are in no fold. Each is decoded from start to end. Where such a table has a column
-    that starts with `md5`, the bytes of the files it names are compared as well.
+    The clips are those of all folds on disk and those of a `meta*.csv` in the root, which in TAU 2019 also lists clips
+    of no fold. Each is decoded from start to end. Where such a table has a column that starts with `md5`, the MD5 of
+    the file is compared as well.
 
     Raises:
-        EdgepruneError: the folder or its lists are not there or cannot be read.
+        EdgepruneError: the folder or its lists are absent or cannot be read.
     """
     root = Path(root)
     finder = ClipFinder(root, card.audio)
@@ -66,7 +67,7 @@ def verify(card: Card, root: Path | str) -> VerifyReport:
 
 
 def _listed(card: Card, root: Path, finder: ClipFinder) -> tuple[dict[str, str], set[str]]:
-    """Every clip of the data set, with its MD5 where a table gives one, and the known clips outside it."""
+    """Every clip of the data set with its MD5, "" where no table has one, and the known clips outside the data set."""
     tables = {path: layout for layout in card.layouts if (path := find_list(root, layout.table or "-"))}
     rows = {path: read_rows(path) for path in (*tables, *root.glob("meta*.csv"), *root.glob("meta*.csv.gz"))}
     folds = {int(fold) for path in tables for fold in rows[path].get("fold", ()) if fold.isdigit()}
@@ -80,13 +81,13 @@ def _listed(card: Card, root: Path, finder: ClipFinder) -> tuple[dict[str, str],
             if path in tables and tables[path].where:
                 known.add(place)
             elif not listed.get(place):
-                # The MD5 is that of the file as listed, not of a copy in another format.
+                # The MD5 is for the file as listed, not for a copy in another format.
                 listed[place] = digest.lower() if place.endswith(name) else ""
     return listed, known
 
 
 def _clips_of_folds(card: Card, root: Path, folds: list[int]) -> dict[str, str]:
-    """The clips of the folds that are there; the first fold's error if none is."""
+    """The clips of the folds on disk; raises the first fold's error if there is none."""
     listed: dict[str, str] = {}
     failures: list[EdgepruneError] = []
     for fold in folds:
@@ -110,7 +111,7 @@ def _audio_files(card: Card, root: Path) -> Iterator[str]:
 
 
 def _fault(path: Path, md5: str) -> str:
-    """What is wrong with a file, or "" if nothing is."""
+    """The fault of a file, "" for none."""
     import soundfile
 
     try:
@@ -133,7 +134,7 @@ def _fault(path: Path, md5: str) -> str:
 
 
 def _cut_short(path: Path) -> str:
-    """Whether a WAV, AIFF or Ogg file ends too early: libsndfile reads what is there and keeps silent."""
+    """The fault of a WAV, AIFF or Ogg file that ends too early, which libsndfile reads without an error."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(8)

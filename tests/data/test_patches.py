@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from edgeprune.data.feature_cache import Features
 from edgeprune.data.normalisation import Normalisation
-from edgeprune.data.patches import Patches
+from edgeprune.data.patches import LogMelPatches
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
 
@@ -24,8 +24,8 @@ def features() -> Features:
     return Features(frames, offsets, {name: row for row, name in enumerate(LENGTHS)}, "0")
 
 
-def make(features: Features, names: list[str], labels: list[str]) -> Patches:
-    return Patches(features, names, labels, CLASSES, SPEC, Normalisation.of(features, names))
+def make(features: Features, names: list[str], labels: list[str]) -> LogMelPatches:
+    return LogMelPatches(features, names, labels, CLASSES, SPEC, Normalisation.of(features, names))
 
 
 def test_normalisation_over_training_clips_only(features: Features) -> None:
@@ -37,7 +37,7 @@ def test_normalisation_over_training_clips_only(features: Features) -> None:
 
 
 def test_normalised_inputs_have_mean_0_and_deviation_1(features: Features) -> None:
-    patches = Patches(
+    patches = LogMelPatches(
         features,
         ["b.wav"],
         ["bus"],

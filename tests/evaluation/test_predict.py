@@ -10,7 +10,7 @@ from torch import nn
 from edgeprune.audio.layout import Layout
 from edgeprune.data.feature_cache import Features
 from edgeprune.data.normalisation import Normalisation
-from edgeprune.data.patches import Patches
+from edgeprune.data.patches import LogMelPatches
 from edgeprune.evaluation.predict import clip_means, file_probabilities, torch_probabilities
 from edgeprune.recipe import LogMel
 
@@ -37,10 +37,10 @@ def clips(frames):
 _NORMALISATION = Normalisation(np.float32([0.5, -0.5, 0.0, 1.0]), np.float32([1.0, 2.0, 0.5, 1.5]))
 
 
-def _patches(frames: np.ndarray, order: Sequence[str] = ORDER, layout: Layout = "mels_frames") -> Patches:
+def _patches(frames: np.ndarray, order: Sequence[str] = ORDER, layout: Layout = "mels_frames") -> LogMelPatches:
     features = Features(frames, np.cumsum([0, *LENGTHS]), {name: row for row, name in enumerate("abcd")}, "")
     spec = LogMel(mels=MELS, patch_frames=PATCH, patch_hop_frames=HOP)
-    return Patches(features, order, ["x"] * len(order), ["x", "y", "z"], spec, _NORMALISATION, layout)
+    return LogMelPatches(features, order, ["x"] * len(order), ["x", "y", "z"], spec, _NORMALISATION, layout)
 
 
 class Linear(nn.Module):

@@ -8,7 +8,7 @@ from torch import nn
 
 from edgeprune.data.feature_cache import Features
 from edgeprune.data.normalisation import Normalisation
-from edgeprune.data.patches import Patches
+from edgeprune.data.patches import LogMelPatches
 from edgeprune.models.registry import build, make_spec
 from edgeprune.recipe import LogMel, Train
 from edgeprune.training.fit import fit
@@ -23,7 +23,7 @@ SPEC = make_spec("dcase21", CLASSES, (1, 20, 10), 0.25)
 RECIPE = Train(epochs=3, batch_size=5, lr=0.01, freq_mask=4, time_mask=3, mixstyle=0.5, threads=1)
 
 
-def make_patches(clips: int, seed: int, labels: list[str] | None = None) -> Patches:
+def make_patches(clips: int, seed: int, labels: list[str] | None = None) -> LogMelPatches:
     """One or two patches a clip, whose level tells the class."""
     generator = np.random.default_rng(seed)
     lengths = [10 + 10 * (row % 2) for row in range(clips)]
@@ -34,7 +34,7 @@ def make_patches(clips: int, seed: int, labels: list[str] | None = None) -> Patc
     features = Features(frames, np.cumsum([0, *lengths]), {name: row for row, name in enumerate(names)}, "")
     spec = LogMel(mels=20, patch_frames=10, patch_hop_frames=10)
     normalisation = Normalisation(np.full(20, 2, np.float32), np.ones(20, np.float32))
-    return Patches(features, names, labels, [str(number) for number in range(CLASSES)], spec, normalisation)
+    return LogMelPatches(features, names, labels, [str(number) for number in range(CLASSES)], spec, normalisation)
 
 
 def run(folder: Path, recipe: Train = RECIPE, seed: int = 0, start: int = 0, validate: bool = True, **more):
