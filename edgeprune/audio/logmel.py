@@ -1,4 +1,4 @@
-"""The log-mel front-end in batched torch; equal to librosa's to 1e-4 (tests hold it)."""
+"""The log-mel front-end, equal to librosa's to 1e-4, and the cutting of clips into patches."""
 
 import threading
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from torch import Tensor
 from edgeprune.recipe import LogMel
 
 _BLOCK_SAMPLES = 1 << 17
-"""Framed samples handled at once, so that a core's cache holds them: twice as fast as a whole clip."""
+"""Framed samples handled at once: they fit a core's cache, which is twice as fast as a whole clip."""
 
 
 class Frontend:
     """Computes what a `LogMel` describes, on a CPU or a CUDA GPU.
 
-    Frames of `window_samples` are windowed, zero-padded to `fft_size`, and their magnitude (or power) spectrum goes
-    through a triangular mel filter bank (librosa's definition of the HTK and Slaney scales), then log(x + offset).
-    Windowing and FFT run in double precision, as librosa's: a float32 FFT of a loud tone leaves rounding noise in the
-    bands that hold nothing, up to 7e-4 after the logarithm.
+    Frames of `window_samples` are windowed and zero-padded to `fft_size`. Their magnitude (or power) spectrum goes
+    through a triangular mel filter bank (librosa's HTK and Slaney scales), then log(x + offset). Windowing and FFT run
+    in double precision, as librosa's: a float32 FFT of a loud tone leaves rounding noise in empty bands, up to 7e-4
+    after the logarithm.
     """
 
     def __init__(self, spec: LogMel, device: str = "cpu") -> None:
@@ -52,14 +52,13 @@ class Frontend:
         return torch.from_numpy(np.ascontiguousarray(bank.T)).to(self.device)
 
     def padded_samples(self, samples: int) -> int:
-        """Samples a clip is zero-padded to (at its end) so that it yields at least one patch."""
+        """Length to which a clip is zero-padded at its end, so that it yields at least one patch."""
         spec = self.spec
-        needed = (spec.patch_frames - 1) * spec.hop_samples
-        needed += 0 if spec.center else spec.window_samples
-        return max(samples, needed)
+        patch = (spec.patch_frames - 1) * spec.hop_samples + (0 if spec.center else spec.window_samples)
+        return max(samples, patch)
 
     def frames(self, samples: int) -> int:
-        """Frames that a clip of so many samples yields, padding included."""
+        """Frames of a clip of `samples` samples, padding included."""
         samples = self.padded_samples(samples)
         return 1 + (samples - (0 if self.spec.center else self.spec.window_samples)) // self.spec.hop_samples
 
@@ -80,12 +79,12 @@ class Frontend:
         return torch.log_(torch.stack(mels).add_(self.spec.log_offset))
 
     def _padding(self, samples: int) -> tuple[int, int]:
-        """Zeros before and after a clip of so many samples."""
+        """Zeros before and after a clip of `samples` samples."""
         before, after = self.spec.samples_around
         return before, after + self.padded_samples(samples) - samples
 
     def _log_mel(self, waveforms: Tensor) -> Tensor:
-        """All clips in one go, where the device has memory to spare."""
+        """All clips at once, on a device with memory to spare."""
         spec = self.spec
         padded = torch.nn.functional.pad(waveforms.double(), self._padding(waveforms.shape[-1]))
         frames = padded.unfold(-1, spec.window_samples, spec.hop_samples)
@@ -95,7 +94,7 @@ class Frontend:
         return torch.log(bins @ self.filter_bank + spec.log_offset)
 
     def _mels_of_clip(self, waveform: np.ndarray) -> np.ndarray:
-        """`[frames, mels]` of one clip on the CPU, block by block in memory that a thread uses again."""
+        """`[frames, mels]` of one clip on the CPU, block by block in memory that the thread reuses."""
         from edgeprune.audio.logmel_loops import mel_bands, window_frames
 
         spec = self.spec
@@ -114,7 +113,7 @@ class Frontend:
 
     @cached_property
     def _bands(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The filter bank `[mels, bins]`, and each band's first bin and the one after its last."""
+        """The filter bank `[mels, bins]`, each band's first bin, and the bin after its last."""
         bank = np.ascontiguousarray(self.filter_bank.numpy().T)
         used = bank > 0
         first = np.where(used.any(axis=1), used.argmax(axis=1), 0)
@@ -122,7 +121,7 @@ class Frontend:
         return bank, first.astype(np.int64), last.astype(np.int64)
 
     def _memory(self, block: int) -> tuple[Tensor, Tensor]:
-        """This thread's frames and spectra: the system hands fresh memory out slowly, to one thread at a time."""
+        """This thread's frames and spectra, kept: the system allocates fresh memory slowly, a thread at a time."""
         if not hasattr(self._own, "memory"):
             size = self.spec.fft_size
             spectrum = torch.empty(block, size // 2 + 1, dtype=torch.complex128)
@@ -143,10 +142,10 @@ def cut_patches(frames: np.ndarray, starts: Sequence[int] | np.ndarray, patch_fr
 
 
 def waveform_patches(clip: np.ndarray, spec: LogMel) -> np.ndarray:
-    """The patches of a clip as samples: what a file whose front-end is inside takes.
+    """The patches of a clip as samples, for a file whose front-end is inside.
 
-    Zeros stand before and after the clip where the front-end's frames reach beyond its ends, and after a clip that is
-    shorter than a patch: the patches are those that the features of the whole clip would be cut into.
+    Zeros are put where the front-end's frames reach beyond the clip's ends, and after a clip that is shorter than a
+    patch, so that each patch gives the same features as those cut from the whole clip's.
 
     Args:
         clip: `[samples]` at the front-end's rate.

@@ -1,5 +1,7 @@
-"""The two loops of the front-end that run over every sample and every bin, compiled (numba), without the interpreter's
-lock: put together from array operations they would take as long as the FFT between them."""
+"""The front-end's two loops over samples and bins, compiled by numba and without the interpreter's lock.
+
+As array operations they would take as long as the FFT between them.
+"""
 
 import numpy as np
 from numba import njit
@@ -10,14 +12,14 @@ from numpy.typing import NDArray
 def window_frames(
     samples: NDArray[np.float32], window: NDArray[np.float64], hop: int, before: int, frames: NDArray[np.float64]
 ) -> None:
-    """Write windowed frames; beyond the clip there is silence.
+    """Write windowed frames, with silence beyond the clip.
 
     Args:
         samples: `[samples]`.
         window: `[window samples]`.
         hop: samples between frames.
-        before: samples of silence before the clip, so that frame 0 begins there.
-        frames: written, `[frames, FFT size]`; what lies after the window is set to zero.
+        before: samples of silence before the clip, where frame 0 begins.
+        frames: written, `[frames, FFT size]`; zero after the window.
     """
     size = len(window)
     for row in range(frames.shape[0]):
@@ -28,9 +30,9 @@ def window_frames(
         frame[:low] = 0.0
         frame[high:] = 0.0
         # slices, whose indices count from 0, let the compiler use vector instructions
-        heard, weights, inside = samples[start + low : start + high], window[low:high], frame[low:high]
+        clip, weights, inside = samples[start + low : start + high], window[low:high], frame[low:high]
         for place in range(len(inside)):
-            inside[place] = heard[place] * weights[place]
+            inside[place] = clip[place] * weights[place]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -51,7 +53,7 @@ def mel_bands(
         last: `[mels]`, one after its last bin.
         out: written, `[frames, mels]`.
     """
-    # from here on single precision is enough: nothing is subtracted any more
+    # single precision is enough from here on, since nothing is subtracted
     strength = np.empty(spectrum.shape[1], np.float32)
     for row in range(spectrum.shape[0]):
         values = spectrum[row]
@@ -61,8 +63,8 @@ def mel_bands(
             for place in range(len(strength)):
                 strength[place] = np.sqrt(strength[place])
         for band in range(bank.shape[0]):
-            heard, weights = strength[first[band] : last[band]], bank[band, first[band] : last[band]]
+            bins, weights = strength[first[band] : last[band]], bank[band, first[band] : last[band]]
             total = np.float32(0.0)
-            for place in range(len(heard)):
-                total += heard[place] * weights[place]
+            for place in range(len(bins)):
+                total += bins[place] * weights[place]
             out[row, band] = total

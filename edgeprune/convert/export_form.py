@@ -13,7 +13,7 @@ _ELEMENTWISE = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
 class _LeafTracer(fx.Tracer):
-    """Keeps the modules that are treated here as one node, so that they can be found and switched."""
+    """Keeps each `Flatten` and `MelNorm` as one node, so that it can be rewritten."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Flatten | MelNorm) or super().is_leaf_module(m, module_qualified_name)
@@ -24,8 +24,8 @@ def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
 
     Batch norm is folded into the convolution or dense layer before it (Jacob et al., "Quantization and training of
     neural networks for efficient integer-arithmetic-only inference", CVPR 2018, section 3.2) and dropout is removed.
-    `Flatten` turns channel-last, with the columns of the next dense layer permuted to match, so that a TFLite file,
-    whose tensors are channel-last, needs no TRANSPOSE.
+    `Flatten` becomes channel-last, and the columns of the next dense layer are permuted to match: the tensors of a
+    TFLite file are channel-last, so it needs no TRANSPOSE.
 
     Args:
         model: network from `[n, channels, height, width]` to logits `[n, classes]`.
@@ -73,8 +73,8 @@ def _flatten_channels_last(traced: fx.GraphModule) -> None:
 def _scale_mels(traced: fx.GraphModule) -> None:
     """Turn each `MelNorm` into a scale and a shift for each mel bin.
 
-    They cannot move on into the next convolution: its weights are the same at every mel bin, the scale is not, and the
-    zeros it pads with stand for no shift at all.
+    The next convolution cannot take them in: its weights are the same at every mel bin, the scale is not, and its zero
+    padding has no shift.
     """
     for path, module in list(traced.named_modules()):
         if isinstance(module, MelNorm):
@@ -83,11 +83,11 @@ def _scale_mels(traced: fx.GraphModule) -> None:
 
 
 def _channels_before(node: fx.Node, modules: dict[str, nn.Module]) -> int:
-    """Channels of the tensor a flatten receives: those of the nearest convolution or batch norm above it."""
-    above = node
-    while above.all_input_nodes:
-        above = above.all_input_nodes[0]
-        module = modules.get(str(above.target)) if above.op == "call_module" else None
+    """Channels of a flatten's input: those of the nearest convolution or batch norm before it."""
+    before = node
+    while before.all_input_nodes:
+        before = before.all_input_nodes[0]
+        module = modules.get(str(before.target)) if before.op == "call_module" else None
         if isinstance(module, nn.Conv2d):
             return module.out_channels
         if isinstance(module, nn.BatchNorm2d):
@@ -96,11 +96,11 @@ def _channels_before(node: fx.Node, modules: dict[str, nn.Module]) -> int:
 
 
 def _dense_after(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Linear:
-    """The only dense layer a flatten leads to, across layers that act on each value alone."""
-    below = node
-    while len(below.users) == 1:
-        below = next(iter(below.users))
-        module = modules.get(str(below.target)) if below.op == "call_module" else None
+    """The only dense layer after a flatten; between them are elementwise layers alone."""
+    after = node
+    while len(after.users) == 1:
+        after = next(iter(after.users))
+        module = modules.get(str(after.target)) if after.op == "call_module" else None
         if isinstance(module, nn.Linear):
             return module
         if not isinstance(module, _ELEMENTWISE):

@@ -4,14 +4,13 @@ from pathlib import Path
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes
-from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import operator_names, pack_model, unpack_model
 
 
 def without_softmax(path: Path | str, out: Path | str) -> Path:
-    """Write the file's network up to its last operator, where that is a softmax; else the same network.
+    """Write the file's network without the softmax at its end, where there is one.
 
-    Weights, scales and the other operators stay as they are: what ships and what is compiled are the same network, and
-    softmax does not change which class is the likeliest.
+    Weights, scales and the other operators stay as they are, and softmax does not change which class is the likeliest.
 
     Returns:
         `out`, whose output is logits with their own scale and zero point.
@@ -19,8 +18,8 @@ def without_softmax(path: Path | str, out: Path | str) -> Path:
     Raises:
         EdgepruneError: not a whole TFLite file, or a softmax stands elsewhere than at the end.
     """
-    names = operators(path)
     model = unpack_model(path)
+    names = operator_names(model)
     graph = model.subgraphs[0]
     if names and names[-1] == "SOFTMAX":
         last = graph.operators.pop()

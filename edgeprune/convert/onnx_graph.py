@@ -11,7 +11,7 @@ from math import inf, prod
 from pathlib import Path
 from typing import Any
 
-from edgeprune.convert.onnx_export import load_onnx
+from edgeprune.convert.onnx_file import load_onnx
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import Cost, count
 from edgeprune.graph.graph import Blocks, Graph, Operator, fixed

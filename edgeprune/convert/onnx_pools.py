@@ -1,27 +1,28 @@
-"""Max-pools of an ONNX graph in the form TFLite has.
+"""Max-pools of an ONNX graph in the form that TFLite has.
 
-TFLite's MAX_POOL_2D pads nothing or SAME. onnx2tf makes up for other padding, and for windows that reach over the edge
-because the size is rounded up, with a tensor padded with the least float32, which no int8 range can hold.
+TFLite's MAX_POOL_2D pads nothing or SAME. For other padding, and for windows that reach over the edge because the size
+is rounded up, onnx2tf pads the tensor with the lowest float32, which no int8 range can hold.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from onnx import helper, numpy_helper
+
 
 def plain_max_pools(model: Any) -> int:
-    """Rewrite max-pools that TFLite has not, in place and to the same values.
+    """Rewrite max-pools that TFLite lacks, in place and with the same outputs.
 
-    Rounding up becomes padding at the end (SAME, for a 2x2 pool). What is then still not SAME becomes zeros around the
-    tensor where that comes from a ReLU: none of its values is below them. Other padding is left as it is.
+    Rounding up becomes padding at the end (SAME, for a 2x2 pool). Padding that is still not SAME becomes zeros around
+    the tensor where a ReLU made it, since none of its values is below zero. Other padding stays.
 
     Args:
         model: an `onnx.ModelProto` with the shapes of its tensors.
 
     Returns:
-        how many pools changed; shapes must be inferred anew if any did.
+        how many pools changed; if any did, shapes must be inferred again.
     """
-    from onnx import helper
-
     graph = model.graph
     shapes = {
         value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
@@ -54,11 +55,11 @@ def plain_max_pools(model: Any) -> int:
 def _explicit(
     sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: list[int], rounds_up: bool
 ) -> list[int]:
-    """Padding `[before ..., after ...]` with which rounding down gives what rounding up gave."""
+    """Padding `[before ..., after ...]` that makes rounding down give the size of rounding up."""
     axes = len(sizes)
     if rounds_up:
         for axis, (size, window, stride) in enumerate(zip(sizes, kernel, strides, strict=True)):
-            # the last window begins within the tensor or its padding before it, as PyTorch has it
+            # in PyTorch the last window begins inside the tensor or in the padding before it
             begins = min(
                 -(-(size + pads[axis] + pads[axes + axis] - window) // stride) * stride,
                 (size + pads[axis] - 1) // stride * stride,
@@ -74,14 +75,11 @@ def _same(sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -
 
 
 def _pad_before(graph: Any, place: int, node: Any, pads: Sequence[int]) -> None:
-    """Put zeros around a pool's input, by an operator of its own."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
+    """Pad a pool's input with zeros by an operator of its own."""
     axes = len(pads) // 2
     amounts = f"{node.name}_pads"
-    every = [0, 0, *pads[:axes], 0, 0, *pads[axes:]]
-    graph.initializer.append(numpy_helper.from_array(np.array(every, dtype=np.int64), amounts))
+    all_pads = [0, 0, *pads[:axes], 0, 0, *pads[axes:]]
+    graph.initializer.append(numpy_helper.from_array(np.array(all_pads, dtype=np.int64), amounts))
     padded = helper.make_node("Pad", [node.input[0], amounts], [f"{node.name}_padded"], f"{node.name}_pad")
     node.input[0] = padded.output[0]
     graph.node.insert(place, padded)

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgeprune.convert.onnx_export import input_shape_of, load_onnx
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgeprune.convert.onnx_file import input_shape_of, load_onnx
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.tflite.interpreter import TFLiteModel
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import nn
 
 ONNX_TOLERANCE = 1e-5
 FLOAT32_TOLERANCE = 1e-4
@@ -34,17 +34,14 @@ class Parity:
     clips: int
 
 
-def reference_outputs(model: "nn.Module", inputs: "NDArray[np.float32]", softmax: bool = True) -> "NDArray[np.float32]":
-    """Outputs of the trained network itself, evaluation mode, float32 `[n, classes]`.
+def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], softmax: bool = True) -> NDArray[np.float32]:
+    """Outputs of the trained network in evaluation mode, float32 `[n, classes]`.
 
     Args:
         model: network from `[n, channels, height, width]` to logits.
         inputs: float32 `[n, channels, height, width]`.
         softmax: probabilities rather than logits.
     """
-    import numpy as np
-    import torch
-
     training = model.training
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
@@ -60,7 +57,7 @@ def reference_outputs(model: "nn.Module", inputs: "NDArray[np.float32]", softmax
 
 
 def check_onnx(
-    model: "nn.Module", onnx_path: Path | str, inputs: "NDArray[np.float32]", tolerance: float = ONNX_TOLERANCE
+    model: nn.Module, onnx_path: Path | str, inputs: NDArray[np.float32], tolerance: float = ONNX_TOLERANCE
 ) -> Parity:
     """Compare an ONNX file, run by onnxruntime, with the trained network.
 
@@ -74,12 +71,8 @@ def check_onnx(
         EdgepruneError: the file is not whole, or the inputs are empty, of another shape or not finite.
         CheckFailedError: the difference is above `tolerance`, or not a number.
     """
-    import numpy as np
-    import onnxruntime
-
     graph = load_onnx(onnx_path)
-    shape = input_shape_of(graph)
-    inputs = _checked_inputs(inputs, shape[1:], onnx_path)
+    inputs = _checked_inputs(inputs, input_shape_of(graph)[1:], onnx_path)
     session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     outputs = np.concatenate([session.run(None, {name: clip[np.newaxis]})[0] for clip in inputs])
@@ -88,29 +81,25 @@ def check_onnx(
 
 
 def check_tflite(
-    reference_probabilities: "NDArray[np.float32]",
+    reference_probabilities: NDArray[np.float32],
     path: Path | str,
-    inputs: "NDArray[np.float32]",
+    inputs: NDArray[np.float32],
     format: str,
     tolerance: float = FLOAT32_TOLERANCE,
 ) -> Parity:
-    """Compare a TFLite file, run by the interpreter, with the outputs its network gave.
+    """Compare a TFLite file, run by the interpreter, with the outputs of its network.
 
     Args:
-        reference_probabilities: float32 `[n, classes]`, as `reference_outputs` gives them (logits for a file that ends
-            in logits).
+        reference_probabilities: float32 `[n, classes]` of `reference_outputs` (logits for a file that ends in logits).
         path: the .tflite file.
-        inputs: float32 `[n, channels, height, width]`, in PyTorch's layout; turned to `[n, height, width, channels]`.
-        format: one of `tflite_export.FORMATS`; only float32 is held to `tolerance`, quantised files are
-            measured.
+        inputs: float32 `[n, channels, height, width]`.
+        format: one of `tflite_export.FORMATS`; only float32 is held to `tolerance`, quantised files are measured.
         tolerance: largest difference allowed of a float32 file.
 
     Raises:
         EdgepruneError: the file is not whole, or the inputs are empty, of another shape or not finite.
         CheckFailedError: the file gives NaN, or a float32 file differs by more than `tolerance`.
     """
-    import numpy as np
-
     model = TFLiteModel(path)
     _, height, width, channels = model.input_shape
     inputs = _checked_inputs(inputs, (channels, height, width), path)
@@ -119,9 +108,7 @@ def check_tflite(
     return _compare(reference_probabilities, outputs, path, transposes, tolerance if format == "float32" else None)
 
 
-def _checked_inputs(inputs: "NDArray[np.float32]", shape: tuple[int, ...], path: Path | str) -> "NDArray[np.float32]":
-    import numpy as np
-
+def _checked_inputs(inputs: NDArray[np.float32], shape: tuple[int, ...], path: Path | str) -> NDArray[np.float32]:
     inputs = np.asarray(inputs, dtype=np.float32)
     if len(inputs) == 0 or inputs.shape[1:] != shape:
         raise EdgepruneError(
@@ -133,14 +120,12 @@ def _checked_inputs(inputs: "NDArray[np.float32]", shape: tuple[int, ...], path:
 
 
 def _compare(
-    reference: "NDArray[np.float32]",
-    outputs: "NDArray[np.float32]",
+    reference: NDArray[np.float32],
+    outputs: NDArray[np.float32],
     path: Path | str,
     transposes: int,
     tolerance: float | None,
 ) -> Parity:
-    import numpy as np
-
     if reference.shape != outputs.shape:
         raise EdgepruneError(
             f"{path}: gives {list(outputs.shape)} where the reference has {list(reference.shape)}; they are of "

@@ -1,8 +1,8 @@
 """From an ONNX file to TFLite files, one for each number format.
 
-onnx2tf rebuilds the graph channel-last and TensorFlow's converter writes and quantises it, both in one child process:
-TensorFlow's memory, messages and crashes stay out of ours. The files are then finished here: what TensorFlow leaves
-out is filled in, metadata is embedded, and a file with a TRANSPOSE left in it is refused.
+A child process converts (`edgeprune.convert.onnx_to_tflite`), so that TensorFlow's memory, messages and crashes stay
+out of this one. The files are then finished here: options that TensorFlow leaves out are filled in, metadata is
+embedded, and a file with a TRANSPOSE is refused.
 """
 
 import json
@@ -10,26 +10,26 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgeprune.convert.onnx_export import input_shape_of, load_onnx
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from edgeprune.convert.onnx_file import input_shape_of, load_onnx
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, write_bytes
-from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import operator_names, pack_model, unpack_model
 from edgeprune.tflite.metadata import set_metadata
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
 """The number formats of an exported file.
 
 - `float32`: as trained.
 - `float16`: weights and biases stored as float16, computed as float32; half the size.
-- `dynamic`: int8 weights, activations quantised as they come; tensors under 1,024 values stay float32.
+- `dynamic`: int8 weights, activations quantised at run time; tensors under 1,024 values stay float32.
 - `int8`: integers only; int8 input, activations, weights (a scale for each filter) and output, int32 biases.
 - `int16x8`: integers only; int16 input, activations and output, int8 weights, int64 biases.
 
@@ -43,7 +43,7 @@ def convert(
     onnx_path: Path | str,
     out_dir: Path | str,
     formats: Sequence[str],
-    calibration: "NDArray[np.float32] | None" = None,
+    calibration: NDArray[np.float32] | None = None,
     metadata: Mapping[str, Any] | None = None,
     *,
     prefix: str = "model",
@@ -52,13 +52,12 @@ def convert(
 
     Args:
         onnx_path: a network with one input `[1, channels, height, width]`, from `export_onnx`.
-        out_dir: the folder of the files; made if it is not there.
+        out_dir: the folder of the files; created if missing.
         formats: any of `FORMATS`, each converted once.
-        calibration: patches of the *training* split, float32 `[n, channels, height, width]`, normalised as the network
-            expects them: the ranges of int8 and int16x8 activations are theirs. Of more than
-            `MAX_CALIBRATION_PATCHES`, that many are taken, evenly spaced.
+        calibration: patches of the *training* split, float32 `[n, channels, height, width]`, normalised; they set the
+            ranges of int8 and int16x8 activations. At most `MAX_CALIBRATION_PATCHES` are used, evenly spaced.
         metadata: embedded in each file as `edgeprune.json`, with its `format`: labels, front-end, normalisation.
-        prefix: how the files' names begin: `dense` for the network before pruning, beside `model`.
+        prefix: of the files' names: `dense` for the network before pruning, beside `model`.
 
     Returns:
         the files by format.
@@ -66,7 +65,7 @@ def convert(
     Raises:
         EdgepruneError: a format is unknown, the ONNX file is not whole, calibration is missing, empty, of another
             shape or not finite, or the conversion fails (its log is kept).
-        CheckFailedError: a converted file still transposes, or computes something else than the ONNX file.
+        CheckFailedError: a converted file holds a TRANSPOSE, or its network differs from the ONNX file's.
     """
     formats = check_formats(formats)
     onnx_path, out_dir = Path(onnx_path), Path(out_dir)
@@ -87,24 +86,22 @@ def convert(
 
 
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The formats asked for, each once, in the order of `FORMATS`.
+    """The given formats, each once, in the order of `FORMATS`.
 
     Raises:
         EdgepruneError: there are none, or one is unknown.
     """
-    asked = list(formats)
-    for name in asked:
+    names = list(formats)
+    for name in names:
         if name not in FORMATS:
             raise EdgepruneError(f"export format '{name}' is unknown; choose from {', '.join(FORMATS)}.")
-    if not asked:
+    if not names:
         raise EdgepruneError(f"no export format was asked for; choose from {', '.join(FORMATS)}.")
-    return tuple(name for name in FORMATS if name in asked)
+    return tuple(name for name in FORMATS if name in names)
 
 
-def _calibration_patches(calibration: "NDArray[np.float32] | None", shape: tuple[int, ...]) -> "NDArray[np.float32]":
+def _calibration_patches(calibration: NDArray[np.float32] | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """The representative set in TFLite's layout, float32 `[n, height, width, channels]`."""
-    import numpy as np
-
     if calibration is None or len(calibration) == 0:
         raise EdgepruneError("int8 and int16x8 need calibration patches; give some clips of the training split.")
     patches = np.asarray(calibration, dtype=np.float32)
@@ -121,11 +118,9 @@ def _calibration_patches(calibration: "NDArray[np.float32] | None", shape: tuple
 
 
 def _run_child(
-    onnx_path: Path, folder: Path, formats: Sequence[str], patches: "NDArray[np.float32] | None", log: Path
+    onnx_path: Path, folder: Path, formats: Sequence[str], patches: NDArray[np.float32] | None, log: Path
 ) -> None:
-    """Convert in a child process to `folder/<format>.tflite`; on failure keep what it said as `log`."""
-    import numpy as np
-
+    """Convert in a child process to `folder/<format>.tflite`; on failure keep its output as `log`."""
     if patches is not None:
         np.save(folder / "calibration.npy", patches)
     job = {"onnx": str(onnx_path.resolve()), "formats": list(formats)}
@@ -135,7 +130,7 @@ def _run_child(
     environment = {**os.environ, "PYTHONPATH": search_path, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "1"}
     with open(folder / "log.txt", "wb") as stream:
         code = subprocess.run(
-            [sys.executable, "-m", "edgeprune.convert.tflite_export", str(folder.resolve())],
+            [sys.executable, "-m", "edgeprune.convert.onnx_to_tflite", str(folder.resolve())],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -161,13 +156,13 @@ def _run_child(
 
 
 def _finish(raw: Path, path: Path, format: str, metadata: Mapping[str, Any] | None) -> Path:
-    """Refuse a file that transposes; fill in what TensorFlow left out, embed the metadata, write it to `path`."""
-    transposes = operators(raw).count("TRANSPOSE")
+    """Refuse a file with a TRANSPOSE, fill in missing options, embed the metadata, write it to `path`."""
+    model = unpack_model(raw)
+    transposes = operator_names(model).count("TRANSPOSE")
     if transposes:
         raise CheckFailedError(
             f"{path.name}: {transposes} TRANSPOSE left in the graph; flatten with edgeprune.models.layers.Flatten."
         )
-    model = unpack_model(raw)
     fill_reshape_options(model)
     graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = "input"
@@ -179,114 +174,16 @@ def _finish(raw: Path, path: Path, format: str, metadata: Mapping[str, Any] | No
 
 
 def fill_reshape_options(model: Any) -> int:
-    """Give each RESHAPE of a `ModelT` without options its `ReshapeOptions.new_shape`; returns how many it gave.
+    """Give each RESHAPE of a `ModelT` that has no options its `ReshapeOptions.new_shape`; return how many.
 
     TensorFlow 2.21 writes the new shape only as a second input, and strict readers refuse the file.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
+    operators = [(graph, operator) for graph in model.subgraphs for operator in graph.operators]
     filled = 0
-    for graph in model.subgraphs:
-        for step in graph.operators:
-            code = model.operatorCodes[step.opcodeIndex]
-            is_reshape = max(code.builtinCode, code.deprecatedBuiltinCode) == schema.BuiltinOperator.RESHAPE
-            if is_reshape and step.builtinOptions is None:
-                step.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
-                step.builtinOptions = schema.ReshapeOptionsT()
-                step.builtinOptions.newShape = [int(size) for size in graph.tensors[step.outputs[0]].shape]
-                filled += 1
+    for name, (graph, operator) in zip(operator_names(model), operators, strict=True):
+        if name == "RESHAPE" and operator.builtinOptions is None:
+            operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+            operator.builtinOptions = schema.ReshapeOptionsT()
+            operator.builtinOptions.newShape = [int(size) for size in graph.tensors[operator.outputs[0]].shape]
+            filled += 1
     return filled
-
-
-# From here on: what runs in the child process.
-
-
-def _child(folder: Path) -> int:
-    import numpy as np
-    import tensorflow as tf
-
-    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    network = _rebuild(job["onnx"], folder)
-    if difference := _difference(network, job["onnx"]):
-        (folder / "difference.txt").write_text(f"{difference:.3g}", encoding="utf-8")
-        return 1
-    signature = tf.TensorSpec(network.inputs[0].shape, tf.float32, name="input")
-    # A bare module around the function: given the Keras model, the converter would spell its weights out as JSON.
-    module = tf.Module()
-    module.function = tf.function(lambda x: {"output": network(x)}, input_signature=[signature])
-    stored = folder / "calibration.npy"
-    patches: list[Any] = list(np.load(stored)) if stored.is_file() else []
-
-    def representative() -> Iterator[list[Any]]:
-        for patch in patches:
-            yield [patch[np.newaxis]]
-
-    for format in job["formats"]:
-        content = _converter(format, module, representative).convert()
-        (folder / f"{format}.tflite").write_bytes(content)
-    return 0
-
-
-def _rebuild(onnx_path: str, folder: Path) -> Any:
-    """The network as a tf_keras model, channel-last."""
-    import numpy as np
-    import onnx2tf
-
-    # For inputs of 3 channels onnx2tf would fetch photographs to probe the graph with; noise probes as well.
-    probes = np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32)
-    sys.modules["onnx2tf.onnx2tf"].download_test_image_data = lambda: probes  # type: ignore[attr-defined]
-    return onnx2tf.convert(
-        input_onnx_file_path=onnx_path,
-        output_folder_path=str(folder),
-        not_use_onnxsim=True,  # rewrites the user's file
-        not_use_opname_auto_generate=True,  # as well
-        disable_model_save=True,
-        verbosity="error",
-    )
-
-
-def _difference(network: Any, onnx_path: str) -> float:
-    """Largest difference from onnxruntime over four random inputs; 0 within float32's rounding.
-
-    onnx2tf infers which axis is which from their sizes, so a network whose sizes coincide could come out wrong.
-    """
-    import numpy as np
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
-    entrance = session.get_inputs()[0]
-    generator = np.random.default_rng(0)
-    worst = 0.0
-    for _ in range(4):
-        x = generator.standard_normal(entrance.shape).astype(np.float32)
-        expected = session.run(None, {entrance.name: x})[0]
-        got = np.asarray(network(x.transpose(0, 2, 3, 1))).reshape(expected.shape)
-        if not np.allclose(got, expected, rtol=1e-3, atol=1e-4):
-            worst = max(worst, float(np.abs(got - expected).max()))
-    return worst
-
-
-def _converter(format: str, module: Any, representative: Callable[[], Iterator[list[Any]]]) -> Any:
-    import tensorflow as tf
-
-    function = module.function.get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    if format == "float32":
-        return converter
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if format == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    elif format == "int8":
-        converter.representative_dataset = representative
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-    elif format == "int16x8":
-        converter.representative_dataset = representative
-        int16x8 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [int16x8]
-        converter.inference_input_type = converter.inference_output_type = tf.int16
-    return converter
-
-
-if __name__ == "__main__":
-    sys.exit(_child(Path(sys.argv[1])))

@@ -1,7 +1,7 @@
-"""The log-mel front-end as TFLite operators, put in front of a network or made a file of its own.
+"""The log-mel front-end as TFLite operators, in front of a network or as a file of its own.
 
-Only builtin operators, written through TFLite's schema: no converter has a say in them. TFLite's RFFT2D computes in
-double precision, as the Python front-end does; what surrounds it is float32.
+All operators are builtin and written through TFLite's schema, without a converter. TFLite's RFFT2D computes in double
+precision, as the Python front-end does; the operators around it compute in float32.
 """
 
 import math
@@ -18,20 +18,20 @@ from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 
 _BEYOND_OLD_FIELD = 127
-"""Operator codes above it do not fit the schema's older field, which then holds this placeholder."""
+"""Operator codes above it do not fit the schema's older field, which then holds this number."""
 
 
 class GraphBuilder:
-    """Adds tensors and operators to the first graph of a `ModelT`; what is there keeps its numbers and its bytes."""
+    """Adds tensors and operators to the first graph of a `ModelT`; existing ones keep their numbers and bytes."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.graph = model.subgraphs[0]
         self.operators: list[Any] = []
-        """Operators made so far, in the order they run; not yet part of the graph."""
+        """New operators in the order they run; not yet part of the graph."""
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "FLOAT32", buffer: int = 0) -> int:
-        """Number of a new tensor; buffer 0, which is empty, holds those that are computed."""
+        """Number of a new tensor; computed tensors have buffer 0, which is empty."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
         tensor.type = getattr(schema.TensorType, dtype)
@@ -52,9 +52,9 @@ class GraphBuilder:
         Args:
             operator: its name in the schema, such as `FULLY_CONNECTED`.
             inputs: numbers of tensors.
-            options: name of its options in the schema, such as `FullyConnected`; empty: it has none.
-            version: of the operator, as TFLite counts them; an old runtime refuses what it does not know.
-            fields: values of the options; the schema's own otherwise.
+            options: name of its options in the schema, such as `FullyConnected`; empty where it has none.
+            version: of the operator in TFLite; an old runtime refuses versions it does not know.
+            fields: of the options; the others keep the schema's defaults.
         """
         added = schema.OperatorT()
         added.opcodeIndex = self._code(getattr(schema.BuiltinOperator, operator), version)
@@ -66,6 +66,12 @@ class GraphBuilder:
                 setattr(added.builtinOptions, name, value)
         self.operators.append(added)
         return output
+
+    def reshape(self, x: int, name: str, shape: tuple[int, ...], output: int | None = None) -> int:
+        """RESHAPE a tensor to `output`, or to a new tensor `frontend/<name>`."""
+        sizes = self.constant(f"frontend/{name}_shape", np.array(shape, np.int32))
+        target = self.tensor(f"frontend/{name}", shape) if output is None else output
+        return self.apply("RESHAPE", [x, sizes], target, "Reshape", newShape=list(shape))
 
     def _code(self, builtin: int, version: int) -> int:
         """Index of an operator's entry."""
@@ -111,13 +117,7 @@ def add_frontend(builder: GraphBuilder, spec: LogMel, normalisation: Normalisati
         turned = builder.tensor("frontend/turned", (spec.mels, spec.patch_frames))
         order = builder.constant("frontend/order", np.array([1, 0], np.int32))
         features = builder.apply("TRANSPOSE", [features, order], turned, "Transpose")
-    return _end(builder, features, output, waveform)
-
-
-def _end(builder: GraphBuilder, features: int, output: int, waveform: int) -> int:
-    shape = [int(size) for size in builder.graph.tensors[output].shape]
-    wanted = builder.constant("frontend/shape", np.array(shape, np.int32))
-    builder.apply("RESHAPE", [features, wanted], output, "Reshape", newShape=shape)
+    builder.reshape(features, "patch", tuple(int(size) for size in builder.graph.tensors[output].shape), output)
     return waveform
 
 
@@ -125,7 +125,7 @@ def _windowed(builder: GraphBuilder, spec: LogMel, waveform: int) -> int:
     """`[frames, 1, columns]`: each frame's samples times the window.
 
     The waveform is laid out in rows of one hop. A frame is a row and the next few beside it, so that no index has to
-    be stored; what lies in them after the window is multiplied by zero.
+    be stored; their samples after the window are multiplied by zero.
     """
     frames, hop = spec.patch_frames, spec.hop_samples
     beside = math.ceil(spec.window_samples / hop)
@@ -135,9 +135,7 @@ def _windowed(builder: GraphBuilder, spec: LogMel, waveform: int) -> int:
         after = builder.constant("frontend/after", np.array([[0, 0], [0, rows * hop - samples]], np.int32))
         padded = builder.tensor("frontend/padded", (1, rows * hop))
         waveform = builder.apply("PAD", [waveform, after], padded, "Pad")
-    shape = builder.constant("frontend/rows_shape", np.array([rows, hop], np.int32))
-    by_rows = builder.tensor("frontend/rows", (rows, hop))
-    builder.apply("RESHAPE", [waveform, shape], by_rows, "Reshape", newShape=[rows, hop])
+    by_rows = builder.reshape(waveform, "rows", (rows, hop))
     size = builder.constant("frontend/part_shape", np.array([frames, hop], np.int32))
     parts = []
     for part in range(beside):
@@ -149,25 +147,19 @@ def _windowed(builder: GraphBuilder, spec: LogMel, waveform: int) -> int:
         framed = builder.tensor("frontend/framed", (frames, columns))
         builder.apply("CONCATENATION", parts, framed, "Concatenation", axis=1)
     weights = np.zeros(columns, np.float32)
-    weights[: spec.window_samples] = _window(spec)
+    weights[: spec.window_samples] = Frontend(spec).window.numpy()
     windowed = builder.tensor("frontend/windowed", (frames, columns))
     builder.apply("MUL", [framed, builder.constant("frontend/window", weights)], windowed, "Mul")
-    shape = builder.constant("frontend/fft_shape", np.array([frames, 1, columns], np.int32))
-    lines = builder.tensor("frontend/lines", (frames, 1, columns))
-    return builder.apply("RESHAPE", [windowed, shape], lines, "Reshape", newShape=[frames, 1, columns])
-
-
-def _window(spec: LogMel) -> NDArray[np.float32]:
-    return Frontend(spec).window.numpy().astype(np.float32)
+    return builder.reshape(windowed, "lines", (frames, 1, columns))
 
 
 def _spectrum(builder: GraphBuilder, spec: LogMel, lines: int) -> int:
-    """`[frames, 1, bins]`, magnitude or power; RFFT2D pads each frame to the FFT size by itself, or cuts zeros off."""
+    """`[frames, 1, bins]`, magnitude or power; RFFT2D itself pads each frame to the FFT size or cuts its zeros off."""
     shape = (spec.patch_frames, 1, spec.fft_size // 2 + 1)
     size = builder.constant("frontend/fft_size", np.array([1, spec.fft_size], np.int32))
-    turned = builder.tensor("frontend/fft", shape, "COMPLEX64")
-    builder.apply("RFFT2D", [lines, size], turned, "Rfft2d")
-    magnitude = builder.apply("COMPLEX_ABS", [turned], builder.tensor("frontend/magnitude", shape))
+    bins = builder.tensor("frontend/fft", shape, "COMPLEX64")
+    builder.apply("RFFT2D", [lines, size], bins, "Rfft2d")
+    magnitude = builder.apply("COMPLEX_ABS", [bins], builder.tensor("frontend/magnitude", shape))
     if spec.spectrum == "magnitude":
         return magnitude
     return builder.apply("SQUARE", [magnitude], builder.tensor("frontend/power", shape), "Square")
@@ -184,7 +176,7 @@ def _log_mel(builder: GraphBuilder, spec: LogMel, spectrum: int) -> int:
 
 
 def _normalised(builder: GraphBuilder, spec: LogMel, normalisation: Normalisation, log_mel: int) -> int:
-    """`[frames, mels]`, less the mean and divided by the standard deviation of each band."""
+    """`[frames, mels]` less each band's mean and divided by its standard deviation."""
     shape = (spec.patch_frames, spec.mels)
     mean = builder.constant("frontend/mean", normalisation.mean.astype(np.float32))
     std = builder.constant("frontend/std", normalisation.std.astype(np.float32))

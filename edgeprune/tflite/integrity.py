@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edgeprune.errors import EdgepruneError
 
-# TFLite's schema (tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3) as far as offsets go: table -> slot ->
-# what lies there. "[4]" is a vector of 4-byte numbers, "text" a string, "Name" a table, "[Name]" a vector of tables,
-# "union" a table whose kind the slot before tells.
+# The offsets in TFLite's schema (tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3): table -> slot -> content.
+# "[4]" is a vector of 4-byte numbers, "text" a string, "Name" a table, "[Name]" a vector of tables, "union" a table
+# whose kind stands in the slot before.
 _TABLES: dict[str, dict[int, str]] = {
     "Model": {
         1: "[OperatorCode]",
@@ -51,7 +51,7 @@ _UNIONS: dict[tuple[str, int], dict[int, str]] = {
     ("Operator", 4): {17: "Vector4", 30: "Vector4"},  # RESHAPE's new shape, SQUEEZE's axes
 }
 _OUTSIDE = {"Buffer": (1, 2), "Operator": (9, 10)}
-"""Slots with the offset and size, 8 bytes each, of data that lies after the FlatBuffer in files above 2 GB."""
+"""Slots of the offset and size, 8 bytes each, of data after the FlatBuffer in files above 2 GB."""
 
 
 class _DamagedError(Exception):
@@ -59,7 +59,7 @@ class _DamagedError(Exception):
 
 
 class _Extent:
-    """Follows every offset of a TFLite FlatBuffer and notes the last byte that belongs to it."""
+    """Follows every offset of a TFLite FlatBuffer and keeps the end of what belongs to it."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self._data = data
@@ -95,11 +95,11 @@ class _Extent:
             raise _DamagedError
 
         def field(slot: int) -> int:
-            """Where the slot's value lies, 0 when the table leaves it out."""
+            """Place of the slot's value; 0 when the table leaves it out."""
             return start + places[slot] if slot < len(places) and places[slot] else 0
 
         def numbers(slot: int, form: str) -> tuple[int, ...]:
-            """The slot's vector, once it was found to lie inside."""
+            """The slot's vector, after `_value` has checked that it lies inside."""
             if not (at := field(slot)):
                 return ()
             at += self._number("<I", at)

@@ -21,12 +21,11 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
     Args:
         path: the .tflite file.
         threads: CPU threads an inference may use.
-        reference: use the reference kernels, which are slow. Their dense layers round once where those of
-            microcontrollers and of `xnnpack=False` round twice, so that integers may be one step apart.
+        reference: use the slow reference kernels. Their dense layers round once, those of microcontrollers and of
+            `xnnpack=False` twice, so that integers may differ by one step.
         xnnpack: use the XNNPACK delegate, as the runtime does by default; its integers may differ by one step a layer.
-            Without it, an int8 file gives the bytes of TFLite Micro but for a step of a dense layer on a few clips of a
-            hundred (seen on x86). Without effect when `reference` is set. Softmax turns a step of the logits into
-            many of the probabilities.
+            Without it, an int8 file gives the bytes of TFLite Micro but for one step of a dense layer on a few clips
+            in a hundred (seen on x86), which softmax turns into many steps. No effect with `reference`.
 
     Raises:
         EdgepruneError: the file is not a whole TFLite file, or the interpreter cannot run it.
@@ -82,7 +81,7 @@ class TFLiteModel:
         return flatbuffer.operators(self.path)
 
     def quantise(self, x: ArrayLike) -> NDArray[Any]:
-        """Real numbers of any shape as the input stores them; float32 inputs get them as they are.
+        """Real numbers of any shape as the input stores them; unchanged for a float32 input.
 
         Halves are rounded away from zero and values beyond the range saturate, as TFLite's QUANTIZE operator does.
 
@@ -102,7 +101,7 @@ class TFLiteModel:
         return np.clip(stored, limits.min, limits.max).astype(self.input_dtype)
 
     def dequantise(self, y: NDArray[Any]) -> NDArray[np.float32]:
-        """What the output stores as real numbers, float32; any shape."""
+        """Stored outputs of any shape as real numbers, float32."""
         if self.output_dtype == np.float32:
             return y.astype(np.float32, copy=False)
         scale, zero_point = self.output_quantisation
@@ -126,15 +125,14 @@ class TFLiteModel:
             raise EdgepruneError(
                 f"{self.path.name}: its interpreter failed ({_first_line(error)}); export it again."
             ) from error
-        result: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
-        return result
+        outputs: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
+        return outputs
 
     def predict(self, x: ArrayLike) -> NDArray[np.float32]:
         """Outputs of many clips, dequantised.
 
         Args:
-            x: float32 `[clips, ...]`, each clip shaped as `input_shape` without its batch; run batch by batch, which
-                with a batch of 1 is clip by clip.
+            x: float32 `[clips, ...]`, each clip shaped as `input_shape` without its batch; run batch by batch.
 
         Returns:
             float32 `[clips, classes]`.
@@ -149,14 +147,14 @@ class TFLiteModel:
                 f"{self.path.name}: got clips of shape {list(clips.shape[1:])} where it takes {list(clip_shape)}; "
                 "compute the features it was trained on."
             )
-        result = np.empty((len(clips), math.prod(self.output_shape) // batch), dtype=np.float32)
+        outputs = np.empty((len(clips), math.prod(self.output_shape) // batch), dtype=np.float32)
         for start in range(0, len(clips), batch):
             part = clips[start : start + batch]
             filled = np.zeros(self.input_shape, dtype=np.float32)
             filled[: len(part)] = part
             raw = self.invoke_raw(self.quantise(filled))
-            result[start : start + batch] = self.dequantise(raw).reshape(batch, -1)[: len(part)]
-        return result
+            outputs[start : start + batch] = self.dequantise(raw).reshape(batch, -1)[: len(part)]
+        return outputs
 
     def _only(self, tensors: list[dict[str, Any]], what: str) -> dict[str, Any]:
         if len(tensors) != 1:
@@ -177,12 +175,12 @@ class TFLiteModel:
 
 
 def _cannot_load(path: Path | str, error: Exception) -> EdgepruneError:
-    """What the interpreter said, as one sentence that tells what to do."""
+    """The interpreter's message as one sentence that says what to do."""
     text = str(error)
     if missing := re.search(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'", text):
         return EdgepruneError(
             f"{path}: needs {missing[1]} version {missing[2]}, which {runtime_version()} does not have; "
-            "use ai-edge-litert on this device, or export the model as float32 or int8."
+            "update ai-edge-litert, or export the model as float32 or int8."
         )
     if re.search(r"unresolved custom op|Select TensorFlow op", text):
         return EdgepruneError(

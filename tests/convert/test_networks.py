@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from edgeprune.convert.export_form import export_form
-from edgeprune.convert.onnx_export import export_onnx, load_onnx
+from edgeprune.convert.onnx_export import export_onnx
+from edgeprune.convert.onnx_file import load_onnx
 from edgeprune.convert.parity import check_onnx, check_tflite, reference_outputs
 from edgeprune.convert.tflite_export import convert
 from edgeprune.graph.cost import cost

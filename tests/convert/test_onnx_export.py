@@ -7,7 +7,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from edgeprune.convert.onnx_export import export_onnx, input_shape_of, load_onnx
+from edgeprune.convert.onnx_export import export_onnx
+from edgeprune.convert.onnx_file import input_shape_of, load_onnx
 from edgeprune.errors import EdgepruneError
 
 

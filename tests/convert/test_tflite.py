@@ -17,6 +17,7 @@ from torch import nn
 
 from edgeprune.convert import tflite_export as tflite
 from edgeprune.convert.onnx_export import export_onnx
+from edgeprune.convert.onnx_to_tflite import difference
 from edgeprune.convert.tflite_export import FORMATS, check_formats, convert, fill_reshape_options
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.models.layers import Flatten
@@ -370,5 +371,5 @@ def test_a_network_that_onnx2tf_changed_is_noticed(dcase21) -> None:
     def mixed_up(x: np.ndarray) -> np.ndarray:
         return np.roll(faithful(x), 1)
 
-    assert tflite._difference(faithful, str(dcase21.onnx)) == 0.0
-    assert tflite._difference(mixed_up, str(dcase21.onnx)) > 0.01
+    assert difference(faithful, str(dcase21.onnx)) == 0.0
+    assert difference(mixed_up, str(dcase21.onnx)) > 0.01
