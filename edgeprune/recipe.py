@@ -137,6 +137,11 @@ class LogMel:
         return (self.patch_frames - 1) * self.hop_samples + self.window_samples
 
     @property
+    def patch_s(self) -> float:
+        """Seconds of audio in a patch: its frames times the hop."""
+        return self.patch_frames * self.hop_samples / self.sample_rate
+
+    @property
     def samples_around(self) -> tuple[int, int]:
         """Zeros before and after a clip that its first and last frames see beyond its ends.
 

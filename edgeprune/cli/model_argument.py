@@ -1,6 +1,6 @@
 """What a MODEL on the command line stands for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,10 @@ class Network:
 
     def input_s(self) -> float | None:
         """Seconds of audio a network input holds; None where it is not known, or images."""
-        return None if self.checkpoint is None else seconds_of(self.checkpoint.extra.get("frontend"))
+        from edgeprune.recipe import LogMel
+
+        stored = None if self.checkpoint is None else self.checkpoint.extra.get("frontend")
+        return LogMel(**stored).patch_s if stored else None
 
     def frontend(self) -> "LogMel | None":
         """Its log-mel front-end, of a registry's network the preset; None for images."""
@@ -106,16 +109,6 @@ def find_network(
     if path.exists() or path.parent != Path("."):
         raise EdgepruneError(f"{model}: is no run folder and no .ckpt file; give one of these or a registry name.")
     return Network(registry.make_spec(model, 10 if classes is None else classes, shape), None)
-
-
-def seconds_of(frontend: Mapping[str, Any] | None) -> float | None:
-    """Seconds a patch of a described front-end takes; None where there is none."""
-    if not frontend:
-        return None
-    from edgeprune.recipe import LogMel
-
-    found = LogMel(**frontend)
-    return found.patch_frames * found.hop_samples / found.sample_rate
 
 
 def _checkpoint_of(folder: Path, stages: Sequence[str]) -> Path:

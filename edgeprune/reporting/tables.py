@@ -21,10 +21,9 @@ from edgeprune.reporting.numbers import (
 )
 from edgeprune.reporting.summary import Form, all_forms, kind_rank, reference, shipped
 from edgeprune.reporting.table import Table
-from edgeprune.reporting.untyped import Variant, check_schema, items, part, records, variants  # noqa: F401
 from edgeprune.results.figures import GroupScores, Parity, Timing
 from edgeprune.results.json_fields import mapping, number
-from edgeprune.results.result import KINDS, File, Result  # noqa: F401
+from edgeprune.results.result import File, Result
 
 _BUDGET_NAMES = {
     "params": "parameters",

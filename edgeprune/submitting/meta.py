@@ -1,13 +1,17 @@
 """The meta file: what the run knows of its system, in a challenge's fields."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.recipe import Recipe, Train
+from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import differences
+from edgeprune.results.figures import GroupScores
+from edgeprune.submitting.rules import check_rules
 from edgeprune.submitting.shipped import Shipped, nonzero_params
 from edgeprune.submitting.template import Template
+from edgeprune.tflite.cost import cost_of_tflite
 
 _NETWORKS = {"dcase21": "CNN", "vggish": "CNN", "cnn14": "CNN", "vgg16": "CNN", "resnet50": "ResNet"}
 
@@ -18,16 +22,9 @@ def complexity(shipped: Shipped, template: Template) -> tuple[dict[str, int], li
     Raises:
         CheckFailedError: the file exceeds a limit, or whether it does cannot be told.
     """
-    from dataclasses import asdict
-
-    from edgeprune.cli.model_argument import seconds_of
-    from edgeprune.submitting.rules import check_rules
-    from edgeprune.tflite.cost import cost_of_tflite
-
     cost, nonzero = cost_of_tflite(shipped.path), nonzero_params(shipped.path)
     nonzero = nonzero if nonzero is not None and nonzero <= cost.params else None
-    input_s = seconds_of(shipped.described["frontend"])
-    verdicts = check_rules(template.name, cost, shipped.bits, nonzero, input_s)
+    verdicts = check_rules(template.name, cost, shipped.bits, nonzero, shipped.frontend.patch_s)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
         which = "; ".join(f"{each.rule} {each.counted:,} of at most {each.limit:,} ({each.how})" for each in failed)
@@ -52,27 +49,26 @@ def complexity(shipped: Shipped, template: Template) -> tuple[dict[str, int], li
 def results(shipped: Shipped, template: Template) -> dict[str, Any]:
     """Accuracy, percent, and log loss, nats, of the run's evaluation part: overall, by class and by device.
 
-    Overall they are means of the classes, as the baselines tell them. What is not known is left out.
+    The overall values are means over the classes, as in the baselines. What is not known is left out.
     """
-    accuracy = shipped.artefact.get("accuracy") or {}
-    by_class = _by(accuracy.get("per_class"), template.classes, template)
+    groups = shipped.file.scores.groups
+    by_class = _by(groups.get("class", {}), template.classes, template)
     overall = {}
     if all(len(by_class.get(name, ())) == len(template.metrics) for name in template.classes):
         overall = {
             metric: round(sum(by_class[name][metric] for name in template.classes) / len(template.classes), 4)
             for metric in template.metrics
         }
-    by_device = _by(accuracy.get("per_device"), template.devices, template)
+    by_device = _by(groups.get("device", {}), template.devices, template)
     return {"overall": overall, "class_wise": by_class, "device_wise": by_device}
 
 
-def _by(groups: Mapping[str, Any] | None, names: Sequence[str], template: Template) -> dict[str, dict[str, float]]:
-    return {name: _scores(groups[name], template) for name in names if groups and groups.get(name)}
+def _by(groups: Mapping[str, GroupScores], names: Sequence[str], template: Template) -> dict[str, dict[str, float]]:
+    return {name: _metrics(groups[name], template) for name in names if name in groups}
 
 
-def _scores(scores: Mapping[str, Any], template: Template) -> dict[str, float]:
-    accuracy, log_loss = scores.get("accuracy"), scores.get("log_loss")
-    known = {"accuracy": None if accuracy is None else 100 * accuracy, "logloss": log_loss}
+def _metrics(scores: GroupScores, template: Template) -> dict[str, float]:
+    known = {"accuracy": None if scores.accuracy is None else 100 * scores.accuracy, "logloss": scores.log_loss}
     return {name: round(value, 4) for name in template.metrics if (value := known[name]) is not None}
 
 
@@ -104,8 +100,7 @@ def description(shipped: Shipped, template: Template, splits: Sequence[Shipped] 
 def augmentation(recipe: Recipe) -> str | None:
     """What training and fine-tuning did to the clips, as `mixup, time rolling`."""
     stages = [train for train in (recipe.train, recipe.finetune) if train.epochs]
-    found = [name for name, is_used in _AUGMENTATION.items() if any(is_used(train) for train in stages)]
-    return ", ".join(found) or None
+    return ", ".join(name for name, is_used in _AUGMENTATION.items() if any(map(is_used, stages))) or None
 
 
 _AUGMENTATION = {
@@ -118,14 +113,14 @@ _AUGMENTATION = {
 
 def management(shipped: Shipped) -> str | None:
     """How the network became small, as `filter pruning (operator_norm), weight quantization (int8)`."""
-    recipe, found = shipped.recipe, []
+    recipe, methods = shipped.recipe, []
     if _is_pruned(shipped):
-        found.append(f"filter pruning ({recipe.prune.criterion})")
-    if _distils(recipe.finetune):
-        found.append("knowledge distillation (from the unpruned network)")
+        methods.append(f"filter pruning ({recipe.prune.criterion})")
+    if recipe.finetune.epochs > 0 and recipe.finetune.distillation > 0:
+        methods.append("knowledge distillation (from the unpruned network)")
     if shipped.format != "float32":
-        found.append(f"weight quantization ({'int8' if shipped.format == 'dynamic' else shipped.format})")
-    return ", ".join(found) or None
+        methods.append(f"weight quantization ({'int8' if shipped.format == 'dynamic' else shipped.format})")
+    return ", ".join(methods) or None
 
 
 def pipeline(shipped: Shipped) -> str:
@@ -144,8 +139,8 @@ def pipeline(shipped: Shipped) -> str:
 def adaptations(splits: Sequence[Shipped]) -> str | None:
     """In which settings the runs on the training subsets differ; null where only in the subset."""
     first = _settings(splits[0].recipe)
-    found = sorted({text.split(":")[0] for other in splits[1:] for text in differences(first, _settings(other.recipe))})
-    return ", ".join(found) or None
+    names = {text.split(":")[0] for other in splits[1:] for text in differences(first, _settings(other.recipe))}
+    return ", ".join(sorted(names)) or None
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -155,12 +150,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _is_pruned(shipped: Shipped) -> bool:
-    costs = [(shipped.result.get(stage) or {}).get("cost") or {} for stage in ("dense", "pruned")]
-    return costs[0].get("params") != costs[1].get("params")
-
-
-def _distils(train: Train) -> bool:
-    return train.epochs > 0 and train.distillation > 0
+    return shipped.dense.cost.params != shipped.pruned.cost.params
 
 
 def _patches(shipped: Shipped) -> int | None:
@@ -193,14 +183,16 @@ def by_split(runs: Sequence[Shipped], template: Template) -> dict[str, Shipped]:
                 f"{template.name}: takes one run, not {len(runs)}; submit each under a label of its own."
             )
         return {"": runs[0]}
-    found: dict[str, Shipped] = {}
+    by_name: dict[str, Shipped] = {}
     for run in runs:
         split = split_of(run)
         if split not in template.splits:
             raise EdgepruneError(
-                f"{run.folder}: was trained on subset '{run.recipe.data.subset}', which is none of it."
+                f"{run.folder}: was trained on subset '{run.recipe.data.subset}', which {template.name} does not have."
             )
-        if split in found:
-            raise EdgepruneError(f"{run.folder} and {found[split].folder} are both of {split}; give one run a subset.")
-        found[split] = run
-    return {split: found[split] for split in template.splits if split in found}
+        if split in by_name:
+            raise EdgepruneError(
+                f"{run.folder} and {by_name[split].folder} are both of {split}; give one run a subset."
+            )
+        by_name[split] = run
+    return {split: by_name[split] for split in template.splits if split in by_name}

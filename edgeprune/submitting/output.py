@@ -1,4 +1,4 @@
-"""The system output: what the shipped file says about each clip, as a challenge wants it written."""
+"""The system output: the shipped file's probabilities of each clip, in the layout a challenge asks for."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.audio_files import audio_probabilities
+from edgeprune.evaluation.predictions import decide, read_predictions
 from edgeprune.submitting.shipped import Shipped
 from edgeprune.submitting.template import Template
 
@@ -21,7 +22,7 @@ AUDIO = (".wav", ".flac", ".ogg")
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What is said of each clip.
+    """Probabilities of each clip.
 
     Attributes:
         names: of the clips' files, without a folder, `[clips]`.
@@ -38,16 +39,15 @@ def output_of_run(shipped: Shipped, template: Template) -> Output:
     Raises:
         EdgepruneError: the run's classes are not the challenge's, or its predictions are missing or malformed.
     """
-    from edgeprune.evaluation.predictions import read_predictions
-
     order = class_order(shipped, template)
-    labels = shipped.described["labels"]
-    found = read_predictions(shipped.folder / f"predictions_{shipped.format}.csv", labels)
-    return _checked([_bare(name) for name in found.filenames], found.probabilities[:, order])
+    predictions = read_predictions(shipped.run.predictions("pruned", shipped.format), shipped.labels)
+    names = [PurePosixPath(name).name for name in predictions.filenames]
+    _check_names(names)
+    return Output(names, predictions.probabilities[:, order].astype(np.float64))
 
 
 def output_of_audio(shipped: Shipped, template: Template, source: Path) -> Output:
-    """What the file says about recordings without labels: clips of a folder, or those a list names.
+    """The file's probabilities of recordings without labels: clips of a folder, or of a list.
 
     Raises:
         EdgepruneError: the run's classes are not the challenge's, there is no audio, two clips have the same name, or
@@ -57,8 +57,8 @@ def output_of_audio(shipped: Shipped, template: Template, source: Path) -> Outpu
     files = audio_files(source)
     names = [file.name for file in files]
     _check_names(names)
-    said = audio_probabilities(shipped.path, files, f"running {shipped.path.name}")
-    return _checked(names, said[:, order])
+    probabilities = audio_probabilities(shipped.path, files, f"running {shipped.path.name}")
+    return Output(names, probabilities[:, order].astype(np.float64))
 
 
 def class_order(shipped: Shipped, template: Template) -> list[int]:
@@ -67,10 +67,10 @@ def class_order(shipped: Shipped, template: Template) -> list[int]:
     Raises:
         EdgepruneError: the classes are not the same.
     """
-    labels = list(shipped.described["labels"])
+    labels = list(shipped.labels)
     if set(labels) != set(template.classes) or len(labels) != len(template.classes):
         raise EdgepruneError(
-            f"{shipped.path}: tells {', '.join(labels)} apart, and {template.name} {', '.join(template.classes)}; "
+            f"{shipped.path}: its classes are {', '.join(labels)}; {template.name} has {', '.join(template.classes)}; "
             "submit a run on the challenge's data."
         )
     return [labels.index(name) for name in template.classes]
@@ -100,8 +100,6 @@ def audio_files(source: Path) -> list[Path]:
 
 def output_text(output: Output, template: Template) -> str:
     """The CSV: a header, tabs, and a row a clip; probabilities read back as the same numbers."""
-    from edgeprune.evaluation.predictions import decide
-
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
     writer.writerow(template.columns)
@@ -112,15 +110,12 @@ def output_text(output: Output, template: Template) -> str:
 
 
 def evaluation_gaps(output: Output, template: Template) -> list[str]:
-    """In what the clips differ from the challenge's evaluation set; empty where they do not."""
-    wanted = {f"{number}.wav" for number in range(template.clips)}
-    found = set(output.names)
-    if found == wanted:
-        return []
-    foreign = sorted(found - wanted, key=_natural)
-    gaps = (
-        [f"{len(found):,} clips where the evaluation set has {template.clips:,}"] if len(found) != len(wanted) else []
-    )
+    """How the clips differ from the challenge's evaluation set; empty where they do not."""
+    wanted, names = {f"{number}.wav" for number in range(template.clips)}, set(output.names)
+    foreign = sorted(names - wanted, key=_natural)
+    gaps = []
+    if len(names) != len(wanted):
+        gaps.append(f"{len(names):,} clips where the evaluation set has {template.clips:,}")
     if foreign:
         gaps.append(f"{len(foreign):,} names that are not of it ({foreign[0]} first)")
     return gaps
@@ -140,15 +135,6 @@ def _listed(source: Path) -> list[str]:
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]
-
-
-def _bare(name: str) -> str:
-    return PurePosixPath(name).name
-
-
-def _checked(names: list[str], probabilities: NDArray[np.float64]) -> Output:
-    _check_names(names)
-    return Output(names, np.asarray(probabilities, np.float64))
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -14,7 +14,6 @@ from edgeprune.submitting.info import check_submission, merged, read_info
 from edgeprune.submitting.label import EXAMPLE, Label, parse_label
 from edgeprune.submitting.meta import by_split, complexity, description, results
 from edgeprune.submitting.output import (
-    Output,
     class_order,
     evaluation_gaps,
     output_of_audio,
@@ -40,11 +39,12 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # of every file in the zip: equal content, equal 
 
 @dataclass(frozen=True)
 class Authors:
-    """What the authors say of their submission; None and empty: what the info file says, if there is one.
+    """What the authors give to their submission; a field left out is taken from the info file.
 
     Attributes:
         info: file with the fields of the template that the authors know (see `info.read_info`).
         authors: each as `Surname, First name, mail, Institute`; the first is the corresponding one.
+        report: the technical report, a PDF, that goes into the zip.
     """
 
     info: Path | None = None
@@ -53,6 +53,7 @@ class Authors:
     name: str | None = None
     abbreviation: str | None = None
     source_code: str | None = None
+    report: Path | None = None
 
 
 @dataclass
@@ -87,7 +88,6 @@ def submit(
     authors: Authors | None = None,
     audio: Path | None = None,
     format: str | None = None,
-    report: Path | None = None,
     draft: bool = False,
 ) -> dict[str, Any]:
     """Write a challenge's submission package, and a model card beside it.
@@ -101,7 +101,6 @@ def submit(
         authors: what only they know.
         audio: recordings without labels: a folder, or a list of files; None: the run's evaluation part.
         format: number format of the file that is submitted; None: int8, else the run's first.
-        report: the technical report, a PDF, that goes into the zip.
         draft: leave a placeholder where a required field is missing, and write all the same.
 
     Returns:
@@ -113,13 +112,14 @@ def submit(
         CheckFailedError: the file exceeds a limit of the year, or is not the one that was evaluated.
     """
     template, authors = load_template(rules), authors or Authors()
+    report = authors.report
     if report is not None and (report.suffix.lower() != ".pdf" or not report.is_file()):
         raise EdgepruneError(f"{report}: is no PDF; the technical report is one.")
     info = read_info(authors.info, template)
-    found = by_split([open_run(Path(run), format) for run in runs], template)
-    for run in found.values():
+    by_name = by_split([open_run(Path(run), format) for run in runs], template)
+    for run in by_name.values():
         class_order(run, template)
-    package = _described(template, found, info, authors)
+    package = _described(template, by_name, info, authors)
     _check(package, draft)
     gaps = _add_outputs(package, audio)
     package.files[f"{package.folder}/{package.label}.meta.yaml"] = yaml_text(package.meta)
@@ -140,18 +140,18 @@ def _described(template: Template, runs: dict[str, Shipped], info: Mapping[str, 
     if has_label and author and isinstance(author.get("affiliation"), dict):
         author["affiliation"] = {"abbreviation": label.institute, **author["affiliation"]}
     shipped, costs, verdicts = _costs(template, runs)
-    said = info.get("system", {})
+    own = info.get("system", {})
     system = {
-        "description": description(shipped, template, list(runs.values())) | said.get("description", {}),
+        "description": description(shipped, template, list(runs.values())) | own.get("description", {}),
         "complexity": costs,
-        "external_datasets": said.get("external_datasets"),
-        "source_code": authors.source_code or said.get("source_code"),
+        "external_datasets": own.get("external_datasets"),
+        "source_code": authors.source_code or own.get("source_code"),
     }
-    told = {split: results(run, template) for split, run in runs.items()}
+    figures = {split: results(run, template) for split, run in runs.items()}
     meta = {
         "submission": submission,
         "system": system,
-        "results": {"development_dataset": told if template.splits else told[""]},
+        "results": {"development_dataset": figures if template.splits else figures[""]},
     }
     notes += [f"{field}: {note}" for field, note in template.notes.items()]
     package = Package(template, label, runs, meta, notes=notes, verdicts=verdicts)
@@ -174,28 +174,28 @@ def _of_rules(verdicts: Mapping[str, Any]) -> list[str]:
     """How a figure was counted, where another counter may come to a figure above the limit."""
     return [
         f"{run}: {each['rule']} {each['counted']:,} of {each['limit']:,}: {each['how']}"
-        for run, found in verdicts.items()
-        for each in found
+        for run, of_run in verdicts.items()
+        for each in of_run
         if each["rule"] != "type" and each["counted"] > (1 - _NEAR) * each["limit"]
     ]
 
 
 def _hindrances(package: Package) -> list[str]:
-    """What no field of the template tells, and yet hinders a submission."""
-    template, found = package.template, []
+    """What hinders a submission beside missing fields."""
+    template, reasons = package.template, []
     for run in package.runs.values():
         if run.recipe.data.name != template.dataset:
-            found.append(f"{run.folder} was trained on {run.card.name}, not on {template.dataset}")
+            reasons.append(f"{run.folder} was trained on {run.card.name}, not on {template.dataset}")
         if run.recipe.model.audioset_weights is not None and not package.meta["system"]["external_datasets"]:
-            found.append("system.external_datasets does not name AudioSet, from whose weights the network started")
-    return list(dict.fromkeys(found))
+            reasons.append("system.external_datasets does not name AudioSet, from whose weights the network started")
+    return list(dict.fromkeys(reasons))
 
 
 def _check(package: Package, draft: bool) -> None:
-    """Unknown fields and numbers that are none are refused; missing ones too, but in a draft.
+    """Refuse unknown fields and text in place of numbers; without `draft` missing fields too.
 
     Raises:
-        EdgepruneError: as said.
+        EdgepruneError: all such fields are named.
     """
     name, template = package.template.name, package.template
     unknown = unknown_fields(package.meta, template)
@@ -216,36 +216,33 @@ def _check(package: Package, draft: bool) -> None:
 
 def _short(missing: Sequence[str]) -> list[str]:
     """The missing fields, those of several devices or subsets in one."""
-    found: list[str] = []
+    shortened: list[str] = []
     for holder in dict.fromkeys(path.rpartition(".")[0] for path in missing):
         names = [path.rpartition(".")[2] for path in missing if path.rpartition(".")[0] == holder]
         many = len(names) > 1 and holder.startswith("results")
-        found += [f"{holder}.({', '.join(names)})"] if many else [f"{holder}.{name}".strip(".") for name in names]
-    return found
+        shortened += [f"{holder}.({', '.join(names)})"] if many else [f"{holder}.{name}".strip(".") for name in names]
+    return shortened
 
 
 def _add_outputs(package: Package, audio: Path | None) -> list[str]:
-    """The system output of every run; returns in what the clips differ from the evaluation set."""
+    """Add the system output of every run; returns how the clips differ from the evaluation set."""
     gaps: list[str] = []
     for split, run in package.runs.items():
-        output = _output(run, package.template, audio)
+        template = package.template
+        output = output_of_run(run, template) if audio is None else output_of_audio(run, template, audio)
         name = f"{package.label}.output.{split}.csv" if split else f"{package.label}.output.csv"
-        package.files[f"{package.folder}/{name}"] = output_text(output, package.template)
-        gaps += [gap for gap in evaluation_gaps(output, package.template) if gap not in gaps]
+        package.files[f"{package.folder}/{name}"] = output_text(output, template)
+        gaps += [gap for gap in evaluation_gaps(output, template) if gap not in gaps]
     if gaps:
         package.notes.append(f"the system output is not of the evaluation set: {'; '.join(gaps)}")
     return gaps
-
-
-def _output(run: Shipped, template: Template, audio: Path | None) -> Output:
-    return output_of_run(run, template) if audio is None else output_of_audio(run, template, audio)
 
 
 def yaml_text(meta: Mapping[str, Any]) -> str:
     """The meta file; it reads back as the same values.
 
     Raises:
-        EdgepruneError: a value is none that YAML keeps as it is.
+        EdgepruneError: YAML does not keep a value as it is.
     """
     import yaml  # type: ignore[import-untyped]
 
@@ -320,6 +317,3 @@ def _belongs(path: Path, task: Path, label: Label) -> bool:
         and system.name.rpartition("_")[0] == label.team
         and path.name.split(".")[0] == system.name
     )
-
-
-__all__ = ["PLACEHOLDER", "Authors", "Package", "submit", "yaml_text"]

@@ -1,6 +1,5 @@
-"""The file of a finished run that is submitted, and what is known of it."""
+"""The file of a finished run that is submitted, with its run, its data set's card and its description."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +9,13 @@ import numpy as np
 
 from edgeprune.data.cards import Card, load_card
 from edgeprune.errors import CheckFailedError, EdgepruneError
-from edgeprune.files import read_json, sha256_file
-from edgeprune.recipe import FORMATS, Recipe
-from edgeprune.recipe_files import RECIPE, load_recipe
+from edgeprune.files import sha256_file
+from edgeprune.recipe import LogMel, Recipe
+from edgeprune.results.result import File, NetworkResult, Result
+from edgeprune.results.run_folder import RunFolder
+from edgeprune.tflite.cost import file_facts
+from edgeprune.tflite.flatbuffer import operators, unpack_model
+from edgeprune.tflite.metadata import read_description
 
 _BITS = {"int8": 8, "float16": 16, "float32": 32}
 """Bits of a weight by its stored type; with int8 go biases of 32."""
@@ -20,38 +23,47 @@ _BITS = {"int8": 8, "float16": 16, "float32": 32}
 
 @dataclass(frozen=True)
 class Shipped:
-    """A file of a finished run that is the very one its result tells of.
+    """A file of a run's pruned network, the very one that was evaluated."""
 
-    Attributes:
-        folder: run folder.
-        format: number format of the file.
-        path: the pruned network's .tflite.
-        result: content of `result.json`.
-    """
-
-    folder: Path
-    format: str
-    path: Path
+    run: RunFolder
+    file: File
     recipe: Recipe
-    result: Mapping[str, Any]
+    result: Result
 
     @property
-    def artefact(self) -> Mapping[str, Any]:
-        """What the result says of the file."""
-        found: Mapping[str, Any] = self.result["artefacts"][self.format]
-        return found
+    def folder(self) -> Path:
+        return self.run.path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.file.name
+
+    @property
+    def format(self) -> str:
+        return self.file.format
+
+    @property
+    def dense(self) -> NetworkResult:
+        """The network before pruning."""
+        return self.result.networks["dense"]
+
+    @property
+    def pruned(self) -> NetworkResult:
+        return self.result.networks["pruned"]
 
     @cached_property
     def card(self) -> Card:
-        """The run's data set."""
+        """Of the run's data set."""
         return load_card(self.recipe.data.name)
 
     @cached_property
-    def described(self) -> dict[str, Any]:
-        """What is embedded in the file: labels, front-end, normalisation, network."""
-        from edgeprune.tflite.metadata import read_metadata
+    def labels(self) -> tuple[str, ...]:
+        """Classes in the order of the file's output."""
+        return read_description(self.path).labels
 
-        return read_metadata(self.path)
+    @property
+    def frontend(self) -> LogMel:
+        return self.recipe.frontend
 
     @property
     def bits(self) -> int:
@@ -60,8 +72,6 @@ class Shipped:
         Raises:
             EdgepruneError: the rules of the challenges do not say how to count the format.
         """
-        from edgeprune.tflite.cost import file_facts
-
         kind = file_facts(self.path).weight_type
         if self.format == "int16x8" or kind not in _BITS:  # its biases have 64 bits
             raise EdgepruneError(f"{self.path}: how {self.format} is counted is not known; submit the int8 file.")
@@ -69,35 +79,28 @@ class Shipped:
 
 
 def open_run(folder: Path, format: str | None = None) -> Shipped:
-    """The file of a finished run that ships: of the format asked for, else int8, else the first the run made.
+    """The file of a finished run that ships: of the given format, else int8, else the first the run made.
 
     Raises:
-        EdgepruneError: no finished run, one on images, or it has no such file.
+        EdgepruneError: the folder is no finished run, its network takes images, or it has no such file.
         CheckFailedError: the file is not the one that was evaluated.
     """
-    from edgeprune.reporting.tables import check_schema, part
-
-    for name in (RECIPE, "result.json"):
-        if not (folder / name).is_file():
-            raise EdgepruneError(f"{folder}: holds no {name}; give the folder of a finished run.")
-    recipe, result = load_recipe(str(folder)), read_json(folder / "result.json")
-    check_schema(result)
-    there = [name for name in FORMATS if name in part(result, "artefacts")]
-    chosen = format or ("int8" if "int8" in there else next(iter(there), "int8"))
-    if chosen not in there:
+    run = RunFolder.existing(folder)
+    result = run.result()
+    files = result.networks["pruned"].files
+    file = result.shipped if format is None else files.get(format)
+    if file is None:
         raise EdgepruneError(
-            f"{folder}: has no {chosen} file of the pruned network; it has {', '.join(there) or 'none at all'}."
+            f"{folder}: has no {format or 'int8'} file of the pruned network; it has {', '.join(files) or 'none'}."
         )
-    artefact = part(result, "artefacts", chosen)
-    path = folder / Path(str(artefact.get("path"))).name
-    if not path.is_file():
-        raise EdgepruneError(f"{path}: is missing; make it again with `edgeprune export`.")
-    if sha256_file(path) != artefact.get("sha256"):
-        raise CheckFailedError(f"{path}: is not the file that result.json tells of; run the recipe again.")
-    found = Shipped(folder, chosen, path, recipe, result)
-    if not found.described.get("frontend"):
-        raise EdgepruneError(f"{path}: takes images; a submission and its card are about sound.")
-    return found
+    shipped = Shipped(run, file, run.recipe(), result)
+    if not shipped.path.is_file():
+        raise EdgepruneError(f"{shipped.path}: is missing; make it again with `edgeprune export`.")
+    if sha256_file(shipped.path) != file.sha256:
+        raise CheckFailedError(f"{shipped.path}: is not the file that was evaluated; run the recipe again.")
+    if read_description(shipped.path).frontend is None:
+        raise EdgepruneError(f"{shipped.path}: takes images; a submission and its card are about sound.")
+    return shipped
 
 
 _WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1}
@@ -105,9 +108,7 @@ _TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32"
 
 
 def nonzero_params(path: Path) -> int | None:
-    """How many weights and biases of a .tflite stand for another value than zero; None of types it does not know."""
-    from edgeprune.tflite.flatbuffer import operators, unpack_model
-
+    """Number of weights and biases of a .tflite that are not zero; None where a type is not known."""
     model = unpack_model(path)
     graph, counted = model.subgraphs[0], set()
     names = operators(path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from edgeprune.cli.model_argument import find_network, seconds_of
+from edgeprune.cli.model_argument import find_network
 from edgeprune.cli.output import judged, print_json, print_verdicts
 from edgeprune.console import print_table
 from edgeprune.errors import EdgepruneError
@@ -88,7 +88,7 @@ class _Subject:
     @staticmethod
     def of_tflite(path: Path) -> "_Subject":
         from edgeprune.tflite.cost import cost_of_tflite, file_facts
-        from edgeprune.tflite.metadata import read_metadata
+        from edgeprune.tflite.metadata import read_description
 
         cost, facts = cost_of_tflite(path), file_facts(path)
         title = (
@@ -96,7 +96,8 @@ class _Subject:
             f"({facts.weight_type or 'several types'}; activations {facts.activation_type})"
         )
         try:
-            seconds = seconds_of(read_metadata(path).get("frontend"))
+            frontend = read_description(path).frontend
+            seconds = frontend.patch_s if frontend else None
         except EdgepruneError:  # the file of others, or one without a front-end
             seconds = None
         bits = _BITS.get(facts.weight_type or "", 32)

@@ -48,9 +48,11 @@ class SubmitCommand:
     def __call__(self) -> int:
         from edgeprune.submitting.package import Authors, submit
 
-        authors = Authors(self.info, self.author, self.label, self.name, self.abbreviation, self.source_code)
+        authors = Authors(
+            self.info, self.author, self.label, self.name, self.abbreviation, self.source_code, self.report
+        )
         with only_results():
-            done = submit(self.runs, self.rules, self.out, authors, self.audio, self.format, self.report, self.draft)
+            done = submit(self.runs, self.rules, self.out, authors, self.audio, self.format, self.draft)
         if self.json:
             print_json(done)
         else:
