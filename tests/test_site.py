@@ -11,18 +11,13 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import edgeprune
+
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = [
-    "edgeprune.score",
-    "edgeprune.prune",
-    "edgeprune.recipe.Recipe",
-    "edgeprune.pruning.allocation.allocate.allocate",
-    "edgeprune.pruning.scores.score",
-    "edgeprune.convert.parity.check_tflite",
-    "edgeprune.devices.bench.bench",
-    "edgeprune.evaluation.statistics.mcnemar",
-    "edgeprune.submitting.package.submit",
-    "edgeprune.submitting.card.write_card",
+    *(f"edgeprune.{name}" for name in edgeprune.__all__),
+    "edgeprune.results.result.Result",
+    "edgeprune.graph.cost.Cost",
 ]
 
 
