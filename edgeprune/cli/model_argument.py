@@ -57,16 +57,16 @@ class Network:
 
     def frontend(self) -> "LogMel | None":
         """Its log-mel front-end, of a registry's network the preset; None for images."""
-        from edgeprune import recipe
         from edgeprune.models.registry import entry
+        from edgeprune.recipe import LogMel
 
         if self.checkpoint is not None:
             described = self.checkpoint.extra.get("frontend")
-            return recipe.LogMel(**described) if described else None
+            return LogMel(**described) if described else None
         found = entry(self.spec.name)
         if not found.frontend:
             return None
-        preset: recipe.LogMel = getattr(recipe, f"{found.frontend}_frontend")()
+        preset: LogMel = getattr(LogMel, found.frontend)()
         frames = self.spec.input_shape[1 if found.layout == "frames_mels" else 2]
         return replace(preset, patch_frames=frames, patch_hop_frames=frames)
 

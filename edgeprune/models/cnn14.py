@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.layers import Flatten, MelNorm, he_start, scaled
+from edgeprune.models.layers import Flatten, MelNorm, he_start
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -79,10 +79,6 @@ class CNN14(nn.Module):
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> CNN14:
     return he_start(CNN14(classes, input_shape, widths))
-
-
-def default_widths(width: float = 1.0) -> dict[str, int]:
-    return {name: scaled(filters, width) for name, filters in WIDTHS.items()}
 
 
 def load_panns_weights(

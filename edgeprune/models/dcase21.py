@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.layers import Flatten, scaled
+from edgeprune.models.layers import Flatten
 
 WIDTHS = {"conv1": 16, "conv2": 16, "conv3": 32, "fc1": 100}
 
@@ -65,7 +65,3 @@ class DCASE21Net(nn.Module):
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> DCASE21Net:
     return DCASE21Net(classes, input_shape, widths)
-
-
-def default_widths(width: float = 1.0) -> dict[str, int]:
-    return {name: scaled(filters, width) for name, filters in WIDTHS.items()}

@@ -27,7 +27,7 @@ class Flatten(nn.Module):
 
 
 class MelNorm(nn.Module):
-    """Batch norm over mel bins: input and output `[n, channels, frames, mels]`, statistics of each bin `[mels]`."""
+    """Batch norm of each mel bin: input and output `[n, channels, frames, mels]`, statistics `[mels]`."""
 
     def __init__(self, mels: int) -> None:
         super().__init__()
@@ -68,11 +68,6 @@ def channels_first_columns(weight: Tensor, channels: int) -> Tensor:
     """Inverse of `channels_last_columns`."""
     out, features = weight.shape
     return weight.reshape(out, features // channels, channels).transpose(1, 2).reshape(out, features).contiguous()
-
-
-def scaled(filters: int, width: float) -> int:
-    """`filters` times `width`, rounded, at least one."""
-    return max(1, round(filters * width))
 
 
 def he_start(network: Network) -> Network:

@@ -1,6 +1,6 @@
 """The networks by name, each with the input it expects."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ class Entry:
     """A network of the registry.
 
     Attributes:
-        module: with `build(classes, input_shape, widths)` and `default_widths(width)`.
+        module: with `WIDTHS`, the filters of each layer, and `build(classes, input_shape, widths)`.
         input_shape: the default input, `(channels, height, width)`.
         frontend: the preset of `LogMel`; empty for networks of images.
         layout: which axis of a patch comes first.
@@ -81,13 +81,14 @@ def _module(name: str) -> Any:
 def make_spec(
     name: str, classes: int = 10, input_shape: tuple[int, int, int] | None = None, width: float = 1.0
 ) -> ModelSpec:
-    """The spec of an unpruned network, every hidden layer scaled by `width`."""
+    """The spec of an unpruned network, every hidden layer scaled by `width`, rounded, to at least one filter."""
     if classes < 2:
         raise EdgepruneError(f"model '{name}' needs at least 2 classes, not {classes}.")
     if width <= 0:
         raise EdgepruneError(f"model '{name}': width must be above 0, not {width}.")
-    widths: Callable[[float], dict[str, int]] = _module(name).default_widths
-    return ModelSpec(entry(name).name, classes, input_shape or entry(name).input_shape, widths(width))
+    full: Mapping[str, int] = _module(name).WIDTHS
+    widths = {layer: max(1, round(filters * width)) for layer, filters in full.items()}
+    return ModelSpec(entry(name).name, classes, input_shape or entry(name).input_shape, widths)
 
 
 def build(spec: ModelSpec) -> "nn.Module":

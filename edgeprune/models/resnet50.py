@@ -13,12 +13,21 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from edgeprune.models.layers import Flatten, he_start, scaled
+from edgeprune.models.layers import Flatten, he_start
 
 BLOCKS = (3, 4, 6, 3)
-_STEM = 64
 _INNER = (64, 128, 256, 512)
 _EXPANSION = 4
+WIDTHS = {
+    "stem": 64,
+    **{
+        f"stage{number}.{place}.{conv}": filters
+        for number, (blocks, inner) in enumerate(zip(BLOCKS, _INNER, strict=True), 1)
+        for place in range(blocks)
+        for conv, filters in (("conv1", inner), ("conv2", inner), ("conv3", _EXPANSION * inner))
+        if conv != "conv3" or place == 0
+    },
+}
 
 
 class Bottleneck(nn.Module):
@@ -96,14 +105,3 @@ class ResNet50(nn.Module):
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> ResNet50:
     return he_start(ResNet50(classes, input_shape, widths))
-
-
-def default_widths(width: float = 1.0) -> dict[str, int]:
-    widths = {"stem": scaled(_STEM, width)}
-    for number, (blocks, inner) in enumerate(zip(BLOCKS, _INNER, strict=True), 1):
-        for place in range(blocks):
-            widths[f"stage{number}.{place}.conv1"] = scaled(inner, width)
-            widths[f"stage{number}.{place}.conv2"] = scaled(inner, width)
-            if place == 0:
-                widths[f"stage{number}.0.conv3"] = scaled(_EXPANSION * inner, width)
-    return widths

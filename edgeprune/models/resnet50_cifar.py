@@ -7,9 +7,9 @@ At 3x32x32 and 10 classes: 23,520,842 trainable parameters, 1,297,829,888 MACs.
 from collections.abc import Mapping
 
 from edgeprune.models.layers import he_start
-from edgeprune.models.resnet50 import ResNet50, default_widths
+from edgeprune.models.resnet50 import WIDTHS, ResNet50
 
-__all__ = ["build", "default_widths"]
+__all__ = ["WIDTHS", "build"]
 
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> ResNet50:

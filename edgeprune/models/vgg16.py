@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from edgeprune.models.layers import Flatten, he_start, scaled
+from edgeprune.models.layers import Flatten, he_start
 
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 WIDTHS = {
@@ -59,7 +59,3 @@ class VGG16(nn.Module):
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> VGG16:
     return he_start(VGG16(classes, input_shape, widths))
-
-
-def default_widths(width: float = 1.0) -> dict[str, int]:
-    return {name: scaled(filters, width) for name, filters in WIDTHS.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.layers import Flatten, channels_first_columns, scaled
+from edgeprune.models.layers import Flatten, channels_first_columns
 
 WIDTHS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 256, "conv5": 512, "conv6": 512, "fc1": 4096, "fc2": 128}
 _POOL_AFTER = ("conv1", "conv2", "conv4", "conv6")
@@ -73,10 +73,6 @@ def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, 
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return model
-
-
-def default_widths(width: float = 1.0) -> dict[str, int]:
-    return {name: scaled(filters, width) for name, filters in WIDTHS.items()}
 
 
 def load_audioset_weights(model: VGGish, path: Path | str) -> list[str]:
