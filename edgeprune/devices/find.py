@@ -95,7 +95,7 @@ def find_device(name: str) -> Device:
             return device
     if name.startswith("ethos-u"):  # Vela refuses accelerators it does not know
         return next(device for device in DEVICES if device.module == "ethos_u")
-    if name.startswith("cortex-m"):  # the module tells why it takes no other
+    if name.startswith("cortex-m"):  # the module gives the reason why it takes no other
         return next(device for device in DEVICES if device.module == "cortex_m")
     raise unknown_name("device", name, [known for device in DEVICES for known in device.names])
 
@@ -104,7 +104,7 @@ def require_device(name: str) -> Device:
     """Look up a device whose programs and packages are installed here.
 
     Raises:
-        EdgepruneError: the name is unknown, or something is missing; the sentence says what to install.
+        EdgepruneError: the name is unknown, or something is missing; the message names what to install.
     """
     device = find_device(name)
     missing = device.missing()

@@ -58,7 +58,6 @@ def time_files(
     runs: int = 50,
     warmup: int = 5,
     xnnpack: bool = True,
-    max_seconds: float | None = None,
     memory: bool = True,
 ) -> list[Measurement]:
     """Time the files against each other on this machine.
@@ -73,8 +72,6 @@ def time_files(
         runs: timed rounds. A published figure needs 50; `Measurement.runs` holds the number.
         warmup: rounds before them that are not counted.
         xnnpack: use the XNNPACK delegate, as LiteRT does by default.
-        max_seconds: stop early: a file that used up its equal share of this time leaves the rounds with the runs it
-            has, at least one, and `detail["cut_short"]` is True. None always completes `runs`.
         memory: also start a fresh process for each file and thread count to find the peak memory.
 
     Returns:
@@ -85,18 +82,24 @@ def time_files(
     Raises:
         EdgepruneError: no files, a number out of range, or a file that cannot be run.
     """
-    _check(paths, threads, runs, warmup, max_seconds)
-    share_s = float("inf") if max_seconds is None else max_seconds / (len(paths) * len(threads))
+    if not paths:
+        raise EdgepruneError("host: no file to measure; give at least one .tflite file.")
+    if not threads or min(threads) < 1:
+        raise EdgepruneError(f"host: thread counts {list(threads)}; give counts of 1 or more.")
+    if runs < 1 or warmup < 0:
+        raise EdgepruneError(
+            f"host: {runs} runs after {warmup} of warm-up; give at least 1 run and no negative warm-up."
+        )
     about = {**describe_machine(), "xnnpack": xnnpack, "warmup": warmup}
     records = []
     for count in threads:
         say(f"host: timing {len(paths)} file(s), {runs} runs each, {count} thread(s)")
         files = [LoadedFile.load(path, count, xnnpack) for path in paths]
-        _run_rounds(files, runs, warmup, share_s)
+        _run_rounds(files, runs, warmup)
         for file in files:
             ram = _memory_in_fresh_process(file.path, count, xnnpack) if memory else {"peak_ram": "not asked for"}
             peak = ram.pop("peak_ram_bytes", None)
-            detail = {**about, **ram, "timed": "inference only", "cut_short": len(file.times_ns) < runs}
+            detail = {**about, **ram, "timed": "inference only", "cut_short": False}
             times_ms = np.asarray(file.times_ns) / 1e6
             records.append(
                 Measurement.of_runs(
@@ -148,16 +151,14 @@ class LoadedFile:
         return elapsed_ns
 
 
-def _run_rounds(files: Sequence[LoadedFile], runs: int, warmup: int, share_s: float) -> None:
+def _run_rounds(files: Sequence[LoadedFile], runs: int, warmup: int) -> None:
     # No progress bar: its drawing thread would take time from the cores under test.
     for turn in range(warmup + runs):
         first = turn % len(files)
         for file in [*files[first:], *files[:first]]:
-            has_time = file.spent_ns < share_s * 1e9
-            if turn < warmup and has_time:
-                file.run()
-            elif turn >= warmup and (has_time or not file.times_ns):
-                file.times_ns.append(file.run())
+            elapsed_ns = file.run()
+            if turn >= warmup:
+                file.times_ns.append(elapsed_ns)
 
 
 def _random_input(path: Path, tensor: dict[str, Any], generator: np.random.Generator) -> NDArray[Any]:
@@ -209,16 +210,3 @@ def _cpu_model() -> str:
         return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
         return platform.processor() or platform.machine() or "unknown"
-
-
-def _check(paths: Sequence[Path], threads: Sequence[int], runs: int, warmup: int, max_seconds: float | None) -> None:
-    if not paths:
-        raise EdgepruneError("host: no file to measure; give at least one .tflite file.")
-    if not threads or min(threads) < 1:
-        raise EdgepruneError(f"host: thread counts {list(threads)}; give counts of 1 or more.")
-    if runs < 1 or warmup < 0:
-        raise EdgepruneError(
-            f"host: {runs} runs after {warmup} of warm-up; give at least 1 run and no negative warm-up."
-        )
-    if max_seconds is not None and max_seconds <= 0:
-        raise EdgepruneError(f"host: a limit of {max_seconds} seconds; give a positive one or none.")

@@ -1,4 +1,4 @@
-/* The smallest program around a network: what it takes of flash and RAM, and how deep the stack gets. */
+/* The smallest program around a network, for its flash, its RAM and the depth of its stack. */
 #include "board.h"
 #include "bknn_net.h"
 

@@ -24,7 +24,7 @@
 
 extern uint32_t __stack_bottom[], __stack_top[];
 
-/* Literals would lie in .rodata, which is flash; so texts are arrays in .test. */
+/* Texts are arrays in .test, because literals would lie in .rodata, which is flash. */
 #define TEXT(name, value) static char name[] BOARD_VECTORS = value
 #define STATE __attribute__((section(".test.data")))
 
@@ -80,8 +80,8 @@ static BOARD_TEST void write(const char *text, size_t count)
     semihost(SYS_WRITE, arguments);
 }
 
-/* Digits of a number in base 10 or 16, written backwards to the bytes before `end`; where they begin. Division by
- * subtraction: a 64-bit one would call a function that lies in flash. */
+/* Write the digits of a number in base 10 or 16 to the bytes before `end` and return their beginning. Division is by
+ * subtraction, because a 64-bit division would call a function that lies in flash. */
 static BOARD_TEST char *digits(uint64_t value, uint32_t base, char *end)
 {
     do {

@@ -1,7 +1,7 @@
-/* What a test program needs of an emulated board: a clock, a console, the depth of the stack, an end.
+/* Services of an emulated board for a test program: a clock, a console, the depth of the stack, an exit.
  *
- * All of it lies in the section .test, outside flash and RAM of the microcontroller, so that it adds nothing to the
- * sizes of the code under test. */
+ * They lie in the section .test, outside flash and RAM of the microcontroller, and so add nothing to the sizes of the
+ * code under test. */
 #ifndef BOARD_H
 #define BOARD_H
 
@@ -16,7 +16,7 @@
 /* Ticks of the board's timer since start: 25 MHz, on the Cortex-M33's board 20 MHz. */
 uint64_t board_ticks(void) BOARD_TEST;
 
-/* Instructions of so many ticks, to the nearest: under QEMU's `-icount shift=6` each takes 64 ns. */
+/* Instructions in so many ticks, rounded: under QEMU's `-icount shift=6` each takes 64 ns. */
 uint64_t board_instructions(uint64_t ticks) BOARD_TEST;
 
 /* Like printf, of %s (text), %d, %u and %x (32 bits), %D and %U (64 bits), %%; no widths. */
@@ -25,7 +25,7 @@ void board_print(const char *format, ...) BOARD_TEST;
 /* Bytes as two hexadecimal digits each, without a line's end. */
 void board_print_hex(const void *bytes, size_t count) BOARD_TEST;
 
-/* Paint what is free of the stack anew, so that `board_stack_bytes` tells of what runs from here on. */
+/* Paint the free part of the stack again, so that `board_stack_bytes` measures from here on. */
 void board_stack_paint(void) BOARD_TEST;
 
 /* Bytes of the deepest stack since it was painted (at start, or later), from the stack's top. */

@@ -1,5 +1,5 @@
-/* Runs a network on stored clips and prints, for each: its number, the instructions taken, what came out.
- * With BY_LAYER the network calls `board_mark` between its layers, and their instructions are printed too. */
+/* Runs a network on stored clips and prints the number, the instructions and the output of each clip. With BY_LAYER the
+ * network calls `board_mark` between its layers, and their instructions are printed too. */
 #include "board.h"
 #include "bknn_net.h"
 #include "clips.h"
@@ -20,7 +20,7 @@ void board_mark(void)
     marks[marked++] = board_ticks();
 }
 
-/* The network marks twice before its first layer: the difference is what a mark costs. */
+/* The network marks twice before its first layer: the difference is the cost of a mark. */
 static void print_layers(size_t clip)
 {
     const uint64_t mark = marks[1] - marks[0];

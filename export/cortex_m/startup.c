@@ -6,7 +6,7 @@ extern uint32_t __data_start[], __data_end[], __data_load[], __bss_start[], __bs
 
 int main(void);
 
-/* The stack may be what is broken, so a fault goes on with a fresh one. */
+/* The stack itself may be broken, so the fault handler starts with a fresh one. */
 __attribute__((naked)) void fault_handler(void)
 {
     __asm__ volatile("mrs r0, ipsr\n"
