@@ -1,12 +1,14 @@
 """TFLite files of one operator, made by hand through TFLite's schema: no converter has a say in them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeprune.tflite.flatbuffer import pack_model
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
+from edgeprune.tflite.metadata import set_metadata
 
 _TYPES = {"float32": "FLOAT32", "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
 
@@ -67,6 +69,13 @@ def float_model(inputs: int = 3, outputs: int = 2, batch: int = 1) -> Any:
 def write(model: Any, path: Path) -> Path:
     path.write_bytes(pack_model(model))
     return path
+
+
+def embed_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Replace the metadata of a file."""
+    model = unpack_model(path)
+    set_metadata(model, metadata)
+    path.write_bytes(pack_model(model))
 
 
 def _model(tensors: list[Any], step: Any, operator: int, version: int, buffers: list[Any]) -> Any:

@@ -15,7 +15,7 @@ _BLOCK_SAMPLES = 1 << 17
 
 
 class Frontend:
-    """Computes what a `LogMel` describes, on a CPU or a CUDA GPU.
+    """Computes what a `LogMel` describes.
 
     Frames of `window_samples` are windowed and zero-padded to `fft_size`. Their magnitude (or power) spectrum goes
     through a triangular mel filter bank (librosa's HTK and Slaney scales), then log(x + offset). Windowing and FFT run
@@ -23,16 +23,15 @@ class Frontend:
     after the logarithm.
     """
 
-    def __init__(self, spec: LogMel, device: str = "cpu") -> None:
+    def __init__(self, spec: LogMel) -> None:
         self.spec = spec.check()
-        self.device = device
         self._own = threading.local()
 
     @cached_property
     def window(self) -> Tensor:
         """float64 `[window_samples]`"""
         make = torch.hann_window if self.spec.window == "hann" else torch.hamming_window
-        return make(self.spec.window_samples, periodic=True, dtype=torch.float64, device=self.device)
+        return make(self.spec.window_samples, periodic=True, dtype=torch.float64)
 
     @cached_property
     def filter_bank(self) -> Tensor:
@@ -49,7 +48,7 @@ class Frontend:
             htk=self.spec.mel_scale == "htk",
             norm=None if self.spec.norm == "none" else self.spec.norm,
         )
-        return torch.from_numpy(np.ascontiguousarray(bank.T)).to(self.device)
+        return torch.from_numpy(np.ascontiguousarray(bank.T))
 
     def padded_samples(self, samples: int) -> int:
         """Length to which a clip is zero-padded at its end, so that it yields at least one patch."""
@@ -73,32 +72,15 @@ class Frontend:
         """
         if waveforms.ndim == 1:
             return self(waveforms[None])[0]
-        if waveforms.device.type != "cpu":
-            return self._log_mel(waveforms)
         mels = [torch.from_numpy(self._mels_of_clip(waveform.numpy())) for waveform in waveforms]
         return torch.log_(torch.stack(mels).add_(self.spec.log_offset))
-
-    def _padding(self, samples: int) -> tuple[int, int]:
-        """Zeros before and after a clip of `samples` samples."""
-        before, after = self.spec.samples_around
-        return before, after + self.padded_samples(samples) - samples
-
-    def _log_mel(self, waveforms: Tensor) -> Tensor:
-        """All clips at once, on a device with memory to spare."""
-        spec = self.spec
-        padded = torch.nn.functional.pad(waveforms.double(), self._padding(waveforms.shape[-1]))
-        frames = padded.unfold(-1, spec.window_samples, spec.hop_samples)
-        bins = torch.fft.rfft(frames * self.window, n=spec.fft_size).to(torch.complex64).abs()
-        if spec.spectrum == "power":
-            bins = bins.square_()
-        return torch.log(bins @ self.filter_bank + spec.log_offset)
 
     def _mels_of_clip(self, waveform: np.ndarray) -> np.ndarray:
         """`[frames, mels]` of one clip on the CPU, block by block in memory that the thread reuses."""
         from edgeprune.audio.logmel_loops import mel_bands, window_frames
 
         spec = self.spec
-        before, _ = self._padding(len(waveform))
+        before, _ = spec.samples_around
         block = max(1, _BLOCK_SAMPLES // spec.fft_size)
         windowed, spectrum = self._memory(block)
         out = np.empty((self.frames(len(waveform)), spec.mels), np.float32)

@@ -1,7 +1,6 @@
 """Files that take the waveform, for phones and Linux: the front-end in front of the network as it was exported."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.convert.waveform_graph import GraphBuilder, add_frontend, check_fft
-from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes
 from edgeprune.models.registry import Layout
@@ -67,28 +65,6 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
     graph.operators = [*frontend, *graph.operators, *builder.operators]
     metadata = {**read_metadata(path), **_waveform_metadata(description.logmel)}
     return _write(builder, waveform, probabilities, metadata, out)
-
-
-def write_frontend_model(spec: LogMel, normalisation: Normalisation, layout: Layout, out: Path | str) -> Path:
-    """Write a front-end alone, as `write_waveform_model` puts it before a network.
-
-    Input as there; output `features`: float32 normalised log-mel `[1, height, width, 1]`, its axes in the order of
-    `layout`.
-
-    Raises:
-        EdgepruneError: the FFT size is no power of two, or the fields of the front-end contradict each other.
-    """
-    check_fft(spec)
-    model, graph = schema.ModelT(), schema.SubGraphT()
-    model.version, model.description = 3, "log-mel front-end"
-    model.subgraphs, model.operatorCodes, model.buffers = [graph], [], [schema.BufferT()]
-    graph.name, graph.tensors = "main", []
-    builder = GraphBuilder(model)
-    features = builder.tensor("features", patch_shape(spec, layout))
-    waveform = add_frontend(builder, spec, normalisation, layout, features)
-    graph.operators = builder.operators
-    fields = {"frontend": asdict(spec), "normalisation": normalisation.to_dict()}
-    return _write(builder, waveform, features, {**fields, **_waveform_metadata(spec)}, out)
 
 
 def read_log_mel_description(path: Path | str) -> Description:

@@ -34,7 +34,7 @@ class FrontendFiles:
     Attributes:
         folder: of all files; the compiler's include path.
         sources: the .c files to compile.
-        headers: the .h files; a program includes `header`.
+        headers: the .h files; a program includes `HEADER`.
         spec: the front-end.
         quantised: whether its ring and its patches are int8.
     """
@@ -44,11 +44,6 @@ class FrontendFiles:
     headers: tuple[Path, ...]
     spec: LogMel
     quantised: bool
-
-    @property
-    def header(self) -> str:
-        """Name of the header to include."""
-        return HEADER
 
 
 @dataclass(frozen=True)

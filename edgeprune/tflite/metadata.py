@@ -12,9 +12,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import to_jsonable, write_bytes
+from edgeprune.files import to_jsonable
 from edgeprune.tflite.description import Description
-from edgeprune.tflite.flatbuffer import pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import unpack_model
 
 METADATA_NAME = "edgeprune.json"
 
@@ -33,17 +33,6 @@ def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
     item.name = METADATA_NAME
     item.buffer = len(model.buffers) - 1
     model.metadata.append(item)
-
-
-def embed_metadata(path: Path | str, metadata: Mapping[str, Any]) -> None:
-    """Embed `metadata` in the .tflite at `path`; weights and graph stay as they are.
-
-    Raises:
-        EdgepruneError: the file is missing or not a TFLite model.
-    """
-    model = unpack_model(path)
-    set_metadata(model, metadata)
-    write_bytes(path, pack_model(model))
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_tflite import embed_metadata
 
 from edgeprune.audio import microphone as microphone_module
 from edgeprune.audio.decode import file_blocks, load_clip, resampled
@@ -32,7 +33,7 @@ from edgeprune.models.registry import make_spec
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.flatbuffer import pack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.metadata import embed_metadata, read_metadata, set_metadata
+from edgeprune.tflite.metadata import read_metadata, set_metadata
 
 RATE = 8000
 SPEC = LogMel(sample_rate=RATE, mels=12, patch_frames=20, patch_hop_frames=5)

@@ -197,8 +197,13 @@ def test_fft_is_the_next_power_of_two(rate: int, window_ms: float) -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_way_of_a_gpu_gives_the_same(name: str) -> None:
-    """Array operations over all clips at once, as on an accelerator, against the compiled loops."""
+def test_array_operations_give_the_same(name: str) -> None:
+    """Array operations over all clips at once against the compiled loops."""
+    spec, frontend = SPECS[name], Frontend(SPECS[name])
     waveforms = torch.from_numpy(np.random.default_rng(5).uniform(-0.5, 0.5, (2, 9000)).astype(np.float32))
-    frontend = Frontend(SPECS[name])
-    torch.testing.assert_close(frontend._log_mel(waveforms), frontend(waveforms), rtol=0, atol=1e-5)
+    before, after = spec.samples_around
+    padded = torch.nn.functional.pad(waveforms.double(), (before, after + frontend.padded_samples(9000) - 9000))
+    frames = padded.unfold(-1, spec.window_samples, spec.hop_samples)
+    bins = torch.fft.rfft(frames * frontend.window, n=spec.fft_size).to(torch.complex64).abs()
+    bands = (bins.square() if spec.spectrum == "power" else bins) @ frontend.filter_bank
+    torch.testing.assert_close(torch.log(bands + spec.log_offset), frontend(waveforms), rtol=0, atol=1e-5)

@@ -10,13 +10,12 @@ import pytest
 import torch
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
+from tiny_tflite import embed_metadata
 
 from edgeprune.audio.decode import load_clip
 from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
-from edgeprune.convert.waveform import (
-    write_frontend_model,
-    write_waveform_model,
-)
+from edgeprune.convert.waveform import patch_shape, write_waveform_model
+from edgeprune.convert.waveform_graph import GraphBuilder, add_frontend, check_fft
 from edgeprune.convert.waveform_parity import LOG_MEL_TOLERANCE, check_waveform
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -25,7 +24,7 @@ from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.metadata import embed_metadata, read_description, read_metadata
+from edgeprune.tflite.metadata import read_description, read_metadata
 
 SPECS = {
     "dcase21, 16 kHz": LogMel.dcase21(16000, 1.0),
@@ -74,6 +73,20 @@ def python_chain(clip: np.ndarray, spec: LogMel, norm: Normalisation, layout: La
 
 
 # The front-end alone
+
+
+def write_frontend_model(spec: LogMel, norm: Normalisation, layout: Layout, out: Path) -> Path:
+    """A front-end as a file of its own: `[1, samples]` gives normalised log-mel `[1, height, width, 1]`."""
+    check_fft(spec)
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [graph], [], [schema.BufferT()]
+    graph.tensors = []
+    builder = GraphBuilder(model)
+    features = builder.tensor("features", patch_shape(spec, layout))
+    graph.inputs = [add_frontend(builder, spec, norm, layout, features)]
+    graph.outputs, graph.operators = [features], builder.operators
+    out.write_bytes(pack_model(model))
+    return out
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import tiny_tflite
+from tiny_tflite import embed_metadata
 
 from edgeprune.evaluation.predictions import write_predictions
 from edgeprune.evaluation.scene import evaluate
 from edgeprune.models.registry import make_spec
 from edgeprune.recipe import Data, LogMel, Recipe
-from edgeprune.tflite.metadata import embed_metadata
 
 # in another order than the challenge's columns
 LABELS = [

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from tiny_tflite import embed_metadata
 
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -14,7 +15,7 @@ from edgeprune.recipe import LogMel
 from edgeprune.tflite.description import Description
 from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
-from edgeprune.tflite.metadata import METADATA_NAME, embed_metadata, read_description, read_metadata
+from edgeprune.tflite.metadata import METADATA_NAME, read_description, read_metadata
 from edgeprune.tflite.sidecar import read_sidecar, sidecar_path, write_sidecar
 
 LABELS = [f"scene {number}" for number in range(10)]
