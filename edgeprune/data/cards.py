@@ -32,7 +32,7 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Layout:
+class SplitLayout:
     """The files of a split on disk; `{fold}` in a path stands for the fold's number.
 
     They are two lists of clips (`train`, and in `test` the files to try in order), or one `table` with a column `fold`
@@ -91,7 +91,7 @@ class Card:
     name: str
     title: str
     licence: str
-    layouts: tuple[Layout, ...] = ()
+    layouts: tuple[SplitLayout, ...] = ()
     kind: str = "scenes"
     classes: tuple[str, ...] = ()
     source: str = ""
@@ -104,7 +104,7 @@ class Card:
     group: str = ""
     top_folder: str = ""
     folds: tuple[int, ...] = ()
-    subsets: dict[str, Layout] = field(default_factory=dict)
+    subsets: dict[str, SplitLayout] = field(default_factory=dict)
     images: ImageFiles | None = None
     archives: tuple[Archive, ...] = ()
     notes: str = ""
@@ -172,8 +172,8 @@ def _read(path: Path) -> Card:
     return card
 
 
-def _layout(raw: Any, where: str) -> Layout:
-    layout: Layout = _build(Layout, raw, where)
+def _layout(raw: Any, where: str) -> SplitLayout:
+    layout: SplitLayout = _build(SplitLayout, raw, where)
     rows: dict[str, tuple[int, int]] = {}
     for fold, pair in layout.rows.items():
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(count, int) for count in pair)):
@@ -181,9 +181,10 @@ def _layout(raw: Any, where: str) -> Layout:
         rows[str(fold)] = (pair[0], pair[1])
     if bool(layout.train) == bool(layout.table) or bool(layout.train) != bool(layout.test):
         raise EdgepruneError(f"{where}: a layout needs either 'train' and 'test' or 'table'.")
-    return Layout(layout.train, layout.test, layout.table, {k: str(v) for k, v in layout.where.items()}, rows)
+    return SplitLayout(layout.train, layout.test, layout.table, {k: str(v) for k, v in layout.where.items()}, rows)
 
 
+_NOUNS: dict[type, str] = {Card: "card", SplitLayout: "layout", ImageFiles: "images", Archive: "archive"}
 _KINDS: dict[Any, tuple[type, ...]] = {
     str: (str,),
     int: (int,),
@@ -197,7 +198,7 @@ _KINDS: dict[Any, tuple[type, ...]] = {
 def _build(kind: type, raw: Any, where: str) -> Any:
     """Make a dataclass from a TOML table, refusing unknown keys and wrong types."""
     if not isinstance(raw, dict):
-        raise EdgepruneError(f"{where}: expected a table for {kind.__name__.lower()}, found {raw!r}.")
+        raise EdgepruneError(f"{where}: expected a table for {_NOUNS[kind]}, not {raw!r}.")
     known = {f.name: f for f in fields(kind)}
     for key in raw:
         if key not in known:
@@ -206,7 +207,7 @@ def _build(kind: type, raw: Any, where: str) -> Any:
             raise EdgepruneError(f"{where}: unknown key '{key}'; {hint}.")
     needed = [name for name in ("name", "title", "licence", "url") if name in known and not raw.get(name)]
     if needed:
-        raise EdgepruneError(f"{where}: '{needed[0]}' is missing in {kind.__name__.lower()}; add it.")
+        raise EdgepruneError(f"{where}: '{needed[0]}' is missing in {_NOUNS[kind]}; add it.")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
     for key, value in values.items():
         allowed = _KINDS.get(known[key].type, (tuple if str(known[key].type).startswith("tuple") else dict,))

@@ -22,7 +22,7 @@ _LOW, _HIGH, _FULL = (400.0, 1900.0), (1000.0, 2600.0), (400.0, 2600.0)
 
 
 @dataclass(frozen=True)
-class Device:
+class Recorder:
     """A recorder: response as (Hz, dB) points, noise floor (dB re full scale), and saturation level (times RMS)."""
 
     response: tuple[tuple[float, float], ...]
@@ -30,17 +30,17 @@ class Device:
     ceiling: float = math.inf
 
 
-DEVICES = {
-    "a": Device(((0, 0), (8000, 0)), -80.0),
-    "b": Device(((0, -18), (150, -6), (400, 0), (2500, 3), (4000, 0), (8000, -6)), -68.0),
-    "s1": Device(((0, -24), (250, -9), (600, 0), (1200, 4), (2200, -3), (4500, 2), (8000, -12)), -62.0, 2.0),
+RECORDERS = {
+    "a": Recorder(((0, 0), (8000, 0)), -80.0),
+    "b": Recorder(((0, -18), (150, -6), (400, 0), (2500, 3), (4000, 0), (8000, -6)), -68.0),
+    "s1": Recorder(((0, -24), (250, -9), (600, 0), (1200, 4), (2200, -3), (4500, 2), (8000, -12)), -62.0, 2.0),
 }
 TRAIN_DEVICES = ("a", "b")
 EVALUATION_DEVICES = ("a", "b", "s1")
 
 
 @dataclass(frozen=True)
-class Clip:
+class SyntheticClip:
     """One clip: the parts of its name, and its side of the split. Locations and segments are numbered over the set."""
 
     scene: str
@@ -270,12 +270,12 @@ def _foreground(rng: Generator, scene: str, place: Place, seconds: float, sample
     return mix
 
 
-def render(clip: Clip, clip_s: float, sample_rate: int = 16000, seed: int = 0) -> NDArray[np.int16]:
+def render(clip: SyntheticClip, clip_s: float, sample_rate: int = 16000, seed: int = 0) -> NDArray[np.int16]:
     """The samples `[round(clip_s * sample_rate)]` of one clip, the same whichever clips were made before it."""
     key = (list(SCENES).index(clip.scene), CITIES.index(clip.city), clip.location)
     place = _place(_generator(seed, *key))
     rng = _generator(seed, *key, clip.segment)
-    device = DEVICES[clip.device]
+    device = RECORDERS[clip.device]
 
     dry = _foreground(rng, clip.scene, place, clip_s + _LEAD_IN_S, sample_rate)
     samples = len(dry)

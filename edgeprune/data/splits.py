@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprune.console import say
-from edgeprune.data.cards import Card, Layout
+from edgeprune.data.cards import Card, SplitLayout
 from edgeprune.data.clip_finder import ClipFinder, stem
 from edgeprune.errors import EdgepruneError
 
@@ -216,7 +216,7 @@ def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_P
     )
 
 
-def _read_lists(card: Card, layout: Layout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:
+def _read_lists(card: Card, layout: SplitLayout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:
     train, *tests = (name.replace("{fold}", str(fold)) for name in (layout.train, *layout.test))
     path = find_list(root, train)
     if path is None:
@@ -231,7 +231,7 @@ def _read_lists(card: Card, layout: Layout, root: Path, fold: int, tried: list[s
     return parts
 
 
-def _read_table(card: Card, layout: Layout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:
+def _read_table(card: Card, layout: SplitLayout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:
     path = find_list(root, layout.table)
     rows = None if path is None else read_rows(path)
     if path is None or rows is None or not {"fold", "split"} & set(rows.columns):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.console import say, track
-from edgeprune.data.scene_sounds import CITIES, EVALUATION_DEVICES, SCENES, TRAIN_DEVICES, Clip, render
+from edgeprune.data.scene_sounds import CITIES, EVALUATION_DEVICES, SCENES, TRAIN_DEVICES, SyntheticClip, render
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, write_json, write_text
 
@@ -42,7 +42,7 @@ CLIP_S = 1.0
 """The defaults: 720 clips to train on, 360 to evaluate on, 35 MB."""
 
 
-def plan(clips_per_scene: int) -> list[Clip]:
+def plan(clips_per_scene: int) -> list[SyntheticClip]:
     """The clips of a set in the order of meta.csv; a third of each scene's locations is held out for evaluation.
 
     Raises:
@@ -62,7 +62,7 @@ def plan(clips_per_scene: int) -> list[Clip]:
             held_out = corner == LOCATIONS_PER_CITY - 1
             devices = EVALUATION_DEVICES if held_out else TRAIN_DEVICES
             clips.append(
-                Clip(
+                SyntheticClip(
                     scene=scene,
                     city=CITIES[city],
                     location=scene_number * sites + site,
@@ -125,7 +125,9 @@ def ensure(
     return True
 
 
-def _checked(clips_per_scene: int, clip_s: float, sample_rate: int, seed: int) -> tuple[list[Clip], dict[str, Any]]:
+def _checked(
+    clips_per_scene: int, clip_s: float, sample_rate: int, seed: int
+) -> tuple[list[SyntheticClip], dict[str, Any]]:
     """The clips and the manifest of a set with these arguments."""
     if not 0.2 <= clip_s <= 60:
         raise EdgepruneError(f"synthetic scenes: clip_s is {clip_s:g} s; choose between 0.2 and 60 s.")
@@ -155,7 +157,7 @@ def _locked(root: Path) -> Iterator[Path]:
         raise cannot_write(root, error) from error
 
 
-def _build(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) -> None:
+def _build(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, Any]) -> None:
     """Write the set beside `folder`, then move it there; the caller holds the lock."""
     _refuse_strangers(folder)
     partial_folder = folder.with_name(f".{folder.name}.partial")
@@ -176,10 +178,10 @@ def _build(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) -> Non
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _write_audio(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) -> None:
+def _write_audio(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, Any]) -> None:
     clip_s, sample_rate, seed = manifest["clip_s"], manifest["sample_rate"], manifest["seed"]
 
-    def write(clip: Clip) -> None:
+    def write(clip: SyntheticClip) -> None:
         with wave.open(str(folder / clip.filename), "wb") as stream:
             stream.setnchannels(1)
             stream.setsampwidth(2)
@@ -194,7 +196,7 @@ def _write_audio(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) 
         pool.shutdown(cancel_futures=True)
 
 
-def _write_lists(folder: Path, clips: Sequence[Clip]) -> None:
+def _write_lists(folder: Path, clips: Sequence[SyntheticClip]) -> None:
     held_out = [clip for clip in clips if clip.held_out]
     labelled = ("filename", "scene_label")
     tables: tuple[tuple[Sequence[str], Iterable[Sequence[str]]], ...] = (
@@ -218,7 +220,7 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) else None
 
 
-def _is_whole(folder: Path, clips: Sequence[Clip], manifest: dict[str, Any]) -> bool:
+def _is_whole(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, Any]) -> bool:
     """Whether `folder` has this manifest and every file of the set."""
     if _read_manifest(folder) != manifest:
         return False

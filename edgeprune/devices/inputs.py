@@ -97,4 +97,4 @@ def _noise(path: Path, count: int) -> Inputs:
     if model.input_dtype != np.float32:
         limits, (scale, zero) = np.iinfo(model.input_dtype), model.input_quantisation
         values = scale * (np.clip(values * 64, limits.min, limits.max).astype(np.float32) - zero)
-    return Inputs(values.astype(np.float32), f"{count} draws of noise (the file tells no front-end)")
+    return Inputs(values.astype(np.float32), f"{count} draws of noise (the file describes no front-end)")

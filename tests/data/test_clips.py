@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeprune.data.cards import Card, Layout, load_card
+from edgeprune.data.cards import Card, SplitLayout, load_card
 from edgeprune.data.splits import load_split, split_validation
 from edgeprune.errors import EdgepruneError
 
@@ -287,7 +287,7 @@ def test_a_wrong_table(tmp_path: Path, text: str, message: str) -> None:
 
 def test_where_needs_its_column(tmp_path: Path) -> None:
     write(tmp_path, "clips.csv", "filename,label,fold\na.wav,x,1\n")
-    card = Card("mine", "Mine", "mine", (Layout(table="clips.csv", where={"good": "yes"}),))
+    card = Card("mine", "Mine", "mine", (SplitLayout(table="clips.csv", where={"good": "yes"}),))
     refused(tmp_path, "has no column good", card=card)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import edgeprune.data.fetch as fetching
-from edgeprune.data.cards import Archive, Card, Layout
+from edgeprune.data.cards import Archive, Card, SplitLayout
 from edgeprune.data.fetch import ARCHIVES, CHUNK_BYTES, fetch
 from edgeprune.errors import EdgepruneError
 
@@ -80,7 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 def card(*archives: Archive) -> Card:
-    return Card("mine", "Mine", "free", (Layout(table="clips.csv"),), top_folder="Mine-2020", archives=archives)
+    return Card("mine", "Mine", "free", (SplitLayout(table="clips.csv"),), top_folder="Mine-2020", archives=archives)
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
