@@ -30,7 +30,7 @@ UNIFORM = "uniform"
 
 def budget_of(text: str, dense: Any) -> Budget:
     """`macs=0.25+params=0.3` as limits, in shares of a network's cost."""
-    from edgeprune.pruning.allocation.allocate import COSTS
+    from edgeprune.pruning.allocation.limits import COSTS
 
     limits = {}
     for part in text.split("+"):

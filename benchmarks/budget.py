@@ -30,7 +30,7 @@ def plans(model: str, objective: str, dense_layers: bool) -> list[dict[str, Any]
 
     from edgeprune.graph.cost import count, graph_of
     from edgeprune.models.registry import build, make_spec
-    from edgeprune.pruning.allocation.allocate import COSTS
+    from edgeprune.pruning.allocation.limits import COSTS
     from edgeprune.pruning.prune import score_filters
 
     torch.manual_seed(0)

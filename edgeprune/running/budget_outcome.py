@@ -9,7 +9,7 @@ from edgeprune.errors import CheckFailedError
 from edgeprune.firmware.frontend_budget import frontend_bytes
 from edgeprune.graph.cost import cost
 from edgeprune.models.checkpoint import Checkpoint
-from edgeprune.pruning.allocation.allocate import COSTS
+from edgeprune.pruning.allocation.limits import COSTS
 from edgeprune.recipe import Recipe
 
 

@@ -16,6 +16,7 @@ from edgeprune.graph.cost import COUNTERS
 from edgeprune.graph.graph import Blocks, Graph
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 QUADRATIC = ("params", "macs", "flash")
 """Limits whose costs are one quadratic form each; `peak_ram` is the largest of many linear ones."""
 

@@ -8,9 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.pruning.allocation.cost_polynomials import Forms, Ints
+from edgeprune.pruning.allocation.cost_polynomials import Floats, Forms, Ints
 
-Floats = NDArray[np.float64]
 _PS = 10**9  # in a millisecond: coefficients of polynomials are whole
 
 

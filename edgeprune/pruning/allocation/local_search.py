@@ -7,9 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.pruning.allocation.cost_polynomials import Forms, Ints
+from edgeprune.pruning.allocation.cost_polynomials import Floats, Forms, Ints
 
-Floats = NDArray[np.float64]
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
 """Options a group goes down by in an exchange; another one then goes up as far as it can."""
 

@@ -69,7 +69,8 @@ def kept_share(scores: Sequence[float]) -> Values:
     total = ranked.sum()
     if not total > 0:
         return np.arange(len(ranked) + 1) / len(ranked)
-    return np.minimum(1.0, np.concatenate([[0.0], np.cumsum(ranked)]) / total)
+    shares: Values = np.concatenate([[0.0], np.cumsum(ranked)]) / total
+    return np.minimum(1.0, shares)
 
 
 def _from_losses(losses: Mapping[int, float], filters: int) -> Values:

@@ -6,7 +6,7 @@ from math import ceil, floor
 from typing import Any
 
 from edgeprune.graph.cost import Cost
-from edgeprune.pruning.allocation.allocate import COSTS
+from edgeprune.pruning.allocation.limits import COSTS
 from edgeprune.recipe import Budget, Prune
 
 

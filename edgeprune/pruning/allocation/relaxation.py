@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgeprune.pruning.allocation.cost_polynomials import Forms, Ints
+from edgeprune.pruning.allocation.cost_polynomials import Floats, Forms, Ints
 
-Floats = NDArray[np.float64]
 _TOLERANCE = 1e-7
 """In value, and in the logarithm of a cost: well above what HiGHS leaves (1e-7 by default, of rows scaled to 1)."""
 _OUTWARD = 1e-6  # windows end this far outside of what the linear program says

@@ -15,13 +15,11 @@ from heapq import heappop, heappush
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgeprune.pruning.allocation.cost_polynomials import Ints
+from edgeprune.pruning.allocation.cost_polynomials import Floats, Ints
 from edgeprune.pruning.allocation.local_search import Problem, improve, into_limits
 from edgeprune.pruning.allocation.relaxation import Part, Ranges, Relaxation
 
-Floats = NDArray[np.float64]
 TRIED = 4_000_000
 """Combinations that are tried at most."""
 NODES = 300

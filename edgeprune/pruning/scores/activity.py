@@ -53,7 +53,8 @@ def entropy_over_clips(values: Tensor) -> Tensor:
     bins = place.long().clamp_(max=BINS - 1)
     counts = torch.zeros(BINS, values.shape[1], dtype=float64, device=values.device)
     counts.scatter_add_(0, bins, torch.ones_like(counts[:1]).expand_as(values))
-    return torch.special.entr(counts / len(values)).sum(dim=0)
+    terms: Tensor = torch.special.entr(counts / len(values))
+    return terms.sum(dim=0)
 
 
 def _flat(maps: Tensor) -> Tensor:

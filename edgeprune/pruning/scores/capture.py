@@ -64,11 +64,11 @@ class Capture(TorchFunctionMode):
         for name, layer in self._layers.items():
             self._hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: self._begin(name)))
             self._hooks.append(layer.register_forward_hook(lambda _module, _inputs, output: self._end(output)))
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         for hook in self._hooks:
             hook.remove()
 

@@ -115,7 +115,7 @@ def _run_gradients(
         key = len(held)
         # The network may change it in place, which a hook on its gradient survives and its values do not.
         held[key] = name, _filters_second(name, layers[name], maps, "feature maps").clone()
-        maps.register_hook(lambda gradient: take(key, gradient))
+        maps.register_hook(lambda gradient: take(key, gradient))  # type: ignore[no-untyped-call]
 
     def take(key: int, gradient: Tensor) -> None:
         name, maps = held[key]

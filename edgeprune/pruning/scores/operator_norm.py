@@ -95,7 +95,7 @@ def _points(weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         `[some filters, channels]`, and what filter 0's sign is in each channel, `[channels]`; both float64.
     """
     rows = weight.flatten(1)
-    pieces = rows.split(max(1, _PIECE_BYTES // (8 * rows.shape[1])))
+    pieces = torch.split(rows, max(1, _PIECE_BYTES // (8 * rows.shape[1])))
     mean = rows.new_zeros(rows.shape[1], dtype=float64)
     for piece in pieces:
         mean += piece.to(float64).sum(dim=0)

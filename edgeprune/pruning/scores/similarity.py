@@ -54,7 +54,7 @@ def _representatives(filters: Tensor) -> Tensor:
     columns = filters.flatten(2) if filters.ndim > 2 else filters[:, :, None]
     if columns.shape[2] == 1:
         return columns[:, :, 0]
-    left = eigh(columns.transpose(1, 2) @ columns).eigenvectors[:, :, -1]
+    left: Tensor = eigh(columns.transpose(1, 2) @ columns).eigenvectors[:, :, -1]
     # The first column of the rank-1 approximation gives the sign; where it is zero, the first that is not.
     shares = (columns @ left[:, :, None])[:, :, 0]
     first = (shares.abs() > _NO_SHARE).int().argmax(dim=1, keepdim=True)

@@ -21,7 +21,8 @@ def hrank(maps: Tensor) -> Tensor:
     Returns:
         `[n, filters]`, float64; a layer's score is the mean over its clips.
     """
-    return torch.linalg.matrix_rank(_matrices(maps)).to(float64)
+    ranks: Tensor = torch.linalg.matrix_rank(_matrices(maps))
+    return ranks.to(float64)
 
 
 def energy(maps: Tensor) -> Tensor:
@@ -35,7 +36,8 @@ def energy(maps: Tensor) -> Tensor:
     Returns:
         `[n, filters]`, float64, in units of the activations; a layer's score is the mean over its clips.
     """
-    return torch.linalg.svdvals(_matrices(maps)).to(float64).sum(dim=2)
+    values: Tensor = torch.linalg.svdvals(_matrices(maps))
+    return values.to(float64).sum(dim=2)
 
 
 def _matrices(maps: Tensor) -> Tensor:
