@@ -1,16 +1,18 @@
-"""What can be known to be wrong with a recipe before hours of work."""
+"""Checks of a recipe before hours of work."""
 
+from edgeprune.convert.tflite_export import check_formats
 from edgeprune.data.cards import has_images
+from edgeprune.devices.find import require_device
 from edgeprune.errors import EdgepruneError
+from edgeprune.firmware.frontend_budget import left_for_network
+from edgeprune.models.registry import entry, make_spec
+from edgeprune.pruning.allocation.objective import check_objective
+from edgeprune.pruning.scores import criterion
 from edgeprune.recipe import Budget, Recipe
 
 
 def check(recipe: Recipe) -> None:
-    """Raise EdgepruneError, or InfeasibleBudgetError, for a recipe that cannot end well."""
-    from edgeprune.convert.tflite_export import check_formats
-    from edgeprune.models.registry import entry
-    from edgeprune.pruning.scores import criterion
-
+    """Raise EdgepruneError for a recipe that cannot be run, InfeasibleBudgetError for a budget nothing can meet."""
     entry(recipe.model.name)
     if criterion(recipe.prune.criterion).needs == "batch_norm":
         _check_batch_norm(recipe)
@@ -28,9 +30,7 @@ def check(recipe: Recipe) -> None:
 
 
 def network_budget(recipe: Recipe) -> Budget:
-    """What the budget leaves the network beside its front-end."""
-    from edgeprune.firmware.frontend_budget import left_for_network
-
+    """The part of the budget that is left for the network beside its front-end."""
     return left_for_network(recipe.budget, None if has_images(recipe.data) else recipe.frontend)
 
 
@@ -47,8 +47,7 @@ def thread_counts(recipe: Recipe) -> list[int]:
 
 
 def _check_batch_norm(recipe: Recipe) -> None:
-    from edgeprune.graph.cost import graph_of
-    from edgeprune.models.registry import make_spec
+    from edgeprune.graph.cost import graph_of  # PyTorch's tracer takes seconds to import
 
     graph = graph_of(make_spec(recipe.model.name, width=0.1))
     layers = {path for group in graph.prunable(recipe.prune.dense_layers).values() for path in group.layers}
@@ -61,8 +60,6 @@ def _check_batch_norm(recipe: Recipe) -> None:
 
 
 def _check_allocation(recipe: Recipe) -> None:
-    from edgeprune.pruning.allocation.objective import check_objective
-
     check_objective(recipe.prune.objective)
     network_budget(recipe)
     limit = recipe.budget.latency()
@@ -74,8 +71,6 @@ def _check_allocation(recipe: Recipe) -> None:
 
 def _check_devices(recipe: Recipe) -> None:
     """Refuse a device that cannot be used; whether a board answers is seen when it is measured."""
-    from edgeprune.devices.find import require_device
-
     bench = recipe.bench
     if not bench.timeout_s > 0:
         raise EdgepruneError(f"bench.timeout_s: {bench.timeout_s:g}; give seconds above 0.")

@@ -25,5 +25,5 @@ def load_run_data(recipe: Recipe) -> RunData:
 
 
 def load_data_of(recipe: Recipe, network: Checkpoint) -> RunData:
-    """The recipe's data as one of its run's networks takes them."""
+    """The recipe's data, normalised as a network of its run was trained."""
     return load_run_data(recipe).with_normalisation(network.normalisation)

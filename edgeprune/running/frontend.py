@@ -1,4 +1,4 @@
-"""Stage: what the log-mel front-end in C takes beside the network."""
+"""Stage: the cost of the log-mel front-end in C, beside the network's."""
 
 from dataclasses import asdict
 from typing import Any

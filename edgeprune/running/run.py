@@ -36,7 +36,7 @@ def run(recipe: Recipe) -> Result:
 
 
 def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
-    """The stages of a run in a folder that is open."""
+    """The stages of a run in a folder that is open; they import PyTorch and LiteRT, which a finished run needs not."""
     from edgeprune.running.data import load_run_data
     from edgeprune.running.evaluate_files import evaluate_files
     from edgeprune.running.export_files import export_files

@@ -36,7 +36,7 @@ def flip(x: Tensor) -> Tensor:
 def shift(x: Tensor, most: int) -> Tensor:
     """Move every image of `[n, channels, height, width]` by its own random number of pixels, -most to most each way.
 
-    What comes in from outside is 0: in normalised images the training mean.
+    Pixels from outside are 0, the training mean of normalised images.
     """
     for axis in (2, 3):
         size = x.shape[axis]

@@ -1,4 +1,4 @@
-"""Lightning's checkpoints as files that are either whole or absent."""
+"""Lightning checkpoints that are either whole or absent."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best epoch as `best.ckpt`, also when the run folder was moved between a kill and the resumption."""
+    """Keeps the best epoch as `best.ckpt`, also after the run folder was moved."""
 
     def __init__(self, folder: Path, monitor: str) -> None:
         super().__init__(
@@ -64,7 +64,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that remembers, when resumed, that it had stopped already."""
+    """Early stopping that stays stopped when a training is resumed."""
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if self.wait_count >= self.patience:

@@ -1,4 +1,4 @@
-"""Training and fine-tuning: one call that resumes after a kill and leaves the chosen weights in the network."""
+"""Training and fine-tuning by one call, which resumes a killed training."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ class EpochSampler(Sampler[int]):
 
 
 class _Lines(Callback):
-    """A plain line now and then, where no progress bar can be shown, and the history as CSV after every epoch."""
+    """Writes the history as CSV after every epoch, and a plain line every 15 s for where no progress bar shows."""
 
     def __init__(self, title: str, history: Path) -> None:
         self.title, self.path = title, history
@@ -139,7 +139,7 @@ def _trainer(recipe: Train, folder: Path, callbacks: list[Callback]) -> lightnin
 
 
 def _fit(trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
-    """`Trainer.fit`, with Ctrl-C as KeyboardInterrupt: Lightning turns it into the end of the process."""
+    """`Trainer.fit` with Ctrl-C as KeyboardInterrupt; Lightning would end the process."""
     if trainer.num_devices > 1:  # tensors that share memory would hand a file descriptor over twice
         torch.multiprocessing.set_sharing_strategy("file_system")
     try:
@@ -151,7 +151,7 @@ def _fit(trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
 
 
 def use_threads(threads: int) -> None:
-    """Let PyTorch use so many CPU threads; 0: one a core."""
+    """Set the number of CPU threads PyTorch uses; 0: one a core."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
@@ -186,7 +186,7 @@ def _as_is(batch: Any) -> Any:
 
 
 def _quieten() -> None:
-    """Lightning's remarks on hardware, workers and empty folders are not the user's business."""
+    """Silence Lightning's remarks on hardware, workers and empty folders."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for text in (".*does not have many workers.*", ".*exists and is not empty.*", ".*pin_memory.*", ".*LeafSpec.*"):
