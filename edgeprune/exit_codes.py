@@ -24,7 +24,7 @@ def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: st
 
     Args:
         action: takes the arguments without `--quiet` and `--debug`, and gives the exit code.
-        program: what the arguments are of, for the line that says how to continue.
+        program: the command the arguments belong to, for the line that says how to continue.
     """
     quiet, rest = take_flag("--quiet", args)
     debug, rest = take_flag("--debug", rest)
@@ -50,7 +50,7 @@ def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: st
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """What to tell the user, and the exit code."""
+    """The sentence for the user, and the exit code."""
     if isinstance(error, EdgepruneError):
         return str(error), error.exit_code
     if isinstance(error, OSError):

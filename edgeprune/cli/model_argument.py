@@ -1,12 +1,16 @@
-"""What a MODEL on the command line stands for."""
+"""What a MODEL on the command line stands for: a registry name, a run folder, a checkpoint or a file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeprune.console import say
 from edgeprune.errors import EdgepruneError
+from edgeprune.recipe import LogMel, Recipe
+from edgeprune.recipe_files import load_recipe
+from edgeprune.results.result import NetworkName
+from edgeprune.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -14,24 +18,18 @@ if TYPE_CHECKING:
     from edgeprune.graph.cost import Cost
     from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
-    from edgeprune.recipe import LogMel
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
-class Network:
-    """What a MODEL on the command line stands for; `path` is None for a registry name, whose weights are random."""
+class ModelArgument:
+    """A network: the checkpoint at `path`, or one of the registry with random weights, without a path."""
 
     spec: "ModelSpec"
-    path: Path | None
+    path: Path | None = None
     checkpoint: "Checkpoint | None" = None
 
     def model(self) -> "nn.Module":
-        """The network in evaluation mode; random weights are the same each time, and are said to be random."""
+        """The network in evaluation mode; a warning says that weights are random, which are the same each time."""
         if self.checkpoint is not None:
             return self.checkpoint.model
         import torch
@@ -49,25 +47,22 @@ class Network:
         return {"model": self.spec.name, "checkpoint": checkpoint, "input_shape": shape, "classes": self.spec.classes}
 
     def input_s(self) -> float | None:
-        """Seconds of audio a network input holds; None where it is not known, or images."""
-        from edgeprune.recipe import LogMel
+        """Seconds of audio a network input holds; None for images and for registry names."""
+        frontend = None if self.checkpoint is None else self.frontend()
+        return frontend.patch_s if frontend else None
 
-        stored = None if self.checkpoint is None else self.checkpoint.extra.get("frontend")
-        return LogMel(**stored).patch_s if stored else None
-
-    def frontend(self) -> "LogMel | None":
-        """Its log-mel front-end, of a registry's network the preset; None for images."""
-        from edgeprune.models.registry import entry
-        from edgeprune.recipe import LogMel
-
+    def frontend(self) -> LogMel | None:
+        """Its log-mel front-end; the preset of a registry name; None for images."""
         if self.checkpoint is not None:
-            described = self.checkpoint.extra.get("frontend")
-            return LogMel(**described) if described else None
-        found = entry(self.spec.name)
-        if not found.frontend:
+            stored = self.checkpoint.extra.get("frontend")
+            return LogMel(**stored) if stored else None
+        from edgeprune.models.registry import entry
+
+        network = entry(self.spec.name)
+        if not network.frontend:
             return None
-        preset: LogMel = getattr(LogMel, found.frontend)()
-        frames = self.spec.input_shape[1 if found.layout == "frames_mels" else 2]
+        preset: LogMel = getattr(LogMel, network.frontend)()
+        frames = self.spec.input_shape[1 if network.layout == "frames_mels" else 2]
         return replace(preset, patch_frames=frames, patch_hop_frames=frames)
 
     def title(self) -> str:
@@ -76,19 +71,50 @@ class Network:
         where = f" ({self.path})" if self.path else ""
         return f"{self.spec.name}{where}, input {shape}, {self.spec.classes} classes"
 
+    def run_data(self, why: str) -> tuple[Recipe, Any]:
+        """The recipe and the data of the run that the checkpoint lies in.
 
-def find_network(
-    model: str, stages: Sequence[str], shape: tuple[int, int, int] | None = None, classes: int | None = None
-) -> Network:
+        Raises:
+            EdgepruneError: it lies in none; the sentence begins with `why` data are needed.
+        """
+        from edgeprune.running.data import load_data_of
+
+        if self.path is None or self.checkpoint is None or not RunFolder(self.path.parent).is_run:
+            raise EdgepruneError(f"{why}; give a run folder, whose recipe says which.")
+        recipe = load_recipe(str(self.path.parent))
+        return recipe, load_data_of(recipe, self.checkpoint)
+
+    def score_batches(self, criteria: Sequence[str]) -> Callable[[str], Any]:
+        """A function that gives a criterion fresh training clips, or None to a criterion that needs no clips.
+
+        Raises:
+            EdgepruneError: a criterion is unknown, or needs clips and the checkpoint lies in no run.
+        """
+        from edgeprune.data.load import score_batches
+        from edgeprune.pruning.scores import criterion
+
+        active = [name for name in criteria if criterion(name).active]
+        if not active:
+            return lambda _: None
+        recipe, data = self.run_data(f"{active[0]}: judges filters by what training clips make of them")
+        return lambda name: score_batches(data, recipe.prune.clips, name) if name in active else None
+
+
+def resolve_model(
+    model: str,
+    stages: Sequence[NetworkName],
+    shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+) -> ModelArgument:
     """Resolve a registry name, a run folder or a checkpoint.
 
     Args:
-        stages: which checkpoint of a run folder to take, the first that is there: `pruned`, `dense`.
+        stages: the checkpoints of a run folder; the first that is there is taken.
         shape: input of a registry's network, `(channels, height, width)`; a checkpoint has its own.
         classes: outputs of a registry's network; a checkpoint has its own.
 
     Raises:
-        EdgepruneError: there is no such model, or it is a file that is not read here.
+        EdgepruneError: there is no such model, or it is an exported file.
     """
     from edgeprune.models import checkpoint, registry
 
@@ -99,8 +125,8 @@ def find_network(
             raise EdgepruneError(
                 f"{path}: a checkpoint has its own input and classes; leave out --input and --classes."
             )
-        found = checkpoint.load(path)
-        return Network(found.spec, path, found)
+        loaded = checkpoint.load(path)
+        return ModelArgument(loaded.spec, path, loaded)
     if path.suffix in (".onnx", ".tflite"):
         raise EdgepruneError(
             f"{model}: filters are scored and pruned in a network, not in a file; give the run folder or the .ckpt it "
@@ -108,44 +134,17 @@ def find_network(
         )
     if path.exists() or path.parent != Path("."):
         raise EdgepruneError(f"{model}: is no run folder and no .ckpt file; give one of these or a registry name.")
-    return Network(registry.make_spec(model, 10 if classes is None else classes, shape), None)
+    return ModelArgument(registry.make_spec(model, 10 if classes is None else classes, shape))
 
 
-def _checkpoint_of(folder: Path, stages: Sequence[str]) -> Path:
-    found = [folder / f"{stage}.ckpt" for stage in stages if (folder / f"{stage}.ckpt").is_file()]
-    if not found:
-        names = [f"{stage}.ckpt" for stage in stages]
-        missing = f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0]}"
-        raise EdgepruneError(f"{folder}: holds {missing}; give a run folder whose training has finished.")
-    return found[0]
-
-
-def score_batches_of(network: Network, criteria: Sequence[str]) -> Callable[[str], Any]:
-    """For each criterion anew, training clips of the run a checkpoint lies in; None for those that need no clips."""
-    from edgeprune.data.load import score_batches
-    from edgeprune.pruning.scores import criterion
-
-    active = [name for name in criteria if criterion(name).active]
-    if not active:
-        return lambda _: None
-    recipe, data = data_of(network, f"{active[0]}: judges filters by what training clips make of them")
-    return lambda name: score_batches(data, recipe.prune.clips, name) if criterion(name).active else None
-
-
-def data_of(network: Network, why: str) -> tuple[Any, Any]:
-    """Recipe and data of the run a checkpoint lies in.
-
-    Raises:
-        EdgepruneError: it lies in none; the sentence begins with `why` data are needed.
-    """
-    from edgeprune.recipe_files import load_recipe
-    from edgeprune.running.data import load_data_of
-
-    path = network.path
-    if path is None or network.checkpoint is None or not (path.parent / "recipe.json").is_file():
-        raise EdgepruneError(f"{why}; give a run folder, whose recipe says which.")
-    recipe = load_recipe(str(path.parent))
-    return recipe, load_data_of(recipe, network.checkpoint)
+def _checkpoint_of(folder: Path, stages: Sequence[NetworkName]) -> Path:
+    paths = [RunFolder(folder).checkpoint(stage) for stage in stages]
+    for path in paths:
+        if path.is_file():
+            return path
+    names = [path.name for path in paths]
+    missing = f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0]}"
+    raise EdgepruneError(f"{folder}: holds {missing}; give a run folder whose training has finished.")
 
 
 def cost_of(
@@ -167,13 +166,7 @@ def cost_of(
     if path.suffix in (".onnx", ".tflite"):
         if example_input is not None or classes is not None:
             raise EdgepruneError(f"{path}: a file has its own input and classes; leave these out.")
-        if path.suffix == ".onnx":
-            from edgeprune.convert.onnx_graph import cost_of_onnx
-
-            return cost_of_onnx(path)
-        from edgeprune.tflite.cost import cost_of_tflite
-
-        return cost_of_tflite(path)
+        return cost_of_file(path)
     from edgeprune.graph.cost import cost
 
     if isinstance(example_input, tuple):
@@ -181,4 +174,15 @@ def cost_of(
     shape = None if example_input is None else tuple(example_input.shape[1:])
     if shape is not None and len(shape) != 3:
         raise EdgepruneError(f"{model}: its input is [n, channels, height, width].")
-    return cost(find_network(str(model), ("pruned", "dense"), shape, classes).spec)
+    return cost(resolve_model(str(model), ("pruned", "dense"), shape, classes).spec)
+
+
+def cost_of_file(path: Path) -> "Cost":
+    """Cost of an .onnx or .tflite file."""
+    if path.suffix == ".onnx":
+        from edgeprune.convert.onnx_graph import cost_of_onnx
+
+        return cost_of_onnx(path)
+    from edgeprune.tflite.cost import cost_of_tflite
+
+    return cost_of_tflite(path)

@@ -574,3 +574,10 @@ def test_a_file_that_cannot_be_profiled_is_told(capsys, run_folder):
     assert "dense_int8.tflite" in wrong(capsys, "profile", run_folder)
     assert "give at least 2 points" in wrong(capsys, "profile", run_folder, "--points", "1")
     assert not (run_folder / "profile_host.json").exists()
+
+
+def test_a_registry_network_shares_its_budget_with_the_front_end_of_its_preset(capsys):
+    flags = ("--input", "1x40x51", "--peak-ram", "100k", "--include-frontend", "--criterion", "l1")
+    answer = call_json(capsys, "budget", "dcase21", *flags)
+    assert answer["frontend"]["peak_ram"] > 0
+    assert answer["asked"] == {"peak_ram": 100_000}

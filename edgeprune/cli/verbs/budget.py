@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from edgeprune.cli.model_argument import Network, data_of, find_network, score_batches_of
+from edgeprune.cli.model_argument import ModelArgument, resolve_model
 from edgeprune.cli.output import judged, print_json, print_verdicts
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.flags import Bits, Latency, Limit, PruneDense, Shape
 from edgeprune.recipe import Budget, Prune
 from edgeprune.reporting.numbers import format_exact, format_percent
+from edgeprune.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from edgeprune.pruning.allocation.allocate import Allocation
@@ -92,27 +93,27 @@ class BudgetCommand:
                 "budget: no limit is given; give --params, --macs, --peak-ram, --flash, --latency-ms, --rules or "
                 "--keep."
             )
-        network = find_network(self.model, ("dense", "pruned"), self.input, self.classes)
+        network = resolve_model(self.model, ("dense", "pruned"), self.input, self.classes)
         limits = self._limits(network.input_s())
         limits, shared = _without_frontend(network, limits)
         planner = _Planner.of(network, rules, limits)
-        found = planner.plan(limits)
-        found = replace(found, asked=_sum(found.asked, shared), reached=_sum(found.reached, shared))
-        answer = {**network.describe(), "random_weights": network.path is None, **planner.describe(found)}
+        allocation = planner.plan(limits)
+        allocation = replace(allocation, asked=_sum(allocation.asked, shared), reached=_sum(allocation.reached, shared))
+        answer = {**network.describe(), "random_weights": network.path is None, **planner.describe(allocation)}
         answer["frontend"] = shared or None
         if self.rules is not None:
             from edgeprune.submitting.rules import check_rules
 
-            verdicts = check_rules(self.rules, found.cost, self.bits, input_s=network.input_s())
+            verdicts = check_rules(self.rules, allocation.cost, self.bits, input_s=network.input_s())
             answer["rules"] = judged(self.rules, verdicts)
         points = planner.frontier(limits) if self.frontier is not None else []
         if points:
-            self._draw(points, found)
+            self._draw(points, allocation)
             answer["frontier"] = points
         if self.json:
             print_json(answer)
             return 0
-        _print_plan(network, found, answer)
+        _print_plan(network, allocation, answer)
         if self.rules is not None:
             print_verdicts(self.rules, verdicts)
         return 0
@@ -132,17 +133,17 @@ class BudgetCommand:
         }
         return replace(limits, **tighter)
 
-    def _draw(self, points: Sequence[Mapping[str, Any]], found: "Allocation") -> None:
+    def _draw(self, points: Sequence[Mapping[str, Any]], allocation: "Allocation") -> None:
         from edgeprune.files import write_bytes
         from edgeprune.reporting.plots import frontier_plot
 
         assert self.frontier is not None
-        write_bytes(self.frontier, frontier_plot(points, found.binding, self.frontier.suffix[1:]))
+        write_bytes(self.frontier, frontier_plot(points, allocation.binding, self.frontier.suffix[1:]))
         say(f"{self.frontier}: {len(points)} budgets")
 
 
-def _without_frontend(network: Network, limits: Budget) -> tuple[Budget, dict[str, int]]:
-    """What the limits leave the network, and what the front-end takes of them."""
+def _without_frontend(network: ModelArgument, limits: Budget) -> tuple[Budget, dict[str, int]]:
+    """The limits that are left to the network, and the bytes of the front-end."""
     if not limits.include_frontend:
         return limits, {}
     from edgeprune.firmware.frontend_budget import frontend_bytes, left_for_network
@@ -166,7 +167,7 @@ class _Planner:
     table: Any
 
     @staticmethod
-    def of(network: Network, rules: Prune, limits: Budget) -> "_Planner":
+    def of(network: ModelArgument, rules: Prune, limits: Budget) -> "_Planner":
         import torch
 
         from edgeprune.graph.cost import graph_of
@@ -175,7 +176,7 @@ class _Planner:
 
         check_objective(rules.objective)
         table = _latency_table(network, rules, limits)
-        batches = score_batches_of(network, [rules.criterion])(rules.criterion)
+        batches = network.score_batches([rules.criterion])(rules.criterion)
         clips = _sensitivity_batches(network) if rules.objective == "sensitivity" else None
         model, example = network.model(), torch.zeros(1, *network.spec.input_shape)
         torch.manual_seed(0)  # for the criterion `random`
@@ -189,89 +190,87 @@ class _Planner:
     def plan(self, limits: Budget, **rules: Any) -> "Allocation":
         return replace(self.scored, settings=replace(self.rules, **rules)).allocate(limits, self.table)
 
-    def describe(self, found: "Allocation") -> dict[str, Any]:
+    def describe(self, allocation: "Allocation") -> dict[str, Any]:
         from edgeprune.graph.cost import count
 
         return {
             "criterion": self.rules.criterion,
             "objective": self.rules.objective if self.rules.allocation == "solver" else None,
             "allocation": self.rules.allocation,
-            **found.to_dict(),
-            "widths": {"dense": self.dense, "pruned": {**self.dense, **found.widths}},
-            "cost": {"dense": count(self.scored.graph).to_dict(), "pruned": found.cost.to_dict()},
+            **allocation.to_dict(),
+            "widths": {"dense": self.dense, "pruned": {**self.dense, **allocation.widths}},
+            "cost": {"dense": count(self.scored.graph).to_dict(), "pruned": allocation.cost.to_dict()},
         }
 
     def frontier(self, limits: Budget) -> list[dict[str, Any]]:
-        """Plans of budgets from far below to far above `limits`, all limits scaled alike; those that can be met."""
+        """Allocations for budgets from a quarter of `limits` to four times them, without those that cannot be met."""
         import numpy as np
 
         points = []
         for factor in np.geomspace(0.25, 4.0, _FRONTIER_POINTS + 1):
             scaled = _scaled(limits, float(factor))
             try:
-                pair = {name: self.plan(scaled, allocation=name) for name in ("solver", "uniform")}
+                allocations = {name: self.plan(scaled, allocation=name) for name in ("solver", "uniform")}
             except InfeasibleBudgetError:
                 continue
-            points.append(
-                {
-                    "factor": float(factor),
-                    **{
-                        name: {
-                            "reached": found.reached,
-                            "widths": found.widths,
-                            "kept": float(np.exp(np.mean(np.log(np.maximum(1e-12, list(found.kept.values())))))),
-                        }
-                        for name, found in pair.items()
-                    },
+            figures = {
+                name: {
+                    "reached": allocation.reached,
+                    "widths": allocation.widths,
+                    "kept": float(np.exp(np.mean(np.log(np.maximum(1e-12, list(allocation.kept.values())))))),
                 }
-            )
+                for name, allocation in allocations.items()
+            }
+            points.append({"factor": float(factor), **figures})
         return points
 
 
 def _scaled(limits: Budget, factor: float) -> Budget:
     scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
-    asked = limits.latency()
-    if asked is not None:
-        scaled["latency_ms"] = f"{asked[0] * factor!r}@{asked[1]}"
+    latency = limits.latency()
+    if latency is not None:
+        limit_ms, device = latency
+        scaled["latency_ms"] = f"{limit_ms * factor!r}@{device}"
     return replace(limits, **scaled)
 
 
-def _latency_table(network: Network, rules: Prune, limits: Budget) -> Any:
-    asked = limits.latency()
-    if asked is None:
+def _latency_table(network: ModelArgument, rules: Prune, limits: Budget) -> Any:
+    latency = limits.latency()
+    if latency is None:
         return None
+    _, device = latency
     from edgeprune.devices.latency_profile import LatencyProfile
     from edgeprune.graph.cost import graph_of
 
     path = rules.profile
     if path is None and network.path is not None:
-        path = network.path.parent / f"profile_{asked[1]}.json"
+        path = RunFolder(network.path.parent).profile(device)
     if path is None or not path.is_file():
         raise EdgepruneError(
-            f"budget: a limit on latency needs a profile of {asked[1]}; make one with `edgeprune profile RUN --device "
-            f"{asked[1]}`, or give --profile FILE."
+            f"budget: a limit on latency needs a profile of {device}; make one with `edgeprune profile RUN --device "
+            f"{device}`, or give --profile FILE."
         )
-    return LatencyProfile.load(path).of(asked[1], graph_of(network.spec), path)
+    return LatencyProfile.load(path).of(device, graph_of(network.spec), path)
 
 
-def _sensitivity_batches(network: Network) -> Any:
+def _sensitivity_batches(network: ModelArgument) -> Any:
     from edgeprune.data.load import sensitivity_batches
 
-    recipe, data = data_of(network, "sensitivity: is measured on clips of the run")
+    recipe, data = network.run_data("sensitivity: is measured on clips of the run")
     return sensitivity_batches(data, recipe.prune.clips)
 
 
-def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]) -> None:
+def _print_plan(network: ModelArgument, allocation: "Allocation", answer: Mapping[str, Any]) -> None:
     print(network.title())
-    if found.asked:
+    if allocation.asked:
         rows = [
             (
                 name.replace("_", " "),
-                *map(format_exact, (asked, found.reached[name], found.slack()[name])),
-                f"{100 * found.reached[name] / asked:.1f} %",
-                "binding" if name == found.binding else "",
+                *map(format_exact, (limit, allocation.reached[name], allocation.slack()[name])),
+                format_percent(allocation.reached[name] / limit, 1),
+                "binding" if name == allocation.binding else "",
             )
-            for name, asked in found.asked.items()
+            for name, limit in allocation.asked.items()
         ]
         print_table("", ("limit", "asked, at most", "reached", "slack", "used", ""), rows)
     before, after = answer["widths"]["dense"], answer["widths"]["pruned"]
@@ -280,8 +279,8 @@ def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]
             name,
             before[name],
             after[name],
-            f"{100 * after[name] / before[name]:.1f} %",
-            f"{100 * found.kept[name]:.1f} %" if name in found.kept else "not pruned",
+            format_percent(after[name] / before[name], 1),
+            format_percent(allocation.kept[name], 1) if name in allocation.kept else "not pruned",
         )
         for name in before
     ]
@@ -290,31 +289,31 @@ def _print_plan(network: Network, found: "Allocation", answer: Mapping[str, Any]
     costs = [
         (
             title,
-            *map(format_exact, (dense[key], getattr(found.cost, key))),
-            format_percent(getattr(found.cost, key) / dense[key], 1),
+            *map(format_exact, (dense[key], getattr(allocation.cost, key))),
+            format_percent(getattr(allocation.cost, key) / dense[key], 1),
         )
         for title, key in (
             ("parameters", "params"),
             ("MACs", "macs"),
-            ("activations at once, B", "peak_ram_bytes"),
-            ("peak RAM (arena), B", "arena_bytes"),
+            ("bound of any arena, B", "peak_ram_bytes"),
+            ("RAM (arena), B", "arena_bytes"),
             ("flash, B", "flash_bytes"),
         )
     ]
     print_table("cost", ("", "before", "after", "left"), costs)
     if answer["frontend"]:
-        taken = answer["frontend"]
-        print(f"Budget on RAM and flash include {taken['peak_ram']:,} and {taken['flash']:,} B of the front-end.")
-    print(_how_good(found, answer))
+        frontend = answer["frontend"]
+        print(f"Limits on RAM and flash include {frontend['peak_ram']:,} and {frontend['flash']:,} B of the front-end.")
+    print(_how_good(allocation, answer))
 
 
-def _how_good(found: "Allocation", answer: Mapping[str, Any]) -> str:
+def _how_good(allocation: "Allocation", answer: Mapping[str, Any]) -> str:
     if answer["allocation"] == "uniform":
         return "The same share of every layer, the largest that fits."
     objective = answer["objective"]
-    if found.proven:
-        return f"No allocation within the limits has a higher {objective} ({found.value:.4f}): proven."
+    if allocation.proven:
+        return f"No allocation within the limits has a higher {objective} ({allocation.value:.4f}): proven."
     return (
-        f"{objective} {found.value:.4f}; no allocation within the limits can have more than {found.bound:.4f}, "
-        f"{found.gap:.4f} above."
+        f"{objective} {allocation.value:.4f}; no allocation within the limits can have more than "
+        f"{allocation.bound:.4f}, {allocation.gap:.4f} above."
     )

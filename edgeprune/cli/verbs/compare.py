@@ -99,17 +99,17 @@ def _print(comparison: "Comparison") -> None:
     for title, more in (("latency", latency_table(comparison)), ("against the controls", controls_table(comparison))):
         if more is not None:
             print_table(title, more.columns, more.rows)
-    if any(found.p_value is not None for variant in comparison.variants for found in variant.differences):
+    if any(difference.p_value is not None for variant in comparison.variants for difference in variant.differences):
         print(f"{comparison.test}.")
     for note in comparison.notes:
         print(f"- {note}")
 
 
-def _print_gate(gate: "Gate", told: Sequence[str]) -> None:
+def _print_gate(gate: "Gate", printed: Sequence[str]) -> None:
     table = gate.table()
     print_table(f"against the baseline {gate.old}", table.columns, table.rows)
     for note in gate.notes:
-        if note not in told:
+        if note not in printed:
             print(f"- {note}")
     if not gate.breaches:
         print(f"Within the limits: {gate.summary()}")

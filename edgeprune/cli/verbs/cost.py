@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from edgeprune.cli.model_argument import find_network
+from edgeprune.cli.model_argument import cost_of_file, resolve_model
 from edgeprune.cli.output import judged, print_json, print_verdicts
 from edgeprune.console import print_table
 from edgeprune.errors import EdgepruneError
@@ -15,16 +15,13 @@ from edgeprune.reporting.numbers import format_exact
 
 if TYPE_CHECKING:
     from edgeprune.graph.cost import Cost, LayerCost
-    from edgeprune.submitting.rules import Verdict
 
 
 COUNTING = (
     "MACs: multiply-accumulates of convolutions and dense layers. Parameters: what ships, batch norm folded, zeros "
-    "included. Flash: int8 weights and int32 biases. RAM: int8 activations in memory while an operator runs. See "
-    "docs/counting.md."
+    "included. Flash: int8 weights and int32 biases. RAM: int8 activations in memory while an operator runs, and in "
+    "all the arena that TFLite Micro plans. See docs/counting.md."
 )
-
-
 _BITS = {"int8": 8, "float16": 16, "float32": 32}
 
 
@@ -47,25 +44,46 @@ class CostCommand:
     """Print JSON."""
 
     def __call__(self) -> int:
-        if self.rules is not None:
-            from edgeprune.submitting.rules import find_rules
+        from edgeprune.submitting.rules import check_rules, find_rules
 
-            find_rules(self.rules)  # a wrong name is told before anything is computed
-        subject = _Subject.find(self)
-        verdicts = subject.judge(self.rules) if self.rules is not None else []
+        if self.rules is not None:
+            find_rules(self.rules)  # a wrong name is refused before anything is computed
+        costed = self._costed()
+        verdicts = check_rules(self.rules, costed.cost, costed.bits, input_s=costed.input_s) if self.rules else []
         if self.json:
             rules = {} if self.rules is None else {"rules": judged(self.rules, verdicts)}
-            print_json({**subject.described, **subject.cost.to_dict(), "counting": COUNTING, **rules})
+            print_json({**costed.described, **costed.cost.to_dict(), "counting": COUNTING, **rules})
             return 0
-        _print_cost(subject)
+        print(costed.title)
+        _print_cost(costed.cost)
         if self.rules is not None:
             print_verdicts(self.rules, verdicts)
         return 0
 
+    def _costed(self) -> "_Costed":
+        path = Path(self.model)
+        if path.suffix not in (".onnx", ".tflite"):
+            from edgeprune.graph.cost import cost
+
+            network = resolve_model(self.model, ("pruned", "dense"), self.input, self.classes)
+            return _Costed(network.title(), network.describe(), cost(network.spec), self.bits, network.input_s())
+        if self.input is not None or self.classes is not None:
+            raise EdgepruneError(f"{path}: a file has its own input and classes; leave out --input and --classes.")
+        if path.suffix == ".tflite":
+            return _Costed.of_tflite(path)
+        return _Costed(str(path), {"model": str(path)}, cost_of_file(path), self.bits, None)
+
 
 @dataclass(frozen=True)
-class _Subject:
-    """What is asked about: its cost, how to call it, and what the rules need to know."""
+class _Costed:
+    """A network or file with its cost.
+
+    Attributes:
+        title: one line for the head of the table.
+        described: the same for JSON.
+        bits: a weight is stored in, for the rules.
+        input_s: seconds of audio an input holds, for the rules; None where it is not known.
+    """
 
     title: str
     described: dict[str, Any]
@@ -74,61 +92,40 @@ class _Subject:
     input_s: float | None
 
     @staticmethod
-    def find(asked: CostCommand) -> "_Subject":
-        path = Path(asked.model)
-        if path.suffix in (".onnx", ".tflite") and asked.model not in ("", "."):
-            if asked.input is not None or asked.classes is not None:
-                raise EdgepruneError(f"{path}: a file has its own input and classes; leave out --input and --classes.")
-            return _Subject.of_tflite(path) if path.suffix == ".tflite" else _Subject.of_onnx(path, asked.bits)
-        network = find_network(asked.model, ("pruned", "dense"), asked.input, asked.classes)
-        from edgeprune.graph.cost import cost
-
-        return _Subject(network.title(), network.describe(), cost(network.spec), asked.bits, network.input_s())
-
-    @staticmethod
-    def of_tflite(path: Path) -> "_Subject":
-        from edgeprune.tflite.cost import cost_of_tflite, file_facts
+    def of_tflite(path: Path) -> "_Costed":
+        from edgeprune.tflite.cost import file_facts
         from edgeprune.tflite.metadata import read_description
 
-        cost, facts = cost_of_tflite(path), file_facts(path)
+        cost, facts = cost_of_file(path), file_facts(path)
         title = (
             f"{path}: {facts.bytes:,} B in all, {facts.weight_bytes:,} B of them parameters "
             f"({facts.weight_type or 'several types'}; activations {facts.activation_type})"
         )
         try:
             frontend = read_description(path).frontend
-            seconds = frontend.patch_s if frontend else None
-        except EdgepruneError:  # the file of others, or one without a front-end
-            seconds = None
+        except EdgepruneError:  # not a file of edgeprune's
+            frontend = None
         bits = _BITS.get(facts.weight_type or "", 32)
-        return _Subject(title, {"model": str(path), "file": asdict(facts)}, cost, bits, seconds)
-
-    @staticmethod
-    def of_onnx(path: Path, bits: int) -> "_Subject":
-        from edgeprune.convert.onnx_graph import cost_of_onnx
-
-        return _Subject(str(path), {"model": str(path)}, cost_of_onnx(path), bits, None)
-
-    def judge(self, rules: str) -> "list[Verdict]":
-        from edgeprune.submitting.rules import check_rules
-
-        return check_rules(rules, self.cost, self.bits, input_s=self.input_s)
+        described = {"model": str(path), "file": asdict(facts)}
+        return _Costed(title, described, cost, bits, frontend.patch_s if frontend else None)
 
 
-def _print_cost(subject: _Subject) -> None:
-    total = subject.cost
+def _print_cost(cost: "Cost") -> None:
     columns = ("layer", "kind", "filters", "parameters", "MACs", "flash, B", "RAM, B", "output")
-    sums = map(format_exact, (total.params, total.macs, total.flash_bytes, total.peak_ram_bytes))
-    print(subject.title)
-    print_table("", columns, [*(_layer_row(layer) for layer in total.by_layer), ("total", "", "", *sums, "")])
-    peak = max(total.by_layer, key=lambda layer: layer.ram_bytes)
-    if total.params_trainable is None or total.params_with_statistics is None:
+    sums = map(format_exact, (cost.params, cost.macs, cost.flash_bytes, cost.arena_bytes))
+    print_table("", columns, [*(_layer_row(layer) for layer in cost.by_layer), ("total", "", "", *sums, "")])
+    peak = max(cost.by_layer, key=lambda layer: layer.ram_bytes)
+    if cost.params_trainable is None or cost.params_with_statistics is None:
         norms = "what batch norm had before it was folded is not in the file"
     else:
-        norms = f"trainable {total.params_trainable:,}; with moving statistics {total.params_with_statistics:,}"
-    print(f"Parameters: {total.params:,} (batch norm folded); {norms}. The total of RAM is its peak, in '{peak.name}'.")
-    if total.unknown:
-        print(f"Not known, and not in the sums: {', '.join(total.unknown)}.")
+        norms = f"trainable {cost.params_trainable:,}; with moving statistics {cost.params_with_statistics:,}"
+    print(f"Parameters: {cost.params:,} (batch norm folded); {norms}.")
+    print(
+        f"RAM: the arena of TFLite Micro, {cost.arena_bytes:,} B; no arena is below the {cost.peak_ram_bytes:,} B that "
+        f"'{peak.name}' needs."
+    )
+    if cost.unknown:
+        print(f"Not known, and not in the sums: {', '.join(cost.unknown)}.")
     print(COUNTING)
 
 

@@ -16,7 +16,7 @@ from edgeprune.version import __version__
 
 @dataclass(frozen=True)
 class DoctorCommand:
-    """Say what is installed here: Python, packages, TFLite interpreter, optional tools."""
+    """Show what is installed here: Python, packages, TFLite interpreter, optional tools."""
 
     json: bool = False
     """Print JSON."""
@@ -78,19 +78,19 @@ def _device(device: Device) -> dict[str, Any]:
     }
 
 
-def print_findings(found: dict[str, Any]) -> None:
-    """Print what `examine` found as tables."""
-    about = {name: found[name] for name in ("edgeprune", "python", "platform", "cores", "interpreter")}
+def print_findings(findings: dict[str, Any]) -> None:
+    """Print the findings of `examine` as tables."""
+    about = {name: findings[name] for name in ("edgeprune", "python", "platform", "cores", "interpreter")}
     about["interpreter"] = about["interpreter"] or f"{MISSING}; install ai-edge-litert"
     print_table("", ("", ""), about.items())
-    rows = [(name, version or MISSING, "always") for name, version in found["packages"].items()]
-    for extra, names in found["extras"].items():
+    rows = [(name, version or MISSING, "always") for name, version in findings["packages"].items()]
+    for extra, names in findings["extras"].items():
         rows += [(name, version or MISSING, f"edgeprune[{extra}]") for name, version in names.items()]
     print_table("", ("package", "version", "needed for"), rows)
-    tools = [(name, path or MISSING, TOOLS[name]) for name, path in found["tools"].items()]
+    tools = [(name, path or MISSING, TOOLS[name]) for name, path in findings["tools"].items()]
     print_table("", ("program", "path", "needed for"), tools)
-    print_table("", ("device", "numbers", "tells", "here"), map(_device_row, found["devices"]))
-    for device in found["devices"]:
+    print_table("", ("device", "numbers", "tells", "here"), map(_device_row, findings["devices"]))
+    for device in findings["devices"]:
         if not device["usable"]:
             print(f"{device['names'][0]}: {device['install']}")
 

@@ -25,7 +25,7 @@ REPORT_S = 10.0
 
 @dataclass(frozen=True)
 class ListenCommand:
-    """Tell the scene as it is heard, from a microphone or an audio file; Ctrl-C ends it."""
+    """Name the scene as it is heard, from a microphone or an audio file; Ctrl-C ends it."""
 
     model: Positional[Path]
     """A .tflite exported by edgeprune that takes log-mel or the waveform."""
@@ -58,18 +58,19 @@ class ListenCommand:
 
     def _listen(self, listener: Listener, labels: Sequence[str], microphone: Microphone | None) -> None:
         """Print decisions until the source or the user ends it, then the summary."""
-        reported, said = 0.0, ""
+        reported_s, last_report = 0.0, ""
         try:
             for decision in listener.listen(self._blocks(listener.spec.sample_rate, microphone)):
                 overruns = 0 if microphone is None else microphone.overruns
                 print(_line(self.json, decision, labels, listener, overruns), flush=True)
-                if decision.time_s >= reported + REPORT_S:
-                    reported, said = decision.time_s, _summary(listener, microphone)
-                    say(said)
+                if decision.time_s >= reported_s + REPORT_S:
+                    reported_s, last_report = decision.time_s, _summary(listener, microphone)
+                    say(last_report)
         except KeyboardInterrupt:
             say("interrupted")
-        if said != (last := _summary(listener, microphone)):
-            say(last)
+        summary = _summary(listener, microphone)
+        if summary != last_report:
+            say(summary)
 
     def _blocks(self, sample_rate: int, microphone: Microphone | None) -> Iterator[Samples]:
         if microphone is not None:

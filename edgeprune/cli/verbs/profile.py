@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from edgeprune.cli.model_argument import find_network
+from edgeprune.cli.model_argument import resolve_model
 from edgeprune.cli.output import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class ProfileCommand:
             raise EdgepruneError(f"device '{self.device}': this version profiles on host only; use --device host.")
         if not self.run.is_dir():
             raise EdgepruneError(f"{self.run}: is no run folder; the files of a finished run are profiled.")
-        network = find_network(str(self.run), ("dense",))
+        network = resolve_model(str(self.run), ("dense",))
         path = self.run / f"dense_{self.format}.tflite"
         if not path.is_file():
             raise EdgepruneError(
@@ -54,20 +51,20 @@ class ProfileCommand:
         from edgeprune.graph.cost import graph_of
 
         graph = graph_of(network.spec)
-        found = profile(path, graph, self.device, ProfileSettings(self.threads, self.points, self.runs))
+        profiled = profile(path, graph, self.device, ProfileSettings(self.threads, self.points, self.runs))
         out = self.out or self.run / f"profile_{self.device}.json"
-        found.save(out)
-        say(f"{out}: {len(found.stages)} stages of {path.name}")
-        checks = verify(found, path, graph, _some_widths(graph, self.check)) if self.check > 0 else []
+        profiled.save(out)
+        say(f"{out}: {len(profiled.stages)} stages of {path.name}")
+        checks = verify(profiled, path, graph, _some_widths(graph, self.check)) if self.check > 0 else []
         stages = [
             {"name": stage.name, "groups": stage.groups, "full_ms": float(stage.times_ms.flat[-1])}
-            for stage in found.stages
+            for stage in profiled.stages
         ]
         answer = {
             "path": str(out),
-            "device": found.device,
-            "kind": found.kind,
-            "overhead_ms": found.overhead_ms,
+            "device": profiled.device,
+            "kind": profiled.kind,
+            "overhead_ms": profiled.overhead_ms,
             "stages": stages,
             "check": checks,
         }

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tyro.conf import Positional
 
-from edgeprune.cli.model_argument import Network, find_network, score_batches_of
+from edgeprune.cli.model_argument import ModelArgument, resolve_model
 from edgeprune.cli.output import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
@@ -15,25 +15,22 @@ from edgeprune.flags import Names, PruneDense
 from edgeprune.recipe import Prune
 from edgeprune.reporting.numbers import MISSING
 
-if TYPE_CHECKING:
-    pass
 
-
-def scores_of(network: Network, criteria: Sequence[str], dense_layers: bool) -> dict[str, dict[str, list[float]]]:
+def scores_of(network: ModelArgument, criteria: Sequence[str], dense_layers: bool) -> dict[str, dict[str, list[float]]]:
     """Scores by criterion of the filters of each layer (or layers that belong together) that may be pruned."""
     import torch
 
     from edgeprune.graph.cost import graph_of
     from edgeprune.pruning.group_scores import score_groups
 
-    # a wrong name, or missing data, is told before a large network is made
-    batches = score_batches_of(network, criteria)
+    # a wrong name, or missing data, is refused before a large network is made
+    batches = network.score_batches(criteria)
     model, graph = network.model(), graph_of(network.spec)
     scores = {}
     for name in criteria:
         torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
-        found = score_groups(model, graph, name, dense_layers, batches(name))
-        scores[name] = {layer: values.tolist() for layer, values in found.items()}
+        by_layer = score_groups(model, graph, name, dense_layers, batches(name))
+        scores[name] = {layer: values.tolist() for layer, values in by_layer.items()}
     return scores
 
 
@@ -59,7 +56,7 @@ class ScoreCommand:
             raise EdgepruneError("score: no criterion is given; name one, or several as --criterion operator_norm,l1.")
         if self.plot is not None and self.plot.suffix not in (".svg", ".png"):
             raise EdgepruneError(f"{self.plot}: a plot is written as .svg or .png; give it one of these endings.")
-        network = find_network(self.model, ("dense", "pruned"))
+        network = resolve_model(self.model, ("dense", "pruned"))
         scores = scores_of(network, criteria, self.dense_layers)
         if self.plot is not None:
             from edgeprune.files import write_bytes
@@ -67,40 +64,43 @@ class ScoreCommand:
 
             write_bytes(self.plot, score_plot(scores, self.plot.suffix[1:]))
             say(f"{self.plot}: sorted scores of {len(scores[criteria[0]])} layers")
-        found = {name: _describe_layers(layers) for name, layers in scores.items()}
+        tables = {name: _describe_layers(layers) for name, layers in scores.items()}
         described = {**network.describe(), "random_weights": network.path is None}
         if len(criteria) == 1:
-            self._show_one(network, described, criteria[0], found[criteria[0]])
+            self._show_one(network, described, criteria[0], tables[criteria[0]])
         else:
-            self._show_several(network, described, found)
+            self._show_several(network, described, tables)
         return 0
 
-    def _show_one(self, network: Network, described: dict[str, Any], name: str, layers: dict[str, Any]) -> None:
+    def _show_one(self, network: ModelArgument, described: dict[str, Any], name: str, layers: dict[str, Any]) -> None:
         if self.json:
             print_json({**described, "criterion": name, "layers": layers})
             return
         print(f"{name}: {network.title()}")
-        print_table("", ("layer", *_SCORE_COLUMNS), [(layer, *_score_row(found)) for layer, found in layers.items()])
+        print_table("", ("layer", *_SCORE_COLUMNS), [(layer, *_score_row(row)) for layer, row in layers.items()])
 
-    def _show_several(self, network: Network, described: dict[str, Any], found: dict[str, dict[str, Any]]) -> None:
+    def _show_several(
+        self, network: ModelArgument, described: dict[str, Any], criteria: dict[str, dict[str, Any]]
+    ) -> None:
         from itertools import combinations
 
         from edgeprune.pruning.scores import rank_correlation
 
-        names = list(found)
-        layers = list(found[names[0]])
+        names = list(criteria)
+        layers = list(criteria[names[0]])
         rank: dict[tuple[str, str], dict[str, float | None]] = {
             (one, other): {
-                layer: rank_correlation(found[one][layer]["scores"], found[other][layer]["scores"]) for layer in layers
+                layer: rank_correlation(criteria[one][layer]["scores"], criteria[other][layer]["scores"])
+                for layer in layers
             }
             for one, other in combinations(names, 2)
         }
         if self.json:
             pairs = [{"criteria": list(pair), "layers": values} for pair, values in rank.items()]
-            print_json({**described, "criteria": found, "rank_correlation": pairs})
+            print_json({**described, "criteria": criteria, "rank_correlation": pairs})
             return
         print(network.title())
-        rows = [(name, layer, *_score_row(found[name][layer])) for name in names for layer in layers]
+        rows = [(name, layer, *_score_row(criteria[name][layer])) for name in names for layer in layers]
         print_table("", ("criterion", "layer", *_SCORE_COLUMNS), rows)
 
         def cell(layer: str, one: str, other: str) -> str:

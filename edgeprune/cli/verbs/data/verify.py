@@ -35,15 +35,15 @@ class VerifyCommand:
             print_json({"name": card.name, "root": str(self.root), "ok": report.ok, **asdict(report)})
         else:
             corrupt = [f"{clip} {fault}" for clip, fault in report.corrupt]
-            for title, found in (("missing", report.missing), ("extra", report.extra), ("corrupt", corrupt)):
-                _print_findings(title, found)
+            for title, clips in (("missing", report.missing), ("extra", report.extra), ("corrupt", corrupt)):
+                _print_findings(title, clips)
             print(f"{card.name}: {report.clips:,} {'images' if card.kind == 'images' else 'clips'} are whole")
         return 0 if report.ok else CheckFailedError.exit_code
 
 
-def _print_findings(title: str, found: Sequence[str]) -> None:
-    print(f"{title}: {len(found):,}")
-    for line in found[:SHOWN]:
+def _print_findings(title: str, clips: Sequence[str]) -> None:
+    print(f"{title}: {len(clips):,}")
+    for line in clips[:SHOWN]:
         print(f"  {line}")
-    if len(found) > SHOWN:
-        print(f"  and {len(found) - SHOWN:,} more (--json lists all)")
+    if len(clips) > SHOWN:
+        print(f"  and {len(clips) - SHOWN:,} more (--json lists all)")
