@@ -11,7 +11,10 @@ from math import inf, prod
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from edgeprune.convert.onnx_file import load_onnx
+from edgeprune.convert.onnx_nodes import attributes, each, explicit_pads, module_path, owner, with_shapes
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import Cost, count
 from edgeprune.graph.graph import Blocks, Graph, Operator, fixed
@@ -54,8 +57,6 @@ _KINDS = kinds_by_name(
 _FOLDING = FOLDING | {"transpose conv"}
 _FUSED = frozenset({(0.0, inf), (0.0, 6.0), (-1.0, 1.0)})
 """Ranges of the activations that TFLite fuses."""
-_KEPT = 1024
-"""Bytes or values. A larger constant is a weight, and only its shape is needed; sizes of tensors are smaller."""
 
 
 def cost_of_onnx(path: Path | str) -> Cost:
@@ -87,7 +88,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.model = self._inferred(load_onnx(path)).graph
+        self.model = with_shapes(path, load_onnx(path)).graph
         values = (*self.model.input, *self.model.value_info, *self.model.output)
         self.values: dict[str, Any] = {value.name: value.type.tensor_type for value in values}
         self.tensors = {tensor.name: tensor for tensor in self.model.initializer}
@@ -116,37 +117,6 @@ class _Reader:
             outputs=tuple(self.memory[root] for root in roots if root in self.memory),
             keeps_norms=self.norms > 0,
         )
-
-    def _inferred(self, model: Any) -> Any:
-        """The model with the shape of every tensor and without the values of its weights."""
-        import onnx
-
-        graph = model.graph
-        held = {tensor.name for tensor in graph.initializer}
-        for value in graph.input:
-            sizes = value.type.tensor_type.shape.dim
-            if value.name not in held and sizes and not sizes[0].HasField("dim_value"):
-                sizes[0].dim_value = 1
-            if value.name not in held and any(size.dim_value < 1 for size in sizes):
-                named = [size.dim_param or size.dim_value for size in sizes]
-                raise EdgepruneError(
-                    f"{self.path}: its input '{value.name}' is {named}, whose sizes are not fixed; "
-                    "export it with a fixed input size."
-                )
-        for tensor in graph.initializer:
-            for values in ("raw_data", "float_data", "double_data", "int32_data"):
-                if len(getattr(tensor, values)) > _KEPT:
-                    tensor.ClearField(values)
-        for value in (*graph.value_info, *graph.output):
-            if any(size.dim_value < 1 for size in value.type.tensor_type.shape.dim):  # follows from an open batch
-                value.type.tensor_type.ClearField("shape")
-        try:
-            return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
-            raise EdgepruneError(
-                f"{self.path}: its shapes do not fit each other ({reason}); export it again."
-            ) from error
 
     # Operators
 
@@ -186,7 +156,7 @@ class _Reader:
     def _convolution(self, node: Any, name: str) -> None:
         x, weight = node.input[:2]
         out, shape, sizes = self._shape(node.output[0]), self._shape(weight), self._shape(x)
-        groups = _settings(node).get("group", 1)
+        groups = attributes(node).get("group", 1)
         if sizes[1] != (shape[0] if name == "ConvTranspose" else shape[1] * groups):
             raise EdgepruneError(
                 f"{self.path}: a {name} with weights {list(shape)} reads {list(sizes)}, which do not fit; "
@@ -197,8 +167,8 @@ class _Reader:
             self._layer(node, "transpose conv", weight, fixed(sizes[1] // groups), prod(shape[2:]), positions)
             return
         axes = len(sizes) - 2
-        kernel = spans(shape[2:], _each(node, "dilations", axes))
-        pads = conv_padding(sizes[2:], out[2:], kernel, _each(node, "strides", axes), _pads(node, axes))
+        kernel = spans(shape[2:], each(node, "dilations", axes))
+        pads = conv_padding(sizes[2:], out[2:], kernel, each(node, "strides", axes), explicit_pads(node, axes))
         kind = "conv"
         summed: Blocks = fixed(shape[1])
         if groups > 1:
@@ -209,9 +179,9 @@ class _Reader:
         self._layer(node, kind, weight, summed, prod(shape[2:]), prod(out) // out[1], padded=padded)
 
     def _pool(self, node: Any) -> None:
-        settings = _settings(node)
+        settings = attributes(node)
         before, after = self._shape(node.input[0])[2:], self._shape(node.output[0])[2:]
-        stride, pads = _each(node, "strides", len(before)), _pads(node, len(before))
+        stride, pads = each(node, "strides", len(before)), explicit_pads(node, len(before))
         zeros_count = node.op_type == "AveragePool" and bool(settings.get("count_include_pad", 0))
         if not (zeros_count and any(map(any, pads))):
             pads = pool_padding(before, after, settings["kernel_shape"], stride, pads)
@@ -233,7 +203,7 @@ class _Reader:
         """A Gemm, either way its weights lie, or a MatMul; without a constant matrix on the right, a `matmul`."""
         first, second = self._shape(node.input[0]), self._shape(node.input[1])
         out = self._shape(node.output[0])
-        summed = fixed(first[-2] if _settings(node).get("transA") else first[-1])
+        summed = fixed(first[-2] if attributes(node).get("transA") else first[-1])
         weight = next((name for name in reversed(node.input[:2]) if name in self.constants), None)
         if weight is not None and weight == node.input[1] and len(second) == 2:
             self._layer(node, "dense", weight, summed, 1, prod(out[:-1]), channels_at=len(out) - 1)
@@ -255,7 +225,7 @@ class _Reader:
         self._add(
             node,
             kind,
-            path=_owner(weight),
+            path=owner(weight),
             kernel=kernel,
             inputs=summed,
             positions=positions,
@@ -306,14 +276,12 @@ class _Reader:
             return 0.0, inf
         if name != "Clip":
             return None
-        settings = _settings(node)
+        settings = attributes(node)
         limits = [float(settings.get("min", -inf)), float(settings.get("max", inf))]  # inputs since opset 11
         for place, constant in enumerate(node.input[1:3]):
             if constant and (constant not in self.tensors or prod(self.tensors[constant].dims) != 1):
                 return None
             if constant:
-                import onnx
-
                 limits[place] = float(onnx.numpy_helper.to_array(self.tensors[constant]).item())
         return limits[0], limits[1]
 
@@ -354,7 +322,7 @@ class _Reader:
             axis=channels_at - 1,
             reads=reads,
             writes=tuple(self._remembered(output) for output in outputs),
-            path=path or _path(node),
+            path=path or module_path(node),
             **details,
         )
         self.made_by.update(dict.fromkeys(outputs, len(self.operators)))
@@ -391,8 +359,6 @@ class _Reader:
 
     def _is_parameter(self, name: str) -> bool:
         """Whether a constant holds numbers of the network, rather than sizes and axes."""
-        import onnx
-
         kind = self.tensors[name].data_type if name in self.tensors else self.values[name].elem_type
         return kind not in (onnx.TensorProto.INT32, onnx.TensorProto.INT64, onnx.TensorProto.BOOL)
 
@@ -431,35 +397,3 @@ class _Reader:
 
 def _holds_values(operator: Operator) -> bool:
     return bool(operator.values or operator.norm or (operator.kernel and operator.holds_weights))
-
-
-def _settings(node: Any) -> dict[str, Any]:
-    """A node's attributes."""
-    import onnx
-
-    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
-def _each(node: Any, name: str, axes: int) -> list[int]:
-    """An attribute with a number for each axis, 1 where it is not given."""
-    return list(_settings(node).get(name, [1] * axes))
-
-
-def _pads(node: Any, axes: int) -> Pads:
-    """Explicit padding before and after, one pair an axis."""
-    pads = _settings(node).get("pads", [0] * 2 * axes)
-    return list(zip(pads[:axes], pads[axes:], strict=True))
-
-
-def _owner(weight: str) -> str:
-    """Path of the layer that a weight belongs to, of `features.conv1.weight`: `features.conv1`."""
-    stem, _, last = weight.rpartition(".")
-    return stem if last == "weight" else ""
-
-
-def _path(node: Any) -> str:
-    """Path of the module that a node is from, of `/features/conv1/Conv`: `features.conv1`."""
-    pieces = [piece for piece in node.name.split("/") if piece]
-    if pieces and pieces[-1].startswith(node.op_type):
-        pieces = pieces[:-1]
-    return ".".join(pieces)

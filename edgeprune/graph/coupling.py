@@ -1,15 +1,15 @@
-"""Which layers keep the same filters, collected while a network is traced: disjoint sets of layers."""
+"""Which layers lose the same filters, collected while a network is traced as disjoint sets of layers."""
 
 from collections.abc import Mapping, Sequence
 
 from edgeprune.graph.graph import Block, Blocks, FilterGroup
 
 Numbered = tuple[tuple[int, int], ...]
-"""What lies on a channel axis, as (number of a group, or -1 for fixed channels; repeat)."""
+"""Channels on an axis: pairs of a group's number (-1 for fixed channels) and how often each filter repeats."""
 
 
 class Groups:
-    """Groups by number; those that were united answer to the lowest of their numbers."""
+    """Groups by number; united groups share the lowest of their numbers."""
 
     def __init__(self) -> None:
         self._parent: list[int] = []
@@ -18,7 +18,7 @@ class Groups:
         self._names: dict[int, str] = {}
 
     def add(self, path: str, filters: int, dense: bool) -> int:
-        """A layer with filters of its own; returns the number of its group, the same when it comes again."""
+        """Add a layer with filters of its own; returns the number of its group, the same when the layer runs again."""
         for number, layers in enumerate(self._members):
             if any(path == layer for layer, _, _ in layers):
                 return self._root(number)
@@ -27,7 +27,7 @@ class Groups:
         return len(self._parent) - 1
 
     def join(self, path: str, filters: int, blocks: Numbered) -> None:
-        """A layer with one filter for each of the channels `blocks`; it belongs to their group."""
+        """Add a layer with one filter for each of the channels `blocks` to their group."""
         if len(blocks) > 1 or blocks[0][0] < 0:  # several groups, or fixed channels
             self.freeze(blocks)
             return
@@ -36,7 +36,7 @@ class Groups:
             self._members[root].append((path, filters, False))
 
     def unite(self, one: int, two: int) -> None:
-        """What two groups put out is added: they are one. With fixed channels none may be pruned."""
+        """Make one group of two whose outputs are added; with fixed channels, neither may be pruned."""
         if one < 0 or two < 0:
             self._frozen.update(group for group in (one, two) if group >= 0)
             return
@@ -47,11 +47,11 @@ class Groups:
             self._members[second] = []
 
     def freeze(self, blocks: Numbered) -> None:
-        """The groups of these channels may not be pruned."""
+        """Keep the groups of these channels from being pruned."""
         self._frozen.update(group for group, _ in blocks if group >= 0)
 
     def named(self, order: Sequence[str], labels: Mapping[str, str]) -> dict[str, FilterGroup]:
-        """The groups under the label of their first layer in `order`; to be called when all is known."""
+        """The groups by the label of their first layer in `order`; call it when all layers are added."""
         frozen = {self._root(group) for group in self._frozen}
         groups = {}
         for number, layers in enumerate(self._members):

@@ -1,4 +1,4 @@
-"""Taking filters out of a network: torch-pruning's dependency graph behind a thin door."""
+"""Removing filters from a network, by torch-pruning's dependency graph."""
 
 import copy
 import warnings
@@ -19,8 +19,8 @@ def remove(
 ) -> nn.Module:
     """A copy of the network without the filters that are not kept, in evaluation mode on the CPU.
 
-    Everything that depends on a filter goes with it: the same filter of the layers it is added to, its batch norm, its
-    channel in the next layers, and the columns of the next dense layer that the flatten gives it.
+    Everything that depends on a filter goes with it: the same filter of the other layers in its group, its batch norm,
+    its channel in the next layers, and its columns of the next dense layer after a flatten.
 
     Args:
         example: the input `graph` was traced with.
@@ -70,10 +70,10 @@ def _check(graph: Graph, kept: Mapping[str, Sequence[int]]) -> None:
 
 def _check_group(pruned: nn.Module, group: FilterGroup, filters: int) -> None:
     for path in group.layers:
-        found = len(pruned.get_submodule(path).weight)  # type: ignore[arg-type]
-        if found != filters:
+        left = len(pruned.get_submodule(path).weight)  # type: ignore[arg-type]
+        if left != filters:
             raise EdgepruneError(
-                f"layer '{path}' has {found} filters after pruning, not {filters}; the network's layers depend on each "
+                f"layer '{path}' has {left} filters after pruning, not {filters}; the network's layers depend on each "
                 "other in a way that is not understood."
             )
 

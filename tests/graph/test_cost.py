@@ -5,9 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edgeprune.graph.cost import cost, count, graph_of
+from edgeprune.convert import onnx_graph
+from edgeprune.graph.cost import COUNTERS, cost, count, graph_of
+from edgeprune.graph.kinds import SCALE, UNKNOWN
+from edgeprune.graph.operators import PAIRS
 from edgeprune.models import registry
 from edgeprune.models.registry import ModelSpec, build, make_spec
+from edgeprune.tflite import read_graph
 
 SHAPES = {
     "dcase21": st.tuples(st.integers(1, 2), st.integers(20, 64), st.integers(5, 60)),
@@ -96,3 +100,20 @@ def test_counting_takes_no_memory_for_weights() -> None:
     """A VGGish a hundred times as wide would need terabytes."""
     spec = registry.make_spec("vggish", width=100)
     assert cost(spec).params > 10**11
+
+
+def test_the_table_has_a_row_a_layer() -> None:
+    ours = cost(make_spec("dcase21"))
+    table = ours.table()
+    assert table["name"].tolist() == [layer.name for layer in ours.by_layer]
+    assert table["macs"].sum() == ours.macs
+    assert "conv1" in ours._repr_html_()
+
+
+def test_every_kind_that_a_reader_makes_is_counted() -> None:
+    made = {
+        *onnx_graph._KINDS.values(),
+        *read_graph._KINDS.values(),
+        *(layer[0] for layer in read_graph._LAYERS.values()),
+    }
+    assert made | PAIRS | {SCALE, UNKNOWN, "grouped conv", "matmul"} <= COUNTERS.keys()
