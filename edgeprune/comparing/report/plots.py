@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeprune.comparing.comparison import Estimate
 from edgeprune.reporting.plots import ACCENT, INK, MUTED, Mark, printable, svg_figure
 
@@ -179,30 +182,29 @@ def _bars(point: Point) -> Iterator[tuple[tuple[float, float], tuple[float, floa
 
 def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point]) -> None:
     """Numbers that touch no point, line or other number, the front's first; one without room is left out."""
-    from matplotlib.transforms import Bbox
-
     to_points = 72 / axes.figure.dpi
 
-    def box(*ends: tuple[float, float], room: float) -> Bbox:
-        """The box of two points given in units of the axes, in typographic points, with room around it."""
-        extent = Bbox(axes.transData.transform(ends) * to_points)
-        return Bbox.from_extents(extent.xmin - room, extent.ymin - room, extent.xmax + room, extent.ymax + room)
+    def box(*ends: tuple[float, float], room: float) -> NDArray[np.float64]:
+        """Left, bottom, right and top of two points of the axes, in typographic points, with room around them."""
+        places = axes.transData.transform(ends) * to_points
+        return np.concatenate([places.min(axis=0) - room, places.max(axis=0) + room])
 
     centers = {point.number: (point.x.mean, 100 * point.y.mean) for point in points}
     taken = [box(center, center, room=_REACH_PT) for center in centers.values()]
     taken += [box((xs[0], ys[0]), (xs[1], ys[1]), room=1) for point in points for xs, ys in _bars(point)]
     for (x, y), (x2, y2) in itertools.pairwise(centers[point.number] for point in front):
         taken += [box((x, y), (x2, y), room=1), box((x2, y), (x2, y2), room=1)]
-    left, bottom, right, top = axes.get_window_extent().extents * to_points  # type: ignore[operator]
+    left, bottom, right, top = (float(edge) * to_points for edge in axes.get_window_extent().extents)
+    obstacles = np.stack(taken)
     for point in sorted(points, key=lambda point: not point.front):
-        half = _LETTER_PT * len(str(point.number)) / 2 + 1
-        middle = axes.transData.transform(centers[point.number]) * to_points
-        for across, up, far in _offsets(half):
-            x, y = middle[0] + across, middle[1] + up
-            label = Bbox.from_extents(x - half, y - _LINE_PT / 2, x + half, y + _LINE_PT / 2)
-            inside = label.x0 > left and label.x1 < right + 18 and label.y0 > bottom and label.y1 < top + 4
-            if inside and not any(label.overlaps(other) for other in taken):
-                taken.append(label)
+        half = np.array([_LETTER_PT * len(str(point.number)) / 2 + 1, _LINE_PT / 2])
+        for across, up, far in _offsets(half[0]):
+            middle = axes.transData.transform(centers[point.number]) * to_points + (across, up)
+            low, high = middle - half, middle + half
+            inside = (low > (left, bottom)).all() and (high < (right + 18, top + 4)).all()
+            touched = ((low < obstacles[:, 2:]) & (high > obstacles[:, :2])).all(axis=1)
+            if inside and not touched.any():
+                obstacles = np.vstack([obstacles, np.concatenate([low, high])])
                 axes.annotate(
                     str(point.number),
                     centers[point.number],
