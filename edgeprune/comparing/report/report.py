@@ -16,7 +16,7 @@ from edgeprune.comparing.comparison import ComparedRun, Comparison, Estimate, Va
 from edgeprune.comparing.pareto import front
 from edgeprune.comparing.report import plots, run_tables, runs, variant_tables
 from edgeprune.comparing.report.page_table import ONE_RUN, p_text, percent_interval, points
-from edgeprune.comparing.report.variant_tables import COSTS, Entry
+from edgeprune.comparing.report.variant_tables import COSTS, NumberedVariant
 from edgeprune.comparing.words import count
 from edgeprune.files import write_text
 from edgeprune.reporting.numbers import format_bytes, format_exact, format_percent, format_quantity
@@ -59,7 +59,7 @@ def render_comparison(comparison: Comparison) -> str:
 
 def _context(comparison: Comparison) -> dict[str, Any]:
     """Everything the template shows, as text, tables and drawn SVG."""
-    entries = [Entry(number, variant) for number, variant in enumerate(comparison.variants, start=1)]
+    entries = [NumberedVariant(number, variant) for number, variant in enumerate(comparison.variants, start=1)]
     finished = [run for variant in comparison.variants for run in variant.finished]
     # A run and its unpruned network, as two variants' runs, lie in one folder.
     distinct = list({run.folder.path: run for run in finished}.values())
@@ -275,7 +275,7 @@ def _point_lines(variant: Variant, cost: str, accuracy: Estimate, on_front: bool
 # Confusion matrices
 
 
-def _confusions(entries: Sequence[Entry], format: str) -> list[dict[str, Any]]:
+def _confusions(entries: Sequence[NumberedVariant], format: str) -> list[dict[str, Any]]:
     """Mean confusion matrices of the dense control and of variants on a front, each cell with its share of the row."""
     shown = []
     for entry in entries:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from edgeprune.comparing.comparison import ComparedRun
 from edgeprune.comparing.report.page_table import PageCell, PageRow, PageTable, columns, plain_table, value_cell
 from edgeprune.comparing.report.runs import SharedFile
-from edgeprune.comparing.report.variant_tables import Entry
+from edgeprune.comparing.report.variant_tables import NumberedVariant
 from edgeprune.reporting.numbers import MISSING, format_exact, format_percent
 from edgeprune.reporting.tables import flatten
 
 
-def runs_table(entries: Sequence[Entry], format: str) -> PageTable:
+def runs_table(entries: Sequence[NumberedVariant], format: str) -> PageTable:
     """Every run: seed, fold, state, and the command that repeats it."""
     rows = []
     for entry in entries:
@@ -29,7 +29,7 @@ def runs_table(entries: Sequence[Entry], format: str) -> PageTable:
     return PageTable(columns("variant", "seed", "fold", "accuracy", "command", down=("accuracy",)), rows)
 
 
-def files_table(entries: Sequence[Entry], files: Sequence[SharedFile]) -> PageTable:
+def files_table(entries: Sequence[NumberedVariant], files: Sequence[SharedFile]) -> PageTable:
     """Every file once, with its parity and hash."""
     names = ("variant", "seed", "fold", "file", "bytes", "largest error", "label flips", "transposes", "SHA-256")
     entry_of = {id(run): entry for entry in entries for run in entry.variant.runs}

@@ -39,7 +39,7 @@ MOST_PARTS = 40  # nobody reads more columns; those that change most are shown
 
 
 @dataclass(frozen=True)
-class Entry:
+class NumberedVariant:
     """A variant and its number in the comparison, from 1."""
 
     number: int
@@ -64,7 +64,7 @@ def devices(comparison: Comparison) -> list[tuple[str, str, str]]:
     return sorted(comparison.devices(), key=lambda key: ranks.get(key[1], len(ranks)))
 
 
-def shipped_table(entries: Sequence[Entry], comparison: Comparison) -> PageTable:
+def shipped_table(entries: Sequence[NumberedVariant], comparison: Comparison) -> PageTable:
     """Every variant in the format compared: accuracy, difference to the dense control, and every cost."""
     format, timed, dense = comparison.format, devices(comparison), comparison.of_role("dense")
     difference = ["points to dense"] if dense else []
@@ -101,7 +101,7 @@ def _pareto_cell(variant: Variant) -> PageCell:
     return PageCell(", ".join(names) or MISSING, key=len(names))
 
 
-def formats_table(entries: Sequence[Entry]) -> PageTable | None:
+def formats_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
     """Accuracy and file by number format; None for one format."""
     names = list(dict.fromkeys(name for entry in entries for name in entry.variant.accuracy))
     if len(names) < 2:
@@ -118,7 +118,7 @@ def formats_table(entries: Sequence[Entry]) -> PageTable | None:
     return PageTable(heads, rows)
 
 
-def controls_table(entries: Sequence[Entry]) -> PageTable | None:
+def controls_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
     """Every variant minus each control it was compared with, accuracy and log loss; None without a difference."""
     names = ("variant", "minus", "pairs", "accuracy, points", "p", "log loss", "p")
     rows = []
@@ -136,7 +136,7 @@ def controls_table(entries: Sequence[Entry]) -> PageTable | None:
 # Widths, and accuracy in parts
 
 
-def widths_table(entries: Sequence[Entry]) -> PageTable | None:
+def widths_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
     """Filters by layer, shaded by the share of the dense network's that stays; None where no run has widths."""
     means = {entry.number: runs.widths(entry.variant.finished) for entry in entries}
     layers = list(dict.fromkeys(name for widths in means.values() for name in widths))
@@ -157,7 +157,7 @@ def _width_cell(width: float | None, dense: float | None) -> PageCell:
     return PageCell(f"{width:.1f}".removesuffix(".0"), note, width, share)
 
 
-def parts_table(entries: Sequence[Entry], by: str, comparison: Comparison) -> tuple[PageTable, int] | None:
+def parts_table(entries: Sequence[NumberedVariant], by: str, comparison: Comparison) -> tuple[PageTable, int] | None:
     """Accuracy by class, device or city, with its change from the dense control.
 
     Returns:
