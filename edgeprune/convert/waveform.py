@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edgeprune.audio.layout import Layout
 from edgeprune.convert.waveform_graph import GraphBuilder, add_frontend, check_fft
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes
-from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.description import WAVEFORM, Description
 from edgeprune.tflite.flatbuffer import describe_tensors, operator_names, pack_model, unpack_model

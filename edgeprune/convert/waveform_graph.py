@@ -11,10 +11,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from edgeprune.audio.layout import Layout
 from edgeprune.audio.logmel import Frontend
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 
 _BEYOND_OLD_FIELD = 127

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgeprune.audio.layout import Layout
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import atomic_path, share_folder, write_text
-from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 
 CONFIG = "edgeprune_frontend_config.h"

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeprune.audio.layout import Layout, arrange
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.registry import Layout, ModelSpec, entry
+from edgeprune.models.registry import ModelSpec, entry
 from edgeprune.recipe import LogMel
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ class Description:
     def inputs(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Patches of log-mel `[patches, frames, mels]` as the network takes them, `[patches, height, width, 1]`."""
         values = self.normalisation.apply(log_mel)
-        turned = values if self.layout == "frames_mels" else values.transpose(0, 2, 1)
-        return np.ascontiguousarray(turned[..., np.newaxis])
+        return np.ascontiguousarray(arrange(values.transpose(0, 2, 1), self.layout)[..., np.newaxis])
 
     @cached_property
     def _frontend(self) -> Frontend:

@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tiny_tflite import embed_metadata
 
 from edgeprune.audio.decode import load_clip
+from edgeprune.audio.layout import Layout
 from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
 from edgeprune.convert.waveform import patch_shape, write_waveform_model
 from edgeprune.convert.waveform_graph import GraphBuilder, add_frontend, check_fft
@@ -20,7 +21,6 @@ from edgeprune.convert.waveform_parity import LOG_MEL_TOLERANCE, check_waveform
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.evaluation.audio_files import audio_probabilities
-from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeprune.audio.decode import load_clip
+from edgeprune.audio.layout import Layout
 from edgeprune.audio.logmel import Frontend, patch_starts
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.frontend import HEADER, FrontendFiles, frontend_cost, spec_of, write_frontend
-from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 

@@ -10,12 +10,12 @@ import tiny_tflite
 import torch
 
 from edgeprune.audio.decode import load_clip
+from edgeprune.audio.layout import Layout
 from edgeprune.audio.logmel import Frontend
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.devices.frontend_cost import HOPS, instructions_per_hop, run_frontend
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.frontend import FrontendFiles, frontend_cost, write_frontend
-from edgeprune.models.registry import Layout
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.interpreter import TFLiteModel
 
