@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from edgeprune.bundles.parts import common_files, fill_template, write_manifest
+from edgeprune.bundles.c_text import c_float
+from edgeprune.bundles.common import common_files, copy_files, facts_text, fill_template, write_manifest
 from edgeprune.bundles.source import Source
-from edgeprune.bundles.tflm_sources import c_float, copy_files, facts_text
 from edgeprune.files import write_bytes, write_json
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 
 _MAIN = Path("app/src/main")
-_HEARS = (
+_WAVEFORM_TEXT = (
     "It takes the waveform, float32, and gives float32 probabilities: the log-mel front-end is part of the model, and "
     "no code of the app can differ from it."
 )
-_SEES = (
+_FEATURE_TEXT = (
     "It takes features: this front-end cannot be part of a model, because its FFT size is no power of two. `frontend/` "
     "holds it in C, for the NDK."
 )
@@ -31,34 +31,34 @@ def write(source: Source, out: Path) -> None:
     assets = out / _MAIN / "assets"
     write_json(assets / "labels.json", list(source.labels))
     size = source.frontend.fft_size
-    hears = size & (size - 1) == 0
-    write_app = _write_waveform_app if hears else _write_feature_app
+    takes_waveform = size & (size - 1) == 0  # TFLite's FFT takes powers of two alone
+    write_app = _write_waveform_app if takes_waveform else _write_feature_app
     readme = write_app(source, out, assets)
     copy_files("android", out, {"build.gradle.kts": "build.gradle.kts"})
     fill_template("android/README.md", out, **readme, MODEL=source.model.name, FACTS=facts_text(source))
-    write_manifest(out, {**facts, "target": "android", "input": "waveform" if hears else "features"})
+    write_manifest(out, {**facts, "target": "android", "input": "waveform" if takes_waveform else "features"})
 
 
 def _write_waveform_app(source: Source, out: Path, assets: Path) -> dict[str, Any]:
-    """Returns what the README says of it."""
-    from edgeprune.convert.waveform import write_waveform_model
+    """Write the model and its class; returns the marks of the README."""
+    from edgeprune.convert.waveform import write_waveform_model  # TensorFlow takes seconds to import
 
     asset = write_waveform_model(source.model, assets / "scene_classifier.tflite")
-    told = read_metadata(asset)["waveform"]
+    feeding = read_metadata(asset)["waveform"]
     names = {"SAMPLE_RATE": "sample_rate", "SAMPLES": "samples", "BEFORE": "before", "HOP": "hop"}
-    values = {mark: told[name] for mark, name in names.items()}
+    values = {mark: feeding[name] for mark, name in names.items()}
     fill_template("android/SceneClassifier.kt", out / _MAIN / "java/edgeprune", ASSET=asset.name, **values)
     return {
         "ASSET": asset.name,
         "CLASS": "SceneClassifier",
-        "WHAT": _HEARS,
-        "STEP": f"Record {told['sample_rate']} Hz mono with `AudioRecord`, keep the latest `SAMPLES` samples and call\n"
-        "   `SceneClassifier(context).probabilities(SceneClassifier.toFloats(samples))` every `HOP` samples.",
+        "WHAT": _WAVEFORM_TEXT,
+        "STEP": f"Record {feeding['sample_rate']} Hz mono with `AudioRecord`, keep the latest `SAMPLES` samples and "
+        "call\n   `SceneClassifier(context).probabilities(SceneClassifier.toFloats(samples))` every `HOP` samples.",
     }
 
 
 def _write_feature_app(source: Source, out: Path, assets: Path) -> dict[str, Any]:
-    """Returns what the README says of it."""
+    """Write the model and its class; returns the marks of the README."""
     name = "feature_classifier.tflite"
     write_bytes(assets / name, source.model.read_bytes())
     scale, zero_point = TFLiteModel(source.model).output_quantisation
@@ -73,7 +73,7 @@ def _write_feature_app(source: Source, out: Path, assets: Path) -> dict[str, Any
     return {
         "ASSET": name,
         "CLASS": "FeatureClassifier",
-        "WHAT": _SEES,
+        "WHAT": _FEATURE_TEXT,
         "STEP": "Push samples into the C front-end, and call\n"
         "   `FeatureClassifier(context).probabilities(features)` with what `ep_frontend_patch_i8` gives.",
     }

@@ -2,14 +2,15 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgeprune.bundles.parts import c_numbers, c_string, common_files, fill_template, write_manifest
+from edgeprune.bundles.c_text import c_array, c_string, c_strings
+from edgeprune.bundles.common import common_files, fill_template, write_manifest
 from edgeprune.bundles.source import Clip, Source
+from edgeprune.devices.qemu import BOARDS, OPTIMISE
+from edgeprune.devices.tflm import reference_micro
 from edgeprune.files import share_folder, write_text
 from edgeprune.firmware.c11 import C11, compile_c11
 
@@ -24,8 +25,6 @@ def write(source: Source, out: Path) -> None:
     Raises:
         EdgepruneError: bakenn is missing or does not take the network, or the front-end cannot be written in C.
     """
-    from edgeprune.devices.qemu import OPTIMISE
-
     facts = common_files(source, out, out / "frontend")
     with tempfile.TemporaryDirectory() as scratch:
         networks = {name: _network(source, Path(scratch) / name, out, name) for name in NETWORKS}
@@ -34,7 +33,7 @@ def write(source: Source, out: Path) -> None:
             write_text(out / "licences" / f"{title}.txt", licence.read_text(encoding="utf-8"))
     _write_code(source, out)
     _write_vectors(source, out / "example", logits)
-    _write_clips(source.clips, source, out / "example")
+    _write_clips(source.clips, out / "example")
     _copy_board(out / "board")
     portable, cortex_m = networks["portable"][1], networks["cortex-m"][1]
     fill_template(
@@ -49,13 +48,19 @@ def write(source: Source, out: Path) -> None:
     )
     arena = {name: network.arena_bytes for name, (network, _) in networks.items()}
     fill_template(
-        "c11/README.md", out, MODEL=source.model.name, CLASSES=len(source.labels), VECTORS=len(logits), **_sizes(arena)
+        "c11/README.md",
+        out,
+        MODEL=source.model.name,
+        CLASSES=len(source.labels),
+        VECTORS=len(logits),
+        ARENA_HOST=f"{arena['portable']:,}",
+        ARENA_CORTEX_M=f"{arena['cortex-m']:,}",
     )
     write_manifest(out, {**facts, "target": "c11", "arena_bytes": arena})
 
 
 def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, dict[str, str]]:
-    """The network's code, copied to `network/<name>`, and what the Makefile says of it."""
+    """Copy the network's code to `network/<name>`; returns it with its sources and options for the Makefile."""
     network = compile_c11(source.model, scratch, NETWORKS[name])
     root = network.header.parent
     shutil.copytree(root, out / "network" / name)
@@ -68,16 +73,13 @@ def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, 
 
 
 def _logits(source: Source, network: C11) -> np.ndarray:
-    """What the compiled network must give, int8 `[n, classes]`: the bytes of TFLite Micro's interpreter."""
-    from edgeprune.devices.tflm import reference_micro
-
+    """The right outputs of the compiled network, int8 `[n, classes]`: the bytes of TFLite Micro's interpreter."""
     return reference_micro(network.tflite, source.vectors, "c11")[1]
 
 
 def _write_code(source: Source, out: Path) -> None:
-    labels = ",\n    ".join(map(c_string, source.labels))
     fill_template("c11/edgeprune_classify.h", out / "src", CLASSES=len(source.labels))
-    fill_template("c11/edgeprune_classify.c", out / "src", LABELS=labels)
+    fill_template("c11/edgeprune_classify.c", out / "src", LABELS=c_strings(source.labels))
     for name in ("console.h", "main.c"):
         fill_template(f"c11/{name}", out / "example")
 
@@ -87,16 +89,15 @@ def _write_vectors(source: Source, folder: Path, logits: np.ndarray) -> None:
     arrays = {"test_inputs": (source.stored, "EP_INPUT_SIZE"), "test_logits": (logits, "EP_CLASSES")}
     text = '#include "test_vectors.h"\n'
     for name, (values, size) in arrays.items():
-        rows = ",\n".join(f"    {{{c_numbers(row)}}}" for row in values)
-        text += f"\nTABLE int8_t {name}[TEST_VECTORS][{size}] = {{\n{rows},\n}};\n"
+        text += "\n" + c_array(f"TABLE int8_t {name}[TEST_VECTORS][{size}]", values)
     write_text(folder / "test_vectors.c", text)
 
 
-def _write_clips(clips: tuple[Clip, ...], source: Source, folder: Path) -> None:
+def _write_clips(clips: tuple[Clip, ...], folder: Path) -> None:
     fill_template("c11/test_audio.h", folder, CLIPS=len(clips))
     text, rows = '#include "test_audio.h"\n', []
     for number, clip in enumerate(clips):
-        text += f"\nstatic TABLE int16_t samples_{number}[] = {{\n    {c_numbers(clip.samples)},\n}};\n"
+        text += "\n" + c_array(f"static TABLE int16_t samples_{number}[]", clip.samples)
         best = int(clip.probabilities.argmax())
         percent = round(100 * float(clip.probabilities[best]))
         rows.append(f"    {{{c_string(clip.name)}, samples_{number}, {len(clip.samples)}, {best}, {percent}}},\n")
@@ -112,13 +113,7 @@ def _copy_board(folder: Path) -> None:
 
 
 def _boards() -> str:
-    from edgeprune.devices.qemu import BOARDS
-
     lines = [f"BOARDS := {' '.join(BOARDS)}"]
     for name, board in BOARDS.items():
         lines += [f"MACHINE_{name} := {board.machine}", f"FLAGS_{name} := {' '.join(board.options)}"]
     return "\n".join(lines)
-
-
-def _sizes(arena: Mapping[str, int]) -> dict[str, Any]:
-    return {"ARENA_HOST": f"{arena['portable']:,}", "ARENA_CORTEX_M": f"{arena['cortex-m']:,}"}

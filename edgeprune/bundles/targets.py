@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
+from edgeprune.bundles import android, c11, micro
+from edgeprune.bundles.micro import MICRO_TARGETS
+from edgeprune.bundles.source import source_of
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import cannot_write
 
@@ -19,7 +21,6 @@ TARGETS = {
     "android": "LiteRT in a Kotlin app",
 }
 """Targets of `edgeprune deploy`, and what each is for."""
-_NEED_ARENA = ("tflm", "esp-idf", "zephyr", "arduino")
 
 
 def write_bundle(run: Path, target: str, out: Path, clips: Sequence[Path] = ()) -> Path:
@@ -38,20 +39,20 @@ def write_bundle(run: Path, target: str, out: Path, clips: Sequence[Path] = ()) 
         EdgepruneError: the target is unknown, the run has no int8 file, a tool or package is missing, or `out` holds
             something already.
     """
-    from edgeprune.bundles.source import source_of
-
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EdgepruneError(f"{out}: is there already; choose another --out.")
-    source = source_of(run, clips, arena=target in _NEED_ARENA)
-    module = import_module(f"edgeprune.bundles.{target.replace('-', '_')}")
+    source = source_of(run, clips, arena=target in MICRO_TARGETS)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             folder = Path(scratch) / "bundle"
             folder.mkdir()
-            module.write(source, folder)
+            if target in MICRO_TARGETS:
+                micro.write(source, folder, target)
+            else:
+                {"c11": c11, "android": android}[target].write(source, folder)
             folder.rename(out)
     except OSError as error:
         raise cannot_write(error.filename or out, error) from error

@@ -13,6 +13,7 @@ from edgeprune.devices.checks import reference
 from edgeprune.devices.request import Inputs
 from edgeprune.models.registry import make_spec
 from edgeprune.recipe import LogMel
+from edgeprune.tflite.description import Description
 from edgeprune.tflite.interpreter import TFLiteModel
 
 LABELS = ('quote " back\\slash', "line\nbreak */ ??/ ??' //", "Straßenbahn 🚋", "%s%n @CLASSES@ @ARENA@ `x`", "")
@@ -46,4 +47,4 @@ def make_source(folder: Path, spec: LogMel = SPEC, labels: tuple[str, ...] = LAB
     stored, expected = reference(path, vectors)
     probabilities = TFLiteModel(path).dequantise(expected)[7]
     clip = Clip('a "clip"\n.wav', samples[7], labels[0], probabilities)
-    return Source(path, metadata, labels, vectors, stored, expected, (clip,), ARENA)
+    return Source(path, Description.from_dict(metadata), vectors, stored, expected, (clip,), ARENA)

@@ -14,13 +14,14 @@ import tiny_tflite
 from ai_edge_litert import schema_py_generated as schema
 from bundle_sources import ARENA, LABELS, make_source
 
-from edgeprune.bundles import arduino, esp_idf, tflm, zephyr
-from edgeprune.bundles import tflm_sources as micro
+from edgeprune.bundles import arena, micro
+from edgeprune.bundles.c_text import c_float
+from edgeprune.bundles.micro_operators import METHODS, op_resolver
 from edgeprune.bundles.source import Source
 from edgeprune.errors import EdgepruneError
 from edgeprune.tflite.flatbuffer import operators
 
-TARGETS = {"tflm": tflm, "esp-idf": esp_idf, "zephyr": zephyr, "arduino": arduino}
+TARGETS = ("tflm", "esp-idf", "zephyr", "arduino")
 SOURCES = {
     "tflm": "src",
     "esp-idf": "components/edgeprune_network/src",
@@ -37,8 +38,8 @@ def source(tmp_path_factory) -> Source:
 @pytest.fixture(scope="module")
 def bundles(source, tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bundles")
-    for name, module in TARGETS.items():
-        module.write(source, root / name)
+    for name in TARGETS:
+        micro.write(source, root / name, name)
     return {name: root / name for name in TARGETS}
 
 
@@ -48,7 +49,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_same_source_gives_the_same_bytes(source, bundles, tmp_path, target) -> None:
-    TARGETS[target].write(source, tmp_path / "again")
+    micro.write(source, tmp_path / "again", target)
     assert _contents(tmp_path / "again") == _contents(bundles[target])
 
 
@@ -215,7 +216,7 @@ def stand_in(tmp_path_factory) -> Path:
 
 def _stand_in(folder: Path, newer: bool) -> Path:
     """Headers with the namespaces of older or of newer releases."""
-    methods = (f"    TfLiteStatus Add{name}() {{ ++added; return kTfLiteOk; }}" for name in micro.METHODS.values())
+    methods = (f"    TfLiteStatus Add{name}() {{ ++added; return kTfLiteOk; }}" for name in METHODS.values())
     text = STAND_IN.replace("@METHODS@", "\n".join(methods)).replace("@ARENA@", str(ARENA))
     text = text.replace("@OPEN@", "namespace tflite { namespace micro {" if newer else "")
     text = text.replace("@BETWEEN@", "" if newer else "namespace tflite {").replace("@CLOSE@", "} }" if newer else "}")
@@ -327,14 +328,14 @@ def test_cmake_builds_it(bundles, stand_in, tmp_path) -> None:
 
 def test_the_operators_are_those_of_the_file(source) -> None:
     expected = ["AddConv2D", "AddFullyConnected", "AddMaxPool2D", "AddReshape", "AddSoftmax"]
-    assert micro.op_resolver(source.model) == (5, expected)
+    assert op_resolver(source.model) == (5, expected)
 
 
 def test_every_name_is_an_operator_of_tflite() -> None:
     known = {name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    assert set(micro.METHODS) <= known
-    assert len(set(micro.METHODS.values())) == len(micro.METHODS)
-    for name, method in micro.METHODS.items():  # but for capitals and underscores they are the same
+    assert set(METHODS) <= known
+    assert len(set(METHODS.values())) == len(METHODS)
+    for name, method in METHODS.items():  # but for capitals and underscores they are the same
         assert method.upper() == name.replace("_", "")
 
 
@@ -347,34 +348,34 @@ def test_an_operator_without_a_method(tmp_path) -> None:
     with pytest.raises(
         EdgepruneError, match=r"odd\.tflite: has the operator GELU, which TensorFlow Lite Micro does no"
     ):
-        micro.op_resolver(path)
+        op_resolver(path)
 
 
 def test_no_arena_no_bundle(source, tmp_path) -> None:
     with pytest.raises(EdgepruneError, match="its arena was not measured"):
-        tflm.write(replace(source, arena_bytes=None), tmp_path / "out")
+        micro.write(replace(source, arena_bytes=None), tmp_path / "out", "tflm")
 
 
 def test_a_bundle_without_a_clip(source, stand_in, tmp_path) -> None:
-    tflm.write(replace(source, clips=()), tmp_path / "out")
+    micro.write(replace(source, clips=()), tmp_path / "out", "tflm")
     program = _build(tmp_path / "out" / "src", stand_in, tmp_path, tmp_path / "out" / "example" / "main.cc")
     assert _run(program).decode().splitlines()[1:] == ["vectors: 10 of 10 right", "done"]
 
 
 def test_headroom_by_hand(source) -> None:
     """The second convolution: 3 x 3 x 8 = 72 values a filter (80 with padding), 16 filters, input 10 x 6 x 8."""
-    assert micro.scratch_bytes(source.model, "CMSIS-NN") == 4 * 80 + 4 * 16
+    assert arena.scratch_bytes(source.model, "CMSIS-NN") == 4 * 80 + 4 * 16
     # rows of 24 values, 32 with padding
     esp = (10 + 3) * (6 + 3) * 8 + 32 * 3 * 16 + 4 * 16 + 64
-    assert micro.scratch_bytes(source.model, "ESP-NN") == -(-esp // 16) * 16
-    assert micro._esp_nn("CONV_2D", [1, 5, 5, 32], [64, 1, 1, 32]) == 24 * 32 + 8 * 64 + 16 * 1024 + 64
-    assert micro._cmsis_nn("DEPTHWISE_CONV_2D", [1, 5, 5, 32], [1, 3, 3, 32]) == 4 * 124 * 9 + 4 * 32
-    assert micro._cmsis_nn("FULLY_CONNECTED", [1, 64], [10, 64]) == 40
+    assert arena.scratch_bytes(source.model, "ESP-NN") == -(-esp // 16) * 16
+    assert arena._esp_nn("CONV_2D", [1, 5, 5, 32], [64, 1, 1, 32]) == 24 * 32 + 8 * 64 + 16 * 1024 + 64
+    assert arena._cmsis_nn("DEPTHWISE_CONV_2D", [1, 5, 5, 32], [1, 3, 3, 32]) == 4 * 124 * 9 + 4 * 32
+    assert arena._cmsis_nn("FULLY_CONNECTED", [1, 64], [10, 64]) == 40
 
 
 @pytest.mark.parametrize(("value", "text"), [(1.0, "1.0f"), (0.00390625, "0.00390625f"), (1e-7, "1e-07f"), (3, "3.0f")])
 def test_floats_of_c(value, text) -> None:
-    assert micro.c_float(value) == text
+    assert c_float(value) == text
 
 
 def test_the_vectors_are_what_tflite_micro_gives(source, bundles, tmp_path) -> None:

@@ -26,7 +26,7 @@ class DeployCommand:
     """Print the manifest."""
 
     def __call__(self) -> int:
-        from edgeprune.bundles.parts import MANIFEST
+        from edgeprune.bundles.common import MANIFEST
         from edgeprune.bundles.targets import write_bundle
 
         with only_results():

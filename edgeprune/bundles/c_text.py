@@ -1,0 +1,47 @@
+"""Text, numbers and arrays as C writes them."""
+
+import string
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_PLAIN = set(string.ascii_letters + string.digits + " _.,-")
+_PER_LINE = 20
+
+
+def c_string(text: str) -> str:
+    """A C string literal of any text, in UTF-8; all but plain characters are octal escapes of three digits."""
+    return '"' + "".join(chr(byte) if chr(byte) in _PLAIN else f"\\{byte:03o}" for byte in text.encode()) + '"'
+
+
+def c_strings(texts: Iterable[str]) -> str:
+    """The inside of an initialiser of strings, one a line."""
+    return ",\n    ".join(map(c_string, texts))
+
+
+def c_array(declaration: str, values: ArrayLike) -> str:
+    """Definition of an array of whole numbers.
+
+    Args:
+        declaration: what stands before the initialiser, such as `const int8_t rows[2][3]`.
+        values: `[n]`, or `[rows, ...]` of which each row becomes a flat initialiser of its own.
+    """
+    numbers = np.asarray(values)
+    if numbers.ndim == 1:
+        return f"{declaration} = {{\n    {_numbers(numbers)},\n}};\n"
+    rows = ",\n".join(f"    {{{_numbers(row)}}}" for row in numbers)
+    return f"{declaration} = {{\n{rows},\n}};\n"
+
+
+def _numbers(values: NDArray[Any]) -> str:
+    flat = [str(int(value)) for value in values.reshape(-1)]
+    lines = (", ".join(flat[start : start + _PER_LINE]) for start in range(0, len(flat), _PER_LINE))
+    return ",\n    ".join(lines)
+
+
+def c_float(value: float) -> str:
+    """A float as C writes it; 9 significant digits are enough for any float32."""
+    text = f"{value:.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"

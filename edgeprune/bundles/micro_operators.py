@@ -1,0 +1,45 @@
+"""The operators TensorFlow Lite Micro registers, and the methods that register them."""
+
+from pathlib import Path
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.tflite.flatbuffer import operators
+
+_OPERATORS = """
+    ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST
+    CEIL CONCATENATION CONV_2D COS CUMSUM DEPTH_TO_SPACE DEPTHWISE_CONV_2D DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS
+    FILL FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH
+    L2_NORMALIZATION L2_POOL_2D LEAKY_RELU LESS LESS_EQUAL LOG LOG_SOFTMAX LOGICAL_AND LOGICAL_NOT LOGICAL_OR
+    LOGISTIC MAX_POOL_2D MAXIMUM MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE REDUCE_MAX
+    RELU RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX
+    SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF
+    TANH TRANSPOSE TRANSPOSE_CONV UNPACK ZEROS_LIKE
+"""
+_IRREGULAR = {
+    "AVERAGE_POOL_2D": "AveragePool2D",
+    "BATCH_MATMUL": "BatchMatMul",
+    "CONV_2D": "Conv2D",
+    "CUMSUM": "CumSum",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
+    "L2_POOL_2D": "L2Pool2D",
+    "MAX_POOL_2D": "MaxPool2D",
+    "PADV2": "PadV2",
+}
+METHODS = {name: _IRREGULAR.get(name, "".join(map(str.capitalize, name.split("_")))) for name in _OPERATORS.split()}
+"""By operator of TFLite, the method of TFLite Micro's `MicroMutableOpResolver` that registers it, without `Add`."""
+
+
+def op_resolver(path: Path) -> tuple[int, list[str]]:
+    """The number of operators the network needs, and the methods that register just these.
+
+    Raises:
+        EdgepruneError: an operator has no such method.
+    """
+    needed = sorted(set(operators(path)))
+    missing = [name for name in needed if name not in METHODS]
+    if missing:
+        raise EdgepruneError(
+            f"{path.name}: has the operator {missing[0]}, which TensorFlow Lite Micro does not register; choose "
+            "another target."
+        )
+    return len(needed), [f"Add{METHODS[name]}" for name in needed]
