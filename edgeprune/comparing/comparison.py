@@ -21,7 +21,7 @@ _SPREAD = ("n", "std", "low", "high")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """A mean over seeds and folds, with its spread.
 
     Attributes:
@@ -51,7 +51,7 @@ class PairedDifference:
 
     against: str
     metric: str
-    estimate: Estimate
+    estimate: MeanEstimate
     p_value: float | None
 
 
@@ -62,7 +62,7 @@ class Latency:
     device: str
     kind: str
     unit: str
-    estimate: Estimate
+    estimate: MeanEstimate
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -144,10 +144,10 @@ class Variant:
     name: str
     role: str
     settings: dict[str, Any]
-    cost: dict[str, Estimate] = field(default_factory=dict)
-    accuracy: dict[str, Estimate] = field(default_factory=dict)
-    log_loss: dict[str, Estimate] = field(default_factory=dict)
-    bytes: dict[str, Estimate] = field(default_factory=dict)
+    cost: dict[str, MeanEstimate] = field(default_factory=dict)
+    accuracy: dict[str, MeanEstimate] = field(default_factory=dict)
+    log_loss: dict[str, MeanEstimate] = field(default_factory=dict)
+    bytes: dict[str, MeanEstimate] = field(default_factory=dict)
     latency: tuple[Latency, ...] = ()
     differences: tuple[PairedDifference, ...] = ()
     pareto: tuple[str, ...] = ()
@@ -253,11 +253,11 @@ def _row(variant: Variant, format: str, fields: Sequence[str]) -> dict[str, Any]
     return row | _spread("accuracy", variant.accuracy.get(format)) | _spread("log_loss", variant.log_loss.get(format))
 
 
-def _spread(name: str, estimate: Estimate | None) -> dict[str, Any]:
+def _spread(name: str, estimate: MeanEstimate | None) -> dict[str, Any]:
     return {name: _mean(estimate), **{f"{name}_{key}": getattr(estimate, key, None) for key in _SPREAD}}
 
 
-def _mean(estimate: Estimate | None) -> float | None:
+def _mean(estimate: MeanEstimate | None) -> float | None:
     return None if estimate is None else estimate.mean
 
 

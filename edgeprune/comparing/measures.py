@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeprune.comparing.comparison import ComparedRun, Estimate, Latency
+from edgeprune.comparing.comparison import ComparedRun, Latency, MeanEstimate
 from edgeprune.comparing.statistics import estimate, median_estimate
 from edgeprune.recipe import FORMATS
 
@@ -51,7 +51,7 @@ def clip_ratio(runs: Sequence[ComparedRun]) -> float:
     return sum(ratios) / len(ratios) if ratios else 1 / (folds - 1)
 
 
-def costs(runs: Sequence[ComparedRun], format: str) -> dict[str, Estimate]:
+def costs(runs: Sequence[ComparedRun], format: str) -> dict[str, MeanEstimate]:
     """Parameters, MACs, flash and the arena: of the file in `format`, else of the network."""
     return _estimates({name: [_cost(run, figure, format) for run in runs] for name, figure in _COSTS.items()})
 
@@ -62,7 +62,7 @@ def _cost(run: ComparedRun, figure: str, format: str) -> int | None:
     return of_file if of_file is not None or run.figures is None else getattr(run.figures.cost, figure)
 
 
-def scores(runs: Sequence[ComparedRun], metric: str) -> dict[str, Estimate]:
+def scores(runs: Sequence[ComparedRun], metric: str) -> dict[str, MeanEstimate]:
     """A metric by number format, with the interval that folds and seeds give."""
     estimates = {}
     for format in formats_of(runs):
@@ -73,13 +73,13 @@ def scores(runs: Sequence[ComparedRun], metric: str) -> dict[str, Estimate]:
     return estimates
 
 
-def file_bytes(runs: Sequence[ComparedRun]) -> dict[str, Estimate]:
+def file_bytes(runs: Sequence[ComparedRun]) -> dict[str, MeanEstimate]:
     """Sizes of the files by number format."""
     files = {format: [run.file(format) for run in runs] for format in formats_of(runs)}
     return _estimates({format: [file.bytes if file else None for file in row] for format, row in files.items()})
 
 
-def _estimates(values: Mapping[str, Sequence[float | None]]) -> dict[str, Estimate]:
+def _estimates(values: Mapping[str, Sequence[float | None]]) -> dict[str, MeanEstimate]:
     """Estimates of the entries that have a value."""
     return {name: estimate(known) for name, row in values.items() if (known := _known(row))}
 

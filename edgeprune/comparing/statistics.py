@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeprune.comparing.comparison import Estimate
+from edgeprune.comparing.comparison import MeanEstimate
 from edgeprune.errors import EdgepruneError
 
 EXACT_PAIRS = 16
@@ -12,7 +12,7 @@ DRAWS = 10_000
 """Random sign patterns the test tries for more pairs."""
 
 
-def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 0.95) -> Estimate:
+def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 0.95) -> MeanEstimate:
     """Mean of some runs with Student's t interval; one run has neither spread nor interval.
 
     Args:
@@ -29,15 +29,15 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 
     numbers = _finite(values)
     runs, mean = len(numbers), float(numbers.mean())
     if runs == 1:
-        return Estimate(mean, 1)
+        return MeanEstimate(mean, 1)
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     std = float(numbers.std(ddof=1))
     half = float(stdtrit(runs - 1, (1 + confidence) / 2)) * std * (1 / runs + test_to_train) ** 0.5
-    return Estimate(mean, runs, std, mean - half, mean + half)
+    return MeanEstimate(mean, runs, std, mean - half, mean + half)
 
 
-def median_estimate(values: ArrayLike) -> Estimate:
+def median_estimate(values: ArrayLike) -> MeanEstimate:
     """Median of some runs in the place of the mean, with their spread; no interval, because timings are skewed.
 
     Raises:
@@ -45,7 +45,7 @@ def median_estimate(values: ArrayLike) -> Estimate:
     """
     numbers = _finite(values)
     std = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
-    return Estimate(float(np.median(numbers)), len(numbers), std)
+    return MeanEstimate(float(np.median(numbers)), len(numbers), std)
 
 
 def sign_flip_test(differences: ArrayLike, seed: int = 0) -> float | None:

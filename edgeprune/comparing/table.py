@@ -1,6 +1,6 @@
 """The console's tables of a comparison."""
 
-from edgeprune.comparing.comparison import Comparison, Estimate, PairedDifference, Variant
+from edgeprune.comparing.comparison import Comparison, MeanEstimate, PairedDifference, Variant
 from edgeprune.reporting.numbers import (
     MISSING,
     format_bytes,
@@ -78,7 +78,7 @@ def _cost(variant: Variant, quantity: str) -> str:
     return _FORMATTERS[quantity](estimate.mean) + (f" {STAR}" if quantity in variant.pareto else "")
 
 
-def _percent(estimate: Estimate | None) -> str:
+def _percent(estimate: MeanEstimate | None) -> str:
     if estimate is None:
         return MISSING
     text = f"{100 * estimate.mean:.2f}"

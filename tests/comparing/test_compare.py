@@ -4,7 +4,7 @@ import pytest
 from run_folders import change, pruned, timing, write_run
 
 from edgeprune.comparing.compare import compare
-from edgeprune.comparing.comparison import Comparison, Estimate, PairedDifference, Variant
+from edgeprune.comparing.comparison import Comparison, MeanEstimate, PairedDifference, Variant
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json, write_text
 from edgeprune.recipe import Data
@@ -48,7 +48,7 @@ def test_means_intervals_and_paired_differences(seeds) -> None:
     assert (difference.estimate.low, difference.estimate.high) == pytest.approx((-0.05 - half, -0.05 + half), abs=1e-7)
     assert difference.p_value == 0.25  # the smallest of three pairs
     assert to(found, "operator_norm", "dense", "log_loss").estimate.mean == pytest.approx(0.2)
-    assert own.cost["peak_ram_bytes"] == Estimate(30_000, 3, 0.0, 30_000, 30_000)
+    assert own.cost["peak_ram_bytes"] == MeanEstimate(30_000, 3, 0.0, 30_000, 30_000)
     assert own.bytes["int8"].mean == 25_000
     assert any("the smallest: 3 pairs 0.25" in note for note in found.notes)
     assert any("how much the seeds vary on the same evaluation clips" in note for note in found.notes)
@@ -72,7 +72,7 @@ def test_controls_of_the_same_budget_are_compared_with(seeds) -> None:
     }
     assert to(found, own, "random, params 20k").estimate.mean == pytest.approx(0.1)
     equal = to(found, own, "scratch, operator_norm, params 20k")
-    assert (equal.estimate, equal.p_value) == (Estimate(0.0, 3, 0.0, 0.0, 0.0), 1.0)
+    assert (equal.estimate, equal.p_value) == (MeanEstimate(0.0, 3, 0.0, 0.0, 0.0), 1.0)
     assert {one.against for one in variant(found, "random, params 5k").differences} == {"dense"}
 
 
@@ -96,7 +96,7 @@ def test_one_seed_gives_no_interval_and_no_p(tmp_path) -> None:
     write_run(tmp_path, pruned(), accuracy=0.7, dense_accuracy=0.75)
     found = compare([tmp_path])
     difference = to(found, "operator_norm, params 20k", "dense")
-    assert difference.estimate == Estimate(pytest.approx(-0.05), 1)
+    assert difference.estimate == MeanEstimate(pytest.approx(-0.05), 1)
     assert difference.p_value is None
     assert any(note.startswith("One run only (every variant)") for note in found.notes)
 

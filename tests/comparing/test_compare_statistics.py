@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgeprune.comparing.comparison import Estimate
+from edgeprune.comparing.comparison import MeanEstimate
 from edgeprune.comparing.statistics import estimate, median_estimate, sign_flip_test, smallest_p
 from edgeprune.errors import EdgepruneError
 
@@ -33,12 +33,12 @@ def test_the_interval_over_folds_counts_their_overlap() -> None:
 
 
 def test_one_run_has_neither_spread_nor_interval() -> None:
-    assert estimate([0.7]) == Estimate(0.7, 1)
-    assert median_estimate([1.5]) == Estimate(1.5, 1)
+    assert estimate([0.7]) == MeanEstimate(0.7, 1)
+    assert median_estimate([1.5]) == MeanEstimate(1.5, 1)
 
 
 def test_a_median_has_no_interval() -> None:
-    assert median_estimate([1.0, 9.0, 2.0]) == Estimate(2.0, 3, pytest.approx(np.std([1, 9, 2], ddof=1)))
+    assert median_estimate([1.0, 9.0, 2.0]) == MeanEstimate(2.0, 3, pytest.approx(np.std([1, 9, 2], ddof=1)))
 
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [1.0, float("inf")]])

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.comparing.comparison import Estimate, Variant
+from edgeprune.comparing.comparison import MeanEstimate, Variant
 from edgeprune.comparing.pareto import front, fronts
 
 
@@ -33,9 +33,13 @@ def test_it_holds_what_no_point_beats(points) -> None:
 
 def test_a_variant_without_a_figure_is_on_no_front_of_it() -> None:
     whole = Variant(
-        "whole", "variant", {}, {"macs": Estimate(5, 1), "params": Estimate(9, 1)}, {"int8": Estimate(0.6, 1)}
+        "whole",
+        "variant",
+        {},
+        {"macs": MeanEstimate(5, 1), "params": MeanEstimate(9, 1)},
+        {"int8": MeanEstimate(0.6, 1)},
     )
-    part = Variant("part", "variant", {}, {"macs": Estimate(7, 1)}, {"int8": Estimate(0.7, 1)})
-    other = Variant("other", "variant", {}, {"macs": Estimate(1, 1)}, {"float32": Estimate(0.9, 1)})
+    part = Variant("part", "variant", {}, {"macs": MeanEstimate(7, 1)}, {"int8": MeanEstimate(0.7, 1)})
+    other = Variant("other", "variant", {}, {"macs": MeanEstimate(1, 1)}, {"float32": MeanEstimate(0.9, 1)})
     found = fronts([whole, part, other], "int8")
     assert found == {"whole": ("macs", "params"), "part": ("macs",), "other": ()}

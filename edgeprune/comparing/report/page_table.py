@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeprune.comparing.comparison import Estimate, Latency, PairedDifference
+from edgeprune.comparing.comparison import Latency, MeanEstimate, PairedDifference
 from edgeprune.reporting.numbers import MISSING, format_interval, format_quantity, format_signed
 
 Show = Callable[[Any], str]
@@ -74,7 +74,9 @@ def value_cell(value: Any, show: Show = str, code: bool = False) -> PageCell:
     return PageCell(show(value) if value is not None else MISSING, key=value, code=code)
 
 
-def estimate_cell(value: Estimate | None, show: Show, interval: Callable[[Estimate], str] | None = None) -> PageCell:
+def estimate_cell(
+    value: MeanEstimate | None, show: Show, interval: Callable[[MeanEstimate], str] | None = None
+) -> PageCell:
     """A mean; with `interval` its interval as the second line."""
     if value is None:
         return NOTHING
@@ -84,17 +86,17 @@ def estimate_cell(value: Estimate | None, show: Show, interval: Callable[[Estima
     return PageCell(show(value.mean), note, value.mean)
 
 
-def percent_interval(value: Estimate) -> str:
+def percent_interval(value: MeanEstimate) -> str:
     """`62.3 to 66.5 %`."""
     if value.low is None or value.high is None:
         return "no interval"
     return format_interval((value.low, value.high))
 
 
-def plain_interval(show: Show) -> Callable[[Estimate], str]:
+def plain_interval(show: Show) -> Callable[[MeanEstimate], str]:
     """`1.08 to 1.12`; empty where all runs have the same value."""
 
-    def text(value: Estimate) -> str:
+    def text(value: MeanEstimate) -> str:
         if value.low is None or value.high is None or value.low == value.high:
             return ""
         return f"{show(value.low)} to {show(value.high)}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.comparing.comparison import Estimate
+from edgeprune.comparing.comparison import MeanEstimate
 from edgeprune.reporting.plots import ACCENT, INK, MUTED, Mark, printable, svg_figure
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class Point:
     number: int
     role: str
     color: int | None
-    x: Estimate
-    y: Estimate
+    x: MeanEstimate
+    y: MeanEstimate
     front: bool
     lines: tuple[str, ...] = ()
 
@@ -107,7 +107,7 @@ def _gid(point: Point) -> str:
     return f"point{point.number}"
 
 
-def _bounds(value: Estimate) -> tuple[float, ...]:
+def _bounds(value: MeanEstimate) -> tuple[float, ...]:
     return () if value.low is None or value.high is None else (value.low, value.high)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from edgeprune.comparing.comparison import ComparedRun, Comparison, Estimate, Variant
+from edgeprune.comparing.comparison import ComparedRun, Comparison, MeanEstimate, Variant
 from edgeprune.comparing.pareto import front
 from edgeprune.comparing.report import plots, run_tables, runs, variant_tables
 from edgeprune.comparing.report.page_table import ONE_RUN, p_text, percent_interval, points
@@ -225,7 +225,7 @@ def _plots(comparison: Comparison, coloring: _Coloring) -> list[dict[str, Any]]:
 def _plot(
     comparison: Comparison,
     coloring: _Coloring,
-    costs: Sequence[Estimate | None],
+    costs: Sequence[MeanEstimate | None],
     axis: str,
     show: Callable[[Any], str],
     kind: str = "",
@@ -261,7 +261,7 @@ def _plot(
     }
 
 
-def _point_lines(variant: Variant, cost: str, accuracy: Estimate, on_front: bool) -> tuple[str, ...]:
+def _point_lines(variant: Variant, cost: str, accuracy: MeanEstimate, on_front: bool) -> tuple[str, ...]:
     """The lines that show when a point is pointed at."""
     interval = ONE_RUN if accuracy.n == 1 else f"{percent_interval(accuracy)}, {accuracy.n} runs"
     lines = [variant.name, f"accuracy: {format_percent(accuracy.mean)} ({interval})", cost]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from edgeprune.comparing.comparison import ComparedRun, Comparison, Estimate, Latency, PairedDifference, Variant
+from edgeprune.comparing.comparison import ComparedRun, Comparison, Latency, MeanEstimate, PairedDifference, Variant
 from edgeprune.evaluation.predictions import write_predictions
 from edgeprune.files import write_json
 from edgeprune.results.result import NetworkName, Result
@@ -30,14 +30,14 @@ COMMON_SETTINGS = {"train": {"epochs": 30, "lr": 0.003}, "frontend": {"mels": 40
 TEST = "p is of a two-sided paired t-test over the runs that share seed and fold, Holm-corrected over the variants."
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> MeanEstimate:
     """Mean with Student's 95 % interval."""
     mean, n = statistics.fmean(values), len(values)
     if n == 1:
-        return Estimate(mean, 1)
+        return MeanEstimate(mean, 1)
     std = statistics.stdev(values)
     half = float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
-    return Estimate(mean, n, std, mean - half, mean + half)
+    return MeanEstimate(mean, n, std, mean - half, mean + half)
 
 
 def scores(accuracy: float, log_loss: float, seed: int) -> dict[str, Any]:

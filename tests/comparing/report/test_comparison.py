@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeprune.comparing.compare import compare
-from edgeprune.comparing.comparison import ComparedRun, Comparison, Estimate, Variant
+from edgeprune.comparing.comparison import ComparedRun, Comparison, MeanEstimate, Variant
 from edgeprune.comparing.report import plots
 from edgeprune.comparing.report.report import render_comparison, write_comparison
 from edgeprune.errors import EdgepruneError
@@ -119,8 +119,8 @@ BY_CLASS = "accuracy by class"
 def plain(name: str, accuracy: float, macs: float, **parts: Any) -> Variant:
     """A variant of one run that tells next to nothing."""
     run = run_of(Path("runs") / name, {"schema": 1})
-    cost = {"macs": Estimate(macs, 1)}
-    return Variant(name, "variant", {}, cost=cost, accuracy={"int8": Estimate(accuracy, 1)}, runs=(run,), **parts)
+    cost = {"macs": MeanEstimate(macs, 1)}
+    return Variant(name, "variant", {}, cost=cost, accuracy={"int8": MeanEstimate(accuracy, 1)}, runs=(run,), **parts)
 
 
 # The file
@@ -293,7 +293,7 @@ def test_different_data_are_listed(example: Comparison) -> None:
 
 def test_a_single_run_on_a_front_is_no_victory(example: Comparison) -> None:
     lucky = plain("lucky", 0.9, 1_000.0, pareto=("macs",))
-    several = replace(plain("several", 0.8, 2_000.0), accuracy={"int8": Estimate(0.8, 3, 0.01, 0.78, 0.82)})
+    several = replace(plain("several", 0.8, 2_000.0), accuracy={"int8": MeanEstimate(0.8, 3, 0.01, 0.78, 0.82)})
     told = "On a front by a single run, which may be a lucky one: lucky."
     assert told in page_of(Comparison((lucky, several), "int8", (), "")).text
     assert told not in page_of(Comparison((lucky,), "int8", (), "")).text
@@ -385,8 +385,8 @@ def test_number_formats_have_a_table_where_there_are_several(example: Comparison
     variant = example.variants[1]
     both = replace(
         variant,
-        accuracy=variant.accuracy | {"float32": Estimate(0.61, 1)},
-        bytes=variant.bytes | {"float32": Estimate(62_600.0, 1)},
+        accuracy=variant.accuracy | {"float32": MeanEstimate(0.61, 1)},
+        bytes=variant.bytes | {"float32": MeanEstimate(62_600.0, 1)},
     )
     header, row = page_of(replace(example, variants=(both,))).table("by number format")
     assert header[3:] == ["float32, accuracy", "float32, file"]
@@ -517,8 +517,10 @@ def test_whatever_is_drawn_stays_in_the_picture_and_no_labels_touch(rows: list[A
             number=number,
             role=role,
             color=number % 9 if role == "variant" else None,
-            x=Estimate(cost, 3),
-            y=Estimate(accuracy, 1) if half is None else Estimate(accuracy, 3, half, accuracy - half, accuracy + half),
+            x=MeanEstimate(cost, 3),
+            y=MeanEstimate(accuracy, 1)
+            if half is None
+            else MeanEstimate(accuracy, 3, half, accuracy - half, accuracy + half),
             front=front,
         )
         for number, (cost, accuracy, half, role, front) in enumerate(rows, start=1)
