@@ -1,4 +1,4 @@
-"""The whole journey on a few synthetic clips: what it leaves, what is measured on what, `kill -9` in every stage."""
+"""A whole run on a few synthetic clips: what it leaves, what is measured on what, `kill -9` in every stage."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The whole journey on a few images: the same stages and files as for clips."""
+"""A whole run on a few images: the same stages and files as for clips."""
 
 import json
 from dataclasses import replace
