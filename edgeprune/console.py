@@ -1,4 +1,4 @@
-"""What the user sees while work goes on: plain lines, tables and progress bars (rich), silent when asked."""
+"""What the user sees while work goes on: plain lines, tables and progress bars (rich), silent with `--quiet`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Also append what is said, with the time, to the file at `path`."""
+    """Append every line of `say` to the file at `path` too, with the time."""
     global _log
     with path.open("a", encoding="utf-8") as _log:
         try:

@@ -16,13 +16,13 @@ class InfeasibleBudgetError(EdgepruneError):
 
 
 class CheckFailedError(EdgepruneError):
-    """A promise was broken: parity, an accuracy floor, a checksum of something already built (exit code 4)."""
+    """A check failed: parity, an accuracy floor, a checksum of something already built (exit code 4)."""
 
     exit_code = 4
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> EdgepruneError:
-    """The error for a name that is not among those known: it tells the nearest one, or else all of them."""
+    """The error for a name that is not known; it suggests the nearest name, or lists all of them."""
     from difflib import get_close_matches
 
     names = list(known)

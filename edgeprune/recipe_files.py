@@ -1,4 +1,4 @@
-"""Recipes as files: found by name, in a Python file or in a run's folder; written as JSON and read again."""
+"""Recipes as files: by name, in a Python file or in a run's folder; written and read as JSON."""
 
 from collections.abc import Callable
 from dataclasses import replace

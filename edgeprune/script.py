@@ -1,4 +1,4 @@
-"""The door from a recipe to the command line: a recipe knows nothing of what runs it."""
+"""How a recipe reaches the command line without importing it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ _runner: Runner | None = None
 
 
 def set_runner(runner: Runner) -> None:
-    """Say what runs a recipe with the flags of a command line and gives the exit code."""
+    """Set the function that runs a recipe with the flags of a command line and returns the exit code."""
     global _runner
     _runner = runner
 

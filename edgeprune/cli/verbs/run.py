@@ -1,4 +1,4 @@
-"""`edgeprune run`: train, prune, fine-tune, export, evaluate and measure what a recipe says, or go on with it."""
+"""`edgeprune run`: train, prune, fine-tune, export, evaluate and measure as a recipe says, or resume that."""
 
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.errors import EdgepruneError
