@@ -369,7 +369,7 @@ class _Reader:
         value = self.values.get(name)
         if value is None or not value.HasField("shape"):
             raise EdgepruneError(
-                f"{self.path}: the size of '{name}' cannot be told (an operator before it is not known, or does not "
+                f"{self.path}: the size of '{name}' is not known (an operator before it is unknown, or does not "
                 "fit its inputs); export it with standard operators."
             )
         sizes = [size.dim_value if size.HasField("dim_value") else 0 for size in value.shape.dim]

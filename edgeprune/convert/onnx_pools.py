@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
+from edgeprune.graph.padding import Pads, same_padding
+
 
 def plain_max_pools(model: Any) -> int:
     """Rewrite max-pools that TFLite lacks, in place and with the same outputs.
@@ -40,7 +42,12 @@ def plain_max_pools(model: Any) -> int:
         rounds_up = bool(settings.get("ceil_mode", 0))
         pads = _explicit(sizes, kernel, strides, list(settings.get("pads", [0] * 2 * len(sizes))), rounds_up)
         source = made_by.get(node.input[0])
-        around = any(pads) and pads != _same(sizes, kernel, strides) and source is not None and source.op_type == "Relu"
+        around = (
+            any(pads)
+            and _pairs(pads) != same_padding(sizes, kernel, strides)
+            and source is not None
+            and source.op_type == "Relu"
+        )
         if around:
             _pad_before(graph, place, node, pads)
             pads = [0] * len(pads)
@@ -68,10 +75,10 @@ def _explicit(
     return pads
 
 
-def _same(sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """TFLite's SAME padding `[before ..., after ...]`."""
-    missing = [max(0, (-(-n // s) - 1) * s + k - n) for n, s, k in zip(sizes, strides, kernel, strict=True)]
-    return [total // 2 for total in missing] + [total - total // 2 for total in missing]
+def _pairs(pads: Sequence[int]) -> Pads:
+    """ONNX's padding `[before ..., after ...]` as one pair an axis."""
+    axes = len(pads) // 2
+    return list(zip(pads[:axes], pads[axes:], strict=True))
 
 
 def _pad_before(graph: Any, place: int, node: Any, pads: Sequence[int]) -> None:
