@@ -74,19 +74,19 @@ def entry(cache: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_clip_is_what_the_front_end_gives(root: Path, cache: Path, workers: int) -> None:
-    found = get(root, cache, workers=workers)
+    cached = get(root, cache, workers=workers)
     frontend = Frontend(SPEC)
     for name in NAMES:
         waveform = torch.from_numpy(decode.load_clip(root / name, 8000))
-        np.testing.assert_array_equal(found.clip(name), frontend(waveform).numpy())
-    assert found.frames.dtype == np.float32
-    assert not found.frames.flags.writeable
+        np.testing.assert_array_equal(cached.clip(name), frontend(waveform).numpy())
+    assert cached.frames.dtype == np.float32
+    assert not cached.frames.flags.writeable
 
 
 def test_short_and_silent_clips(root: Path, cache: Path) -> None:
-    found = get(root, cache)
-    assert found.clip(NAMES[0]).shape == (10, 20)  # padded to one patch
-    np.testing.assert_allclose(found.clip(NAMES[1]), np.log(1e-3), rtol=1e-6)
+    cached = get(root, cache)
+    assert cached.clip(NAMES[0]).shape == (10, 20)  # padded to one patch
+    np.testing.assert_allclose(cached.clip(NAMES[1]), np.log(1e-3), rtol=1e-6)
 
 
 def test_threads_are_given_back(root: Path, cache: Path) -> None:
@@ -151,10 +151,10 @@ def test_everything_else_changes_the_key_too(root: Path) -> None:
 def test_changed_clip_is_read_again(root: Path, cache: Path, loads: Loads) -> None:
     get(root, cache)
     soundfile.write(root / NAMES[3], np.full(9000, 0.25), 8000)
-    found = get(root, cache)
+    cached = get(root, cache)
     assert len(loads) == 2 * len(NAMES)
     waveform = torch.full((9000,), 0.25)
-    np.testing.assert_array_equal(found.clip(NAMES[3]), Frontend(SPEC)(waveform).numpy())
+    np.testing.assert_array_equal(cached.clip(NAMES[3]), Frontend(SPEC)(waveform).numpy())
 
 
 @pytest.mark.parametrize("end", [EdgepruneError("a bad clip"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
@@ -185,10 +185,10 @@ def test_finished_clips_survive_a_failure(
         return decode.load_clip(path, sample_rate)
 
     monkeypatch.setattr(features, "load_clip", count)
-    found = get(root, cache)
+    cached = get(root, cache)
     assert len(finished) == 5
     assert sorted(finished + rest) == NAMES
-    np.testing.assert_array_equal(found.frames, expected)
+    np.testing.assert_array_equal(cached.frames, expected)
 
 
 # --- other processes --------------------------------------------------------------------------------------------------
@@ -239,9 +239,9 @@ def test_two_processes_at_once(root: Path, cache: Path, loads: Loads) -> None:
     counts = [int(child.communicate(timeout=60)[0]) for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert sorted(counts) == [0, len(NAMES)]  # one wrote, one waited
-    found = get(root, cache)
+    cached = get(root, cache)
     assert loads == []
-    np.testing.assert_array_equal(found.frames, get(root, cache / "other").frames)
+    np.testing.assert_array_equal(cached.frames, get(root, cache / "other").frames)
 
 
 def test_killed_and_resumed(root: Path, cache: Path, loads: Loads) -> None:
@@ -249,9 +249,9 @@ def test_killed_and_resumed(root: Path, cache: Path, loads: Loads) -> None:
     child.communicate("go\n", timeout=60)
     assert child.returncode == -signal.SIGKILL
     assert not (entry(cache) / "manifest.json").exists()
-    found = get(root, cache)
+    cached = get(root, cache)
     assert loads == NAMES[5:]
-    np.testing.assert_array_equal(found.frames, get(root, cache / "other").frames)
+    np.testing.assert_array_equal(cached.frames, get(root, cache / "other").frames)
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

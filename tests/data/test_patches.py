@@ -29,11 +29,11 @@ def make(features: Features, names: list[str], labels: list[str]) -> LogMelPatch
 
 
 def test_normalisation_over_training_clips_only(features: Features) -> None:
-    found = Normalisation.of(features, ["a.wav", "c.wav"])
+    normalisation = Normalisation.of(features, ["a.wav", "c.wav"])
     frames = np.concatenate([features.frames[:3], features.frames[11:]]).astype(np.float64)
-    np.testing.assert_allclose(found.mean, frames.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(found.std, frames.std(axis=0), rtol=1e-6)
-    assert found.mean.dtype == found.std.dtype == np.float32
+    np.testing.assert_allclose(normalisation.mean, frames.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(normalisation.std, frames.std(axis=0), rtol=1e-6)
+    assert normalisation.mean.dtype == normalisation.std.dtype == np.float32
 
 
 def test_normalised_inputs_have_mean_0_and_deviation_1(features: Features) -> None:
@@ -54,9 +54,9 @@ def test_normalised_inputs_have_mean_0_and_deviation_1(features: Features) -> No
 
 def test_constant_band_stays_finite() -> None:
     frames = np.full((5, 1), np.log(1e-3), np.float32)
-    found = Normalisation.of(Features(frames, np.array([0, 5]), {"a": 0}, "0"), ["a"])
-    assert found.std.tolist() == [1.0]
-    np.testing.assert_allclose(found.mean, frames[0], rtol=1e-6)
+    normalisation = Normalisation.of(Features(frames, np.array([0, 5]), {"a": 0}, "0"), ["a"])
+    assert normalisation.std.tolist() == [1.0]
+    np.testing.assert_allclose(normalisation.mean, frames[0], rtol=1e-6)
 
 
 def test_normalisation_round_trip(features: Features) -> None:

@@ -71,16 +71,16 @@ class Board:
         return left
 
     def _processes(self) -> list[str]:
-        found = []
+        running = []
         for entry in Path("/proc").glob("[0-9]*/environ"):
             try:
                 if f"TMPDIR={self.tmpdir}\0".encode() in entry.read_bytes():
                     command = (entry.parent / "cmdline").read_bytes().decode("utf-8", "replace")
                     # ended but not yet waited for by its parent: an empty command line
-                    found += [command.replace("\0", " ")[:80]] if command else []
+                    running += [command.replace("\0", " ")[:80]] if command else []
             except OSError:
                 continue
-        return found
+        return running
 
 
 @contextmanager

@@ -42,8 +42,8 @@ def network(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def record(network) -> Measurement:
     """On the M4, its programs kept nowhere; tests of a broken device make their own."""
-    (found,) = measure(_job(network, options=DeviceOptions(clock_hz=80e6)))
-    return found
+    (measured,) = measure(_job(network, options=DeviceOptions(clock_hz=80e6)))
+    return measured
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_second_run_gives_the_same_instructions_whatever_the_names(tmp_path, n
     (again,) = measure(_job(tiny_tflite.write(model, folder / "* ; network's.tflite")))
     assert (again.p5, again.median, again.p95) == (record.p5, record.median, record.p95)
     assert again.peak_ram_bytes == record.peak_ram_bytes
-    counts = [[layer["instructions"] for layer in found.detail["by_layer"]] for found in (again, record)]
+    counts = [[layer["instructions"] for layer in record.detail["by_layer"]] for record in (again, record)]
     assert counts[0] == counts[1]
     assert "estimated_ms" not in again.detail
 
@@ -116,10 +116,10 @@ def test_a_second_run_gives_the_same_instructions_whatever_the_names(tmp_path, n
 @pytest.mark.parametrize("device", ["cortex-m7", "cortex-m33"])
 def test_other_processors(tmp_path, record, device) -> None:
     narrow = int8_networks.small_network(tmp_path / "narrow.tflite", (3, 5))
-    (found,) = measure(_job(narrow, device=device))
-    assert found.runs == 10  # each equal to the reference
-    assert found.median < record.median
-    assert qemu.BOARDS[device].description == found.detail["board"]
+    (other,) = measure(_job(narrow, device=device))
+    assert other.runs == 10  # each equal to the reference
+    assert other.median < record.median
+    assert qemu.BOARDS[device].description == other.detail["board"]
 
 
 @needs_board
@@ -172,8 +172,8 @@ def _damage(change: Callable[[str], str], file: str) -> Callable[..., c11.C11]:
 
 def _one_weight(text: str) -> str:
     """The first weight of the first convolution, changed by as much as a bit."""
-    found = re.search(r"const int8_t bknn_net_constant_\d+\[72\] = \{\s*(-?\d+)", text)
-    return text[: found.start(1)] + str(int(found[1]) ^ 0x40) + text[found.end(1) :]
+    weight = re.search(r"const int8_t bknn_net_constant_\d+\[72\] = \{\s*(-?\d+)", text)
+    return text[: weight.start(1)] + str(int(weight[1]) ^ 0x40) + text[weight.end(1) :]
 
 
 # The semihosting call that ends a program with code 0.

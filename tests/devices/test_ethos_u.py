@@ -96,8 +96,8 @@ def test_more_macs_a_cycle_take_fewer_cycles(network) -> None:
 def test_names_of_files_are_just_names(network, record, tmp_path, name) -> None:
     path = tmp_path / name
     path.write_bytes(network.read_bytes())
-    (found,) = measure(_job(path))
-    assert found == replace(record, model=name)
+    (renamed,) = measure(_job(path))
+    assert renamed == replace(record, model=name)
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
@@ -198,7 +198,7 @@ def test_a_compiled_network_with_other_ends(network, tmp_path, monkeypatch) -> N
 def test_threads_and_a_missing_vela_are_refused(network, monkeypatch) -> None:
     with pytest.raises(EdgepruneError, match="has one core"):
         measure(_job(network, threads=(1, 2)))
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ethosu" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ethosu" else find_spec(name))
     with pytest.raises(EdgepruneError, match=r"ethos-u-vela; pip install 'edgeprune\[mcu\]'"):
         measure(_job(network))

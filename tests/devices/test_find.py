@@ -90,14 +90,14 @@ def test_wrong_flags(capsys, tmp_path, flags, message):
 
 
 def test_doctor_tells_which_devices_can_be_used(capsys, monkeypatch, tmp_path):
-    found = {tuple(row["names"]): row for row in call_json(capsys, "doctor")["devices"]}
-    assert list(found) == [device.names for device in DEVICES]
-    assert found[("host",)]["usable"]
+    devices = {tuple(row["names"]): row for row in call_json(capsys, "doctor")["devices"]}
+    assert list(devices) == [device.names for device in DEVICES]
+    assert devices[("host",)]["usable"]
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = {tuple(row["names"]): row for row in call_json(capsys, "doctor")["devices"]}
-    assert found[("host",)]["usable"]
-    assert found[("ssh://",)]["missing"] == ["ssh"]
-    assert "openssh-client" in found[("ssh://",)]["install"]
+    devices = {tuple(row["names"]): row for row in call_json(capsys, "doctor")["devices"]}
+    assert devices[("host",)]["usable"]
+    assert devices[("ssh://",)]["missing"] == ["ssh"]
+    assert "openssh-client" in devices[("ssh://",)]["install"]
     code, out, _ = call(capsys, "doctor")
     assert code == 0
     assert "needs arm-none-eabi-gcc, qemu-system-arm" in out

@@ -86,29 +86,37 @@ def _whole(network: tuple[Path, Graph], names: list[str], rows: np.ndarray, cloc
 
 @pytest.mark.parametrize(("clock", "tile"), [(even, 1), (stepped, 8)], ids=["even", "stepped"])
 def test_prediction_of_times_that_go_up_evenly_or_by_tiles_is_exact(network, clock, tile, tmp_path) -> None:
-    found = profile(*network, measure=clock)
+    latencies = profile(*network, measure=clock)
     names, rows = _random_widths(network[1], 0, 30)
-    np.testing.assert_allclose(found.latency_ms(rows, names), _whole(network, names, rows, clock, tmp_path), rtol=1e-9)
-    assert [found.predict({})] == pytest.approx(clock([network[0]]))
-    assert [stage.tiles for stage in found.stages] == [(tile,), (tile, tile), (tile, tile), (1, 1), (1,)]
+    np.testing.assert_allclose(
+        latencies.latency_ms(rows, names), _whole(network, names, rows, clock, tmp_path), rtol=1e-9
+    )
+    assert [latencies.predict({})] == pytest.approx(clock([network[0]]))
+    assert [stage.tiles for stage in latencies.stages] == [(tile,), (tile, tile), (tile, tile), (1, 1), (1,)]
 
 
 def test_what_a_profile_says(network) -> None:
     path, graph = network
-    found = profile(path, graph, settings=ProfileSettings(threads=2, runs=4), measure=even)
-    assert (found.device, found.kind, found.format, found.threads, found.runs) == ("host", "measured", "float32", 2, 4)
-    assert (found.model, found.sha256) == ("model_float32.tflite", sha256_file(path))
-    assert found.machine == host.describe_machine()
-    assert found.overhead_ms == CALL_MS
-    assert found.widths == {"conv1": 16, "conv2": 16, "conv3": 32, "fc1": 100, "output": 10}
-    assert [(stage.name, stage.groups) for stage in found.stages] == [
+    latencies = profile(path, graph, settings=ProfileSettings(threads=2, runs=4), measure=even)
+    assert (latencies.device, latencies.kind, latencies.format, latencies.threads, latencies.runs) == (
+        "host",
+        "measured",
+        "float32",
+        2,
+        4,
+    )
+    assert (latencies.model, latencies.sha256) == ("model_float32.tflite", sha256_file(path))
+    assert latencies.machine == host.describe_machine()
+    assert latencies.overhead_ms == CALL_MS
+    assert latencies.widths == {"conv1": 16, "conv2": 16, "conv3": 32, "fc1": 100, "output": 10}
+    assert [(stage.name, stage.groups) for stage in latencies.stages] == [
         ("conv1", ("conv1",)),
         ("conv2", ("conv1", "conv2")),
         ("conv3", ("conv2", "conv3")),
         ("fc1", ("conv3", "fc1")),
         ("output", ("fc1",)),
     ]
-    second = found.stages[1]
+    second = latencies.stages[1]
     assert second.grid == ((1, 2, 8, 9, 16), (1, 2, 8, 9, 16))
     assert second.times_ms.shape == (5, 5)
     # 16 filters on 9 channels at 40 x 51 places, by hand
@@ -117,17 +125,17 @@ def test_what_a_profile_says(network) -> None:
 
 
 def test_groups_that_do_not_vary_have_one_width(network) -> None:
-    found = profile(*network, settings=ProfileSettings(groups=["conv2"]), measure=even)
-    assert [stage.grid for stage in found.stages] == [
+    latencies = profile(*network, settings=ProfileSettings(groups=["conv2"]), measure=even)
+    assert [stage.grid for stage in latencies.stages] == [
         ((16,),),
         ((16,), (1, 2, 8, 9, 16)),
         ((1, 2, 8, 9, 16), (32,)),
         ((32,), (100,)),
         ((100,),),
     ]
-    assert found.predict({"conv2": 5}) < found.predict({"conv1": 16})
+    assert latencies.predict({"conv2": 5}) < latencies.predict({"conv1": 16})
     with pytest.raises(EdgepruneError, match="group 'conv1': widths from 15 to 15 where the profile has 16 to 16"):
-        found.predict({"conv1": 15})
+        latencies.predict({"conv1": 15})
 
 
 @pytest.mark.parametrize(
@@ -204,12 +212,12 @@ def test_files_come_shuffled_and_in_batches(network, monkeypatch) -> None:
         batches.append([unpack_model(path).subgraphs[0].tensors[-1].shape.tolist() for path in paths])
         return even(paths)
 
-    found = profile(*network, measure=watch)
+    latencies = profile(*network, measure=watch)
     assert all(len(batch) <= 11 and batch[0] == [1, 1] for batch in batches)  # the empty network first
-    assert sum(len(batch) - 1 for batch in batches) == sum(stage.times_ms.size for stage in found.stages)
+    assert sum(len(batch) - 1 for batch in batches) == sum(stage.times_ms.size for stage in latencies.stages)
     assert any(one != two for one, two in pairwise(map(sorted, batches)))
     again = profile(*network, measure=even)
-    for one, two in zip(found.stages, again.stages, strict=True):
+    for one, two in zip(latencies.stages, again.stages, strict=True):
         np.testing.assert_array_equal(one.times_ms, two.times_ms)
 
 
@@ -217,9 +225,9 @@ def test_files_come_shuffled_and_in_batches(network, monkeypatch) -> None:
 
 
 def test_tables_for_a_search_add_up(network) -> None:
-    found = profile(*network, measure=stepped)
+    latencies = profile(*network, measure=stepped)
     candidates = {"conv1": [4, 8, 16], "conv3": [1, 20]}
-    tables = found.stage_tables(candidates)
+    tables = latencies.stage_tables(candidates)
     assert [(groups, times.shape) for groups, times in tables] == [
         (("conv1",), (3,)),
         (("conv1", "conv2"), (3, 1)),
@@ -230,14 +238,14 @@ def test_tables_for_a_search_add_up(network) -> None:
     for i, first in enumerate(candidates["conv1"]):
         for j, third in enumerate(candidates["conv3"]):
             total = tables[0][1][i] + tables[1][1][i, 0] + tables[2][1][0, j] + tables[3][1][j, 0] + tables[4][1][0]
-            assert total + found.overhead_ms == pytest.approx(found.predict({"conv1": first, "conv3": third}))
+            assert total + latencies.overhead_ms == pytest.approx(latencies.predict({"conv1": first, "conv3": third}))
 
 
 def test_widths_that_are_no_whole_numbers_or_outside(network) -> None:
-    found = profile(*network, measure=even)
-    low, middle, high = found.latency_ms([[4], [4.5], [5]], ["conv2"])
+    latencies = profile(*network, measure=even)
+    low, middle, high = latencies.latency_ms([[4], [4.5], [5]], ["conv2"])
     assert middle == pytest.approx((low + high) / 2)
-    assert found.latency_ms(np.zeros((0, 1)), ["conv2"]).shape == (0,)
+    assert latencies.latency_ms(np.zeros((0, 1)), ["conv2"]).shape == (0,)
     for bad, message in (
         ([[0]], "group 'conv2': widths from 0 to 0 where the profile has 1 to 16; profile a wider network"),
         ([[17]], "group 'conv2': widths from 17 to 17"),
@@ -246,21 +254,21 @@ def test_widths_that_are_no_whole_numbers_or_outside(network) -> None:
         ([[4, 4]], r"latency: widths of shape \[1, 2\] for 1 names"),
     ):
         with pytest.raises(EdgepruneError, match=message):
-            found.latency_ms(bad, ["conv2"])
+            latencies.latency_ms(bad, ["conv2"])
     with pytest.raises(EdgepruneError, match="group 'conv4' is unknown; perhaps you meant 'conv"):
-        found.predict({"conv4": 3})
+        latencies.predict({"conv4": 3})
 
 
 def test_verify_compares_whole_networks(network) -> None:
     path, graph = network
-    found = profile(path, graph, measure=even)
+    latencies = profile(path, graph, measure=even)
     twice = _pretended(lambda weights, output: 2 * _even(weights, output))
     widths = [{}, {"conv1": 3}, {"conv2": 5, "fc1": 44}]
-    for row, asked in zip(verify(found, path, graph, widths, measure=even), widths, strict=True):
-        assert row["widths"] == asked
+    for row, widths_due in zip(verify(latencies, path, graph, widths, measure=even), widths, strict=True):
+        assert row["widths"] == widths_due
         assert row["relative_error"] == pytest.approx(0, abs=1e-9)
         assert row["predicted_ms"] == pytest.approx(row["measured_ms"])
-    (row,) = verify(found, path, graph, [{"conv1": 3}], measure=twice)
+    (row,) = verify(latencies, path, graph, [{"conv1": 3}], measure=twice)
     assert row["measured_ms"] - CALL_MS == pytest.approx(2 * (row["predicted_ms"] - CALL_MS))
     assert row["relative_error"] == pytest.approx(row["predicted_ms"] / row["measured_ms"] - 1)
 
@@ -277,13 +285,13 @@ def test_verify_refuses_another_file(network, tmp_path) -> None:
 
 
 def test_profiles_survive_their_file(network, tmp_path) -> None:
-    found = profile(*network, measure=stepped)
-    found.save(tmp_path / "profile.json")
+    latencies = profile(*network, measure=stepped)
+    latencies.save(tmp_path / "profile.json")
     again = LatencyProfile.load(tmp_path / "profile.json")
     names, rows = _random_widths(network[1], 1, 50)
-    np.testing.assert_array_equal(again.latency_ms(rows, names), found.latency_ms(rows, names))
+    np.testing.assert_array_equal(again.latency_ms(rows, names), latencies.latency_ms(rows, names))
     for name in ("device", "kind", "machine", "format", "threads", "model", "sha256", "runs", "overhead_ms", "widths"):
-        assert getattr(again, name) == getattr(found, name)
+        assert getattr(again, name) == getattr(latencies, name)
     again.save(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "profile.json").read_bytes()
 
@@ -367,12 +375,12 @@ def test_medians_on_the_host(network, monkeypatch) -> None:
 def test_profile_of_a_small_network_on_the_host(network, tmp_path) -> None:
     """Structure alone: what the times are is the machine's business."""
     path, graph = network
-    found = profile(path, graph, settings=ProfileSettings(points=2, runs=2))
-    assert [stage.times_ms.shape for stage in found.stages] == [(3,), (3, 3), (3, 3), (3, 3), (3,)]
-    assert all(np.isfinite(stage.times_ms).all() and (stage.times_ms >= 0).all() for stage in found.stages)
-    assert found.overhead_ms > 0
-    rows = verify(found, path, graph, [{}, {"conv1": 2}], runs=2)
+    latencies = profile(path, graph, settings=ProfileSettings(points=2, runs=2))
+    assert [stage.times_ms.shape for stage in latencies.stages] == [(3,), (3, 3), (3, 3), (3, 3), (3,)]
+    assert all(np.isfinite(stage.times_ms).all() and (stage.times_ms >= 0).all() for stage in latencies.stages)
+    assert latencies.overhead_ms > 0
+    rows = verify(latencies, path, graph, [{}, {"conv1": 2}], runs=2)
     assert [row["widths"] for row in rows] == [{}, {"conv1": 2}]
     assert all(row["measured_ms"] > 0 and row["predicted_ms"] > 0 for row in rows)
-    found.save(tmp_path / "profile.json")
-    assert LatencyProfile.load(tmp_path / "profile.json").predict({}) == found.predict({})
+    latencies.save(tmp_path / "profile.json")
+    assert LatencyProfile.load(tmp_path / "profile.json").predict({}) == latencies.predict({})

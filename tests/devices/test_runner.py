@@ -38,9 +38,9 @@ def folder(tmp_path) -> Path:
     return place
 
 
-def write_job(folder: Path, models: tuple[str, ...] = ("one.tflite", "two.tflite"), **asked) -> None:
+def write_job(folder: Path, models: tuple[str, ...] = ("one.tflite", "two.tflite"), **settings) -> None:
     files = [{"model": name, "inputs": "clips.npy"} for name in models]
-    (folder / "job.json").write_text(json.dumps({"files": files, "runs": 3, "timeout_s": 60, **asked}))
+    (folder / "job.json").write_text(json.dumps({"files": files, "runs": 3, "timeout_s": 60, **settings}))
 
 
 def run(*words: str | Path, python: str | Path = sys.executable, code: int = 0, **environment: str) -> dict:
@@ -55,8 +55,8 @@ def run(*words: str | Path, python: str | Path = sys.executable, code: int = 0, 
 
 def test_what_it_prints(folder) -> None:
     write_job(folder, threads=[1, 2])
-    told = run(folder)
-    assert [(result["model"], result["threads"]) for result in told["results"]] == [
+    document = run(folder)
+    assert [(result["model"], result["threads"]) for result in document["results"]] == [
         ("one.tflite", 1),
         ("two.tflite", 1),
         ("one.tflite", 2),
@@ -64,26 +64,26 @@ def test_what_it_prints(folder) -> None:
     ]
     clips = np.load(folder / "clips.npy")
     expected = clips @ np.arange(24, dtype=np.float32).reshape(4, 6).T + np.arange(4)
-    for result in told["results"]:
+    for result in document["results"]:
         assert len(result["times_ns"]) == 3
         assert min(result["times_ns"]) > 0
         assert result["outputs_dtype"] == "float32"
         np.testing.assert_allclose(result["outputs"], expected, rtol=1e-5, atol=1e-5)
         assert result["peak_ram_bytes"] >= result["ram_before_model_bytes"] > 1_000_000
         assert result["delegate"] in (True, False, None)
-    assert told["interpreter"] == runtime_version()
-    assert told["numpy"] == np.__version__
-    assert told["cores"] == len(os.sched_getaffinity(0))
-    assert len(told["before"]["load_average"]) == 3
+    assert document["interpreter"] == runtime_version()
+    assert document["numpy"] == np.__version__
+    assert document["cores"] == len(os.sched_getaffinity(0))
+    assert len(document["before"]["load_average"]) == 3
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    assert told["governor"] == (governor.read_text().strip() if governor.is_file() else None)
+    assert document["governor"] == (governor.read_text().strip() if governor.is_file() else None)
 
 
 def test_with_the_interpreter_of_an_old_board(folder) -> None:
-    told = run(folder, python=board_python())
-    assert told["interpreter"] == "tflite-runtime 2.14.0"
+    document = run(folder, python=board_python())
+    assert document["interpreter"] == "tflite-runtime 2.14.0"
     model = TFLiteModel(folder / "one.tflite", xnnpack=False)
-    assert told["results"][0]["outputs"] == pytest.approx(model.predict(np.load(folder / "clips.npy")), abs=1e-5)
+    assert document["results"][0]["outputs"] == pytest.approx(model.predict(np.load(folder / "clips.npy")), abs=1e-5)
 
 
 def test_every_round_runs_each_file_once_and_the_first_rotates(runner, folder, monkeypatch) -> None:
@@ -105,9 +105,9 @@ def test_every_round_runs_each_file_once_and_the_first_rotates(runner, folder, m
 
     monkeypatch.setattr(runner, "Candidate", Pretender)
     write_job(folder, ("a", "b", "c"), warmup=2)
-    told = runner.time_files(str(folder), runner.read_job(str(folder)))
+    document = runner.time_files(str(folder), runner.read_job(str(folder)))
     assert "".join(ran) == "abc" + "bca" + "cab" + "abc" + "bca"
-    assert [result["times_ns"] for result in told["results"]] == [[2, 3, 4]] * 3
+    assert [result["times_ns"] for result in document["results"]] == [[2, 3, 4]] * 3
 
 
 def test_old_pythons_can_read_it() -> None:
@@ -115,7 +115,7 @@ def test_old_pythons_can_read_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "settings",
     [
         {"files": []},
         {"files": [{"model": "one.tflite"}]},
@@ -131,8 +131,8 @@ def test_old_pythons_can_read_it() -> None:
         {"timeout_s": None},
     ],
 )
-def test_jobs_out_of_range(runner, folder, asked) -> None:
-    write_job(folder, **asked)
+def test_jobs_out_of_range(runner, folder, settings) -> None:
+    write_job(folder, **settings)
     with pytest.raises(runner.JobError, match=r'job.json: give "files"'):
         runner.read_job(str(folder))
 
@@ -164,8 +164,8 @@ def test_a_library_that_prints_does_not_spoil_the_answer(folder, tmp_path) -> No
     place.mkdir(parents=True)
     (place / "__init__.py").write_text("import os; print('hello'); os.system('echo hello')")
     (place / "interpreter.py").write_text("from tflite_runtime.interpreter import Interpreter")
-    told = run(folder, python=board_python(), PYTHONPATH=str(place.parent))
-    assert len(told["results"]) == 2
+    document = run(folder, python=board_python(), PYTHONPATH=str(place.parent))
+    assert len(document["results"]) == 2
 
 
 def test_the_sensors_of_a_board(runner, monkeypatch) -> None:

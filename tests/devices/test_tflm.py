@@ -36,12 +36,12 @@ def network(tmp_path_factory) -> Path:
 
 def _micro(path: Path) -> np.ndarray:
     """What the interpreter gives in an arena that is large, `[n, classes]`."""
-    interpreter, found = runtime.Interpreter.from_file(str(path), arena_size=1 << 20), []
+    interpreter, outputs = runtime.Interpreter.from_file(str(path), arena_size=1 << 20), []
     for values in checks.reference(path, INPUTS)[0]:
         interpreter.set_input(values[None], 0)
         interpreter.invoke()
-        found.append(np.array(interpreter.get_output(0)).reshape(-1))
-    return np.stack(found)
+        outputs.append(np.array(interpreter.get_output(0)).reshape(-1))
+    return np.stack(outputs)
 
 
 def _runs_in(path: Path, arena: int) -> bool:
@@ -151,11 +151,11 @@ def test_the_outputs_alone(network) -> None:
 def test_an_arena_that_is_right_on_the_first_clip_only_is_passed_over(network, tmp_path, monkeypatch) -> None:
     (record,) = measure(_job(network))
     run = MicroInterpreter.run
-    asked: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
 
     def forgets(self, arena, clips):
         """Two steps above the smallest arena are wrong on the last clip."""
-        asked.append((arena, clips))
+        runs.append((arena, clips))
         outputs = run(self, arena, clips)
         if clips == 10 and arena < record.peak_ram_bytes + 32:
             outputs[-1] += 1
@@ -164,7 +164,7 @@ def test_an_arena_that_is_right_on_the_first_clip_only_is_passed_over(network, t
     monkeypatch.setattr(MicroInterpreter, "run", forgets)
     (later,) = measure(_job(network))
     assert later.peak_ram_bytes == record.peak_ram_bytes + 32
-    assert asked[-1] == (record.peak_ram_bytes + 32, 10)
+    assert runs[-1] == (record.peak_ram_bytes + 32, 10)
 
 
 def test_a_process_that_dies_is_started_again(network, monkeypatch) -> None:
@@ -264,8 +264,8 @@ def test_threads_and_a_missing_package_are_refused(network, monkeypatch) -> None
 
     with pytest.raises(EdgepruneError, match="has one core"):
         measure(_job(network, threads=(2,)))
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tflite_micro" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tflite_micro" else find_spec(name))
     with pytest.raises(EdgepruneError, match=r"tflite-micro, which exists for Linux; pip install 'edgeprune\[mcu\]'"):
         measure(_job(network))
 
