@@ -27,7 +27,7 @@ def score_groups(
         batches: for active criteria: network inputs `[n, ...]` and labels `[n]`.
 
     Raises:
-        EdgepruneError: see `scores.network.score_network`.
+        EdgepruneError: see `scores.layer_scores.score_network`.
     """
     groups = graph.prunable(dense_layers)
     layers = {path: model.get_submodule(path) for group in groups.values() for path in group.layers}

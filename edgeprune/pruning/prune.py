@@ -93,31 +93,10 @@ def prune(
     batches: Batches | None = None,
     profile: LatencyTable | None = None,
 ) -> tuple[nn.Module, Allocation]:
-    """Prune whole filters of any network until it fits a budget; fine-tune it afterwards as you trained it.
-
-        slim, allocation = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs=10_000_000, params=30_000))
-
-    Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. What the
-    network's input and output fix, and grouped convolutions, are left as they are.
+    """Prune whole filters of any network until it fits a budget; `edgeprune.prune` documents arguments and errors.
 
     Args:
-        model: any network that `torch.export` can trace; it is left as it is.
-        example_input: `[n, channels, ...]`, or a tuple of the network's inputs; its size decides MACs and memory.
-        budget: limits; None where `settings.keep` alone says how much stays.
-        settings: criterion, objective, share to keep, fewest filters a layer, multiples, whether hidden dense layers
-            are pruned.
-        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data and for the objective
-            `sensitivity`.
         profile: the content of `settings.profile`, which a limit on latency needs.
-
-    Returns:
-        the pruned copy, on the model's device and in evaluation mode; and the allocation: widths, cost, limits asked
-        for and reached.
-
-    Raises:
-        EdgepruneError: the network cannot be traced or has nothing to prune, the criterion cannot judge it, or a
-            setting does not apply here.
-        InfeasibleBudgetError: even the narrowest network exceeds the budget.
     """
     budget, settings = budget or Budget(), (settings or Prune()).check()
     _check_settings(budget, settings)

@@ -1,4 +1,4 @@
-"""From what is in memory at once to what the arena takes: narrowing an allocation until its planned memory fits.
+"""Narrowing an allocation until the arena that is planned for it fits.
 
 The arena's planner leaves gaps (`arena`), so an allocation whose activations fit may not fit once they are placed. How
 gaps come and go follows no formula of the widths; the allocation is changed one group at a time and planned again.
@@ -26,10 +26,10 @@ def into_arena(problem: Problem, chosen: Ints, over: Callable[[Ints], int]) -> I
     chosen = chosen.copy()
     excess = over(problem.widths(chosen[None])[0])
     while excess > 0:
-        found = _narrower(problem, chosen, over, excess)
-        if found is None:
+        narrower = _narrower(problem, chosen, over, excess)
+        if narrower is None:
             return None
-        chosen, excess = found
+        chosen, excess = narrower
     return _refilled(problem, chosen, over)
 
 
@@ -57,7 +57,7 @@ def _narrower(problem: Problem, chosen: Ints, over: Callable[[Ints], int], exces
 def _refilled(problem: Problem, chosen: Ints, over: Callable[[Ints], int]) -> Ints:
     """Groups widened again as far as limits and arena allow, in the order of what one option more is worth.
 
-    One group's widening can close a gap that kept another one narrow, so it is gone through until nothing changes.
+    Widening one group can close a gap that kept another one narrow, so this repeats until nothing changes.
     """
     before = None
     while before is None or not np.array_equal(before, chosen):

@@ -1,4 +1,4 @@
-"""Latency as a limit: what a profile of a device says about widths, and polynomials that stay below it."""
+"""Latency as a limit: a device's profile gives the time of any widths, and polynomials that stay below it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class LatencyLimit:
         of its widths and their products, with coefficients that are not negative, that is below it at all options.
 
         Returns:
-            None where so little is left of the limit that nothing can be said.
+            None where the fixed times alone use up the limit.
         """
         index = {name: column for column, name in enumerate(names)}
         linear = np.zeros((1, len(names)), np.int64)
@@ -90,8 +90,8 @@ def _under(axes: Sequence[Ints], times: Floats) -> tuple[float, Floats, Floats]:
     rows = np.concatenate([np.ones((*rows.shape[:-1], 1)), rows], axis=-1).reshape(-1, 1 + len(axes) + len(pairs))
     scale = rows.max(axis=0)
     wanted = times[np.ix_(*some)].ravel()
-    found = linprog(-(rows / scale).sum(axis=0), A_ub=rows / scale, b_ub=wanted, bounds=(0, None), method="highs")
-    coefficients = found.x / scale if found.status == 0 else np.zeros(len(scale))
+    solution = linprog(-(rows / scale).sum(axis=0), A_ub=rows / scale, b_ub=wanted, bounds=(0, None), method="highs")
+    coefficients = solution.x / scale if solution.status == 0 else np.zeros(len(scale))
     # between the points of the fit the table may be lower
     excess = float((coefficients[0] + terms(axes) @ coefficients[1:] - times).max())
     return float(coefficients[0]) - max(0.0, excess), coefficients[1 : 1 + len(axes)], coefficients[1 + len(axes) :]

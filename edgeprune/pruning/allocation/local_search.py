@@ -21,7 +21,7 @@ class Problem:
         forms: costs as polynomials; `limits` `[rows]`, what each may be at most.
         options: by group the widths to choose from, ascending.
         values: by group the value of each, never falling.
-        latency: of widths `[n, groups]`, whether each is quick enough `[n]`; what is too slow stays so when widened.
+        latency: of widths `[n, groups]`, whether each is quick enough `[n]`; widening never makes one quicker.
         below: polynomials the latency never goes below, and their limits, for the bound.
     """
 
@@ -67,21 +67,21 @@ class Problem:
         slopes = self.forms.slopes(widths)[:, :, groups]
         bends = self.forms.quadratic[:, groups, groups]  # twice the coefficient of the square
         most = _most(room, slopes, bends[None]).min(axis=1) + widths[:, groups]
-        found = np.empty_like(most)
+        widest = np.empty_like(most)
         for column, group in enumerate(groups):
-            found[:, column] = np.searchsorted(self.options[group], most[:, column], side="right") - 1
-        return found if self.latency is None else self._quick_enough(chosen, groups, found)
+            widest[:, column] = np.searchsorted(self.options[group], most[:, column], side="right") - 1
+        return widest if self.latency is None else self._quick_enough(chosen, groups, widest)
 
-    def _quick_enough(self, chosen: Ints, groups: Ints, found: Ints) -> Ints:
-        """The last options not above `found` that are quick enough, by bisection."""
+    def _quick_enough(self, chosen: Ints, groups: Ints, widest: Ints) -> Ints:
+        """The last options not above `widest` that are quick enough, by bisection."""
         assert self.latency is not None
-        low, high = np.full_like(found, -1), found.copy()
+        low, high = np.full_like(widest, -1), widest.copy()
         rows = np.repeat(chosen, len(groups), axis=0)
         columns = np.tile(groups, len(chosen))
         while (low < high).any():
             middle = (low + high + 1) // 2
             rows[np.arange(len(rows)), columns] = np.maximum(0, middle.ravel())
-            ok = self.latency(self.widths(rows)).reshape(found.shape)
+            ok = self.latency(self.widths(rows)).reshape(widest.shape)
             low, high = np.where(ok & (low < high), middle, low), np.where(~ok & (low < high), middle - 1, high)
         return low
 

@@ -47,7 +47,7 @@ def importance(
         EdgepruneError: the objective is not known, or is `sensitivity` and no losses are given.
     """
     check_objective(objective)
-    found = {}
+    by_group = {}
     for name, layer in scores.items():
         if objective == "sensitivity":
             if losses is None:
@@ -59,8 +59,8 @@ def importance(
                 values = share if objective == "mass" else np.log(share)
         values = values + _TIE * np.arange(len(layer) + 1) / len(layer)
         values[0] = -np.inf
-        found[name] = values
-    return found
+        by_group[name] = values
+    return by_group
 
 
 def kept_share(scores: Sequence[float]) -> Values:
@@ -74,7 +74,7 @@ def kept_share(scores: Sequence[float]) -> Values:
 
 
 def _from_losses(losses: Mapping[int, float], filters: int) -> Values:
-    """Minus what is lost, between the measured widths by the logarithm of the width; more filters never lose more."""
+    """Minus the added loss, interpolated over the logarithm of the width; it never rises with more filters."""
     measured = np.array(sorted(losses))
     lost = np.array([losses[width] for width in measured]) - losses[filters]
     lost = np.maximum.accumulate(np.maximum(lost, 0.0)[::-1])[::-1]

@@ -1,4 +1,4 @@
-"""One shot or several steps: the budgets on the way to the one that was asked for."""
+"""One shot or several steps: the budgets on the way to the final one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ def pruning_steps(
     epochs: int,
     dense_latency_ms: float | None = None,
 ) -> Iterator[PruningStep]:
-    """The steps in order; the last one has the budget itself, however many there are.
+    """The steps in order; the last one has the budget itself.
 
     Limits and shares shrink by the same factor from step to step, from what the dense network takes.
 
@@ -56,15 +56,15 @@ def pruning_steps(
             if getattr(budget, name) is not None
         }
         if latency is not None and dense_latency_ms is not None and done < 1:
-            limits["latency_ms"] = f"{_slid(dense_latency_ms, latency[0], done)!r}@{latency[1]}"
+            limits["latency_ms"] = f"{float(_interpolated(dense_latency_ms, latency[0], done))!r}@{latency[1]}"
         caps = {name: max(1, floor(count * prune.keep**done + 0.5)) for name, count in filters.items()}
         share = epochs * number // prune.steps - epochs * (number - 1) // prune.steps
         yield PruningStep(number, prune.steps, replace(budget, **limits), caps, share)
 
 
-def _between(whole: int, asked: int, done: float) -> int:
-    return asked if done == 1 or whole <= asked else ceil(_slid(whole, asked, done))
+def _between(whole: int, final: int, done: float) -> int:
+    return final if done == 1 or whole <= final else ceil(_interpolated(whole, final, done))
 
 
-def _slid(whole: float, asked: float, done: float) -> float:
-    return asked if done == 1 or whole <= asked else whole * (asked / whole) ** done
+def _interpolated(whole: float, final: float, done: float) -> float:
+    return final if done == 1 or whole <= final else whole * (final / whole) ** done

@@ -74,18 +74,18 @@ class Relaxation:
             enough: stop as soon as the bound is below.
         """
         groups = len(part.ranges)
-        hulls = self._of(part.ranges)
+        hulls = self._hulls_of(part.ranges)
         cuts = [*self._first_cuts(hulls), *part.cuts]
         goal = np.concatenate([np.zeros(groups), -np.ones(groups)])
         best, solution = part.bound, np.concatenate([part.place, np.zeros(groups)])
         for _ in range(rounds):
             try:
-                found = self._solve(hulls, cuts, goal)
+                optimum = self._solve(hulls, cuts, goal)
             except _StuckError:
                 break
-            if found is None:
+            if optimum is None:
                 return None
-            before, best, solution = best, min(best, float(found[groups:].sum())), found
+            before, best, solution = best, min(best, float(optimum[groups:].sum())), optimum
             if best < enough or not self._tighten(hulls, cuts, solution):
                 break
             if np.isfinite(enough) and before - best < _SLOW * (best - enough):
@@ -95,10 +95,10 @@ class Relaxation:
         return Part(part.ranges, best, solution[:groups], tight)
 
     def windows(self, part: Part, least: float, rounds: int = 2) -> Ranges | None:
-        """The ranges without options that no allocation worth at least `least` can have; None where there is none."""
-        hulls = self._of(part.ranges)
+        """The ranges that are left to allocations worth at least `least`; None where there is no such allocation."""
+        hulls = self._hulls_of(part.ranges)
         cuts = [*self._first_cuts(hulls), *part.cuts]
-        found = []
+        windows = []
         for group, (first, last) in enumerate(part.ranges):
             try:
                 ends = [self._end(hulls, cuts, group, sign, least, rounds) for sign in (1.0, -1.0)]
@@ -111,13 +111,13 @@ class Relaxation:
             last = min(last, int(np.searchsorted(logs, ends[1] + _OUTWARD, side="right")) - 1)
             if first > last:
                 return None
-            found.append((first, last))
-        return tuple(found)
+            windows.append((first, last))
+        return tuple(windows)
 
     def _end(
         self, hulls: Sequence["_Hull"], cuts: list[Cut], group: int, sign: float, least: float, rounds: int
     ) -> float | None:
-        """The least (`sign` 1) or largest (-1) u of a group in what is worth `least` or more; None where nothing is."""
+        """The least (`sign` 1) or largest (-1) u of a group in allocations worth at least `least`; None if none is."""
         goal = np.zeros(2 * len(hulls))
         goal[group] = sign
         end = None
@@ -136,19 +136,19 @@ class Relaxation:
         return np.array(
             [
                 hull.at(place[group]) - np.interp(place[group], self.logs[group], self.values[group])
-                for group, hull in enumerate(self._of(part.ranges))
+                for group, hull in enumerate(self._hulls_of(part.ranges))
             ]
         )
 
-    def _of(self, ranges: Ranges) -> list["_Hull"]:
-        found = []
+    def _hulls_of(self, ranges: Ranges) -> list["_Hull"]:
+        hulls = []
         for group, (first, last) in enumerate(ranges):
             key = (group, first, last)
             if key not in self._hulls:
                 part = slice(first, last + 1)
                 self._hulls[key] = _Hull(self.logs[group][part], self.values[group][part])
-            found.append(self._hulls[key])
-        return found
+            hulls.append(self._hulls[key])
+        return hulls
 
     def _first_cuts(self, hulls: Sequence["_Hull"]) -> list[Cut]:
         return [
@@ -163,7 +163,7 @@ class Relaxation:
         """Minimise `goal` over u and the values t `[2 groups]` under all tangents; None where nothing fits.
 
         Raises:
-            _StuckError: HiGHS found neither an optimum nor that there is none.
+            _StuckError: HiGHS ended with neither an optimum nor a proof that there is none.
         """
         from scipy.optimize import linprog
 

@@ -3,7 +3,7 @@
 The costs are products of widths, so layers cannot be decided one by one. Three steps, each of which may be the last:
 
 1. A relaxation bounds what any allocation can be worth (`relaxation`), and its solution, rounded, is improved by
-   exchanging filters between groups until no exchange helps (`exchange`).
+   exchanging filters between groups until no exchange helps (`local_search`).
 2. Only widths with which the bound can still beat that allocation are left in the race; where they are few, all their
    combinations are tried, which proves the optimum. Small networks are tried whole.
 3. Where they are too many, the distance to the bound is the answer's gap.
@@ -37,7 +37,7 @@ _CHUNK = 200_000
 
 @dataclass(frozen=True)
 class Solution:
-    """An allocation and how good it is.
+    """An allocation and its quality.
 
     Attributes:
         widths: by group.
@@ -55,7 +55,7 @@ class Solution:
 
 
 def solve(problem: Problem, tried: int = TRIED, nodes: int = NODES) -> Solution:
-    """The best allocation found; the narrowest widths must fit.
+    """The best allocation the search reaches; the narrowest widths must fit.
 
     Args:
         tried: combinations of widths that may be tried to prove the optimum.
@@ -66,9 +66,9 @@ def solve(problem: Problem, tried: int = TRIED, nodes: int = NODES) -> Solution:
         return _proven(problem, top)
     whole = tuple((0, int(last)) for last in top)
     if _combinations(whole, problem) <= tried:
-        found = _best_of(problem, whole, None)
-        assert found is not None, "the narrowest widths fit"
-        return _proven(problem, found)
+        best = _best_of(problem, whole, None)
+        assert best is not None, "the narrowest widths fit"
+        return _proven(problem, best)
     return _Search(problem, tried).run(max(1, nodes // len(top)))
 
 
@@ -124,7 +124,7 @@ class _Search:
         if self._is_small(part.ranges):
             self._try_all(part.ranges)
             return
-        # where the envelope is tight, what is between bound and value is mostly for want of whole widths
+        # where the envelope is tight, mostly the rounding to whole widths lies between bound and value
         if len(excess) <= _MANY_GROUPS and excess.sum() < (part.bound - self.value) / 2:
             windows = self.relaxation.windows(part, self.value)
             if windows is None:
@@ -141,9 +141,9 @@ class _Search:
 
     def _try_all(self, ranges: Ranges) -> None:
         self.left -= _combinations(ranges, self.problem)
-        found = _best_of(self.problem, ranges, self.best)
-        if found is not None:
-            self._offer(found)
+        best = _best_of(self.problem, ranges, self.best)
+        if best is not None:
+            self._offer(best)
 
     def _split(self, part: Part, excess: Floats) -> list[Part]:
         ranges = part.ranges

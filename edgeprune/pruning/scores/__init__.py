@@ -20,7 +20,7 @@ _WHAT = {
 
 @dataclass(frozen=True)
 class Criterion:
-    """What the registry knows of a score.
+    """A score in the registry.
 
     Attributes:
         module: the file in this folder.
@@ -44,16 +44,16 @@ class Criterion:
 
     def function(self) -> "Callable[..., Tensor]":
         """The score itself; float64."""
-        found: Callable[..., Tensor] = getattr(self._module(), self.name)
-        return found
+        score_filters: Callable[..., Tensor] = getattr(self._module(), self.name)
+        return score_filters
 
     def over_clips(self) -> "Callable[[Tensor], Tensor]":
-        """Active scores: from values `[clips, filters]` to the layer's `[filters]`; their mean unless its file differs.
+        """From an active score's values `[clips, filters]` to the layer's `[filters]`; the mean, where it has no other.
 
-        Unless the criterion `pools`, it may be given the mean over the clips as one row.
+        Unless the criterion `pools`, the mean over the clips as one row will do.
         """
-        found: Callable[[Tensor], Tensor] = getattr(self._module(), f"{self.name}_over_clips", _mean)
-        return found
+        pool: Callable[[Tensor], Tensor] = getattr(self._module(), f"{self.name}_over_clips", _mean)
+        return pool
 
     def _module(self) -> Any:
         return import_module(f"{__name__}.{self.module}")  # where PyTorch is imported

@@ -35,7 +35,7 @@ def entropy(maps: Tensor) -> Tensor:
 
 
 def entropy_over_clips(values: Tensor) -> Tensor:
-    """Shannon entropy of the histogram of a filter's mean responses: who responds alike to all clips tells little.
+    """Shannon entropy of the histogram of a filter's mean responses; one that never varies scores 0.
 
     Source: Luo & Wu, "An Entropy-based Pruning Method for CNN Compression", arXiv 1706.05791, which pools each map to
     its mean and divides a filter's means over the images into bins. Here they are 100, equally wide, from the filter's

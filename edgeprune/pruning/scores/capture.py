@@ -37,10 +37,10 @@ class Capture(TorchFunctionMode):
     """While active, hands each layer's feature map to `receive` as soon as a forward pass has made it.
 
     The feature map is the layer's output after the norm and the activation function that directly follow it, whether
-    they are modules, functions or methods, in place or not; whatever else takes the output first (a sum, a pool, the
-    next layer) leaves it as it is, and is given it only after `receive`. An activation written out by hand, such as
-    `x * x.sigmoid()`, is not one: there the map is the first part's. A layer that is called several times gives
-    several maps. Outputs that nobody takes wait for `finish`.
+    they are modules, functions or methods, in place or not. Where another function (a sum, a pool, the next layer)
+    takes the output first, the output itself is the map, and `receive` gets it before that function runs. An activation
+    written out by hand, such as `x * x.sigmoid()`, counts as such a function. A layer that is called several times
+    gives several maps. Outputs that no function takes wait for `finish`.
 
     Tensors are followed by identity, from the convolution or product that was given the layer's weight, or, where none
     was (a subclass may alter its weight first), from the output of the layer's module.
@@ -103,7 +103,7 @@ class Capture(TorchFunctionMode):
         result = func(*args, **kwargs)
         if taken:
             made = [each for each in _tensors([result]) if each.is_floating_point()]
-            # Who asks for a shape takes nothing, nor does what gives its input back, such as dropout in inference.
+            # A function that returns no new tensor, such as `size`, or dropout in inference, does not count.
             if made and not any(each is one.tensor for each in made for one in taken):
                 self._hand_over(taken)
         return result

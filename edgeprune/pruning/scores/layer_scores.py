@@ -28,14 +28,14 @@ def score_network(
     Active criteria see the batches one after the other, in inference. Of a batch, `activations` holds one layer's
     feature map at a time beside what the network itself holds; `gradients` holds a copy of every layer's feature map
     and the network's own graph. Of the data seen, one number a filter stays, of `entropy` one a clip and filter.
-    A layer that is called several times in a pass counts as that many clips. The model is left as it was found.
+    A layer that is called several times in a pass counts as that many clips. The model stays as it is.
 
     Args:
         model: on any device.
         criterion_name: a name from `CRITERIA`.
         layers: the layers to score, by name: `Conv1d`, `Conv2d` or `Linear` that are part of the model.
-        batches: network inputs `[n, ...]` and labels `[n]`, class indices; the criterion's own concern how many (a few
-            hundred training clips are usual). Only `gradients` looks at labels.
+        batches: network inputs `[n, ...]` and labels `[n]`, class indices; a few hundred training clips are
+            usual. Only `gradients` looks at labels.
         graph: of the model; `batch_norm` needs it to see which batch norm follows which layer.
 
     Returns:
@@ -50,16 +50,16 @@ def score_network(
     for name, layer in layers.items():
         check_weight(_weight(layer), name)
     if chosen.needs == "weight":
-        found = {name: chosen.function()(_weight(layer)) for name, layer in layers.items()}
+        by_layer = {name: chosen.function()(_weight(layer)) for name, layer in layers.items()}
     elif not layers:
-        found = {}
+        by_layer = {}
     else:
         with evaluating(model):
             if chosen.active:
-                found = _active(model, chosen, layers, batches)
+                by_layer = _active(model, chosen, layers, batches)
             else:
-                found = _from_batch_norm(model, chosen, layers, graph)
-    return {name: scores.to("cpu", torch.float64) for name, scores in found.items()}
+                by_layer = _from_batch_norm(model, chosen, layers, graph)
+    return {name: scores.to("cpu", torch.float64) for name, scores in by_layer.items()}
 
 
 def _active(

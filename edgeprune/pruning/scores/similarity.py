@@ -81,7 +81,7 @@ def _distances_when_removed(distances: Tensor, norms: Tensor) -> Tensor:
         gone = one if norms[one] < norms[other] else other
         scores[gone] = distances[one, other]
         penalty[gone] = inf
-        # Only who had it as the nearest must look again.
+        # Only filters that had it as the nearest need another search.
         alone = ((partner == gone) & (penalty == 0)).nonzero()[:, 0]
         if len(alone):
             nearest[alone], partner[alone] = (distances[alone] + penalty).min(dim=1)
