@@ -71,8 +71,8 @@ def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
         axes.set_xlabel("accuracy, %")
         axes.grid(axis="x")
 
-    said = "; ".join(f"{label} {format_percent(accuracy)}" for label, accuracy, _ in rows)
-    return svg_figure("accuracy", draw, f"Accuracy by format: {said}.", height_in=0.8 + 0.31 * len(rows))
+    summary = "; ".join(f"{label} {format_percent(accuracy)}" for label, accuracy, _ in rows)
+    return svg_figure("accuracy", draw, f"Accuracy by format: {summary}.", height_in=0.8 + 0.31 * len(rows))
 
 
 def layer_plot(layers: Sequence[LayerChange]) -> str:
@@ -98,8 +98,8 @@ def layer_plot(layers: Sequence[LayerChange]) -> str:
         axes.grid(axis="x")
         axes.legend(loc="lower right")
 
-    said = "; ".join(f"{_clean(x.name)} {format_count(x.macs[0])} to {format_count(x.macs[1])}" for x in shown)
-    return svg_figure("layers", draw, f"MACs by layer, dense to pruned: {said}.", height_in=0.8 + 0.42 * len(shown))
+    summary = "; ".join(f"{_clean(x.name)} {format_count(x.macs[0])} to {format_count(x.macs[1])}" for x in shown)
+    return svg_figure("layers", draw, f"MACs by layer, dense to pruned: {summary}.", height_in=0.8 + 0.42 * len(shown))
 
 
 def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -> bytes:
@@ -146,7 +146,7 @@ def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) ->
     """What is kept of the scores over a range of budgets, by the solver and with the same share of every layer.
 
     Args:
-        points: each with `factor` (1: the budget that was asked for), and for `solver` and `uniform` what was `reached`
+        points: each with `factor` (1: the budget itself), and for `solver` and `uniform` what was `reached`
             of each limit and the share of the scores that is `kept`, the geometric mean over layers.
         limit: the one on the horizontal axis.
         form: `svg` or `png`.
@@ -164,9 +164,9 @@ def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) ->
                 markersize=3.5,
                 label=label,
             )
-        asked = next((point for point in points if abs(point["factor"] - 1) < 1e-9), None)
-        if asked is not None:
-            axes.axvline(asked["solver"]["reached"][limit], color=_ON_WHITE[INK], linewidth=0.8, linestyle=":")
+        nominal = next((point for point in points if abs(point["factor"] - 1) < 1e-9), None)
+        if nominal is not None:
+            axes.axvline(nominal["solver"]["reached"][limit], color=_ON_WHITE[INK], linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
         axes.set_xlabel(limit.replace("_", " "))
         axes.set_ylabel("scores kept, % (geometric mean)")
@@ -214,31 +214,31 @@ def _curves(
     history: Sequence[Mapping[str, Any]], stage: str, name: str, series: Sequence[tuple[str, str, str]], scale: float
 ) -> str:
     epochs = [number(row.get("epoch")) or index for index, row in enumerate(history)]
-    found = []
+    lines = []
     for key, label, color in series:
         values = [number(row.get(key)) for row in history]
         known = [value * scale for value in values if value is not None]
         if known:
             line = [math.nan if value is None else value * scale for value in values]
-            found.append((label, color, line, known))
-    if not found:
+            lines.append((label, color, line, known))
+    if not lines:
         return ""
 
     def draw(axes: "Axes") -> None:
-        for label, color, line, known in found:
+        for label, color, line, known in lines:
             # One point draws no line, so a short series gets marks.
             axes.plot(epochs, line, color=color, label=label, linewidth=1.8, marker="o" if len(known) < 3 else None)
         axes.set_xlabel("epoch")
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(_few_ticks(integer=True))
         axes.grid(axis="y")
-        if len(found) > 1:
+        if len(lines) > 1:
             axes.legend(loc="upper right")
 
-    said = "; ".join(
-        f"{label} from {format_decimal(known[0])} to {format_decimal(known[-1])}" for label, _, _, known in found
+    summary = "; ".join(
+        f"{label} from {format_decimal(known[0])} to {format_decimal(known[-1])}" for label, _, _, known in lines
     )
-    return svg_figure(f"{stage} {name}", draw, f"{stage}, {name} over {len(history)} epochs: {said}.", height_in=2.8)
+    return svg_figure(f"{stage} {name}", draw, f"{stage}, {name} over {len(history)} epochs: {summary}.", height_in=2.8)
 
 
 def _few_ticks(integer: bool = False) -> Any:

@@ -38,12 +38,12 @@ def budget_table(result: Result) -> Table:
     """For each limit: what the dense network takes, the limit, what was reached, and whether the limit is binding."""
     cost = result.networks["dense"].cost
     dense = {"params": cost.params, "macs": cost.macs, "peak_ram": cost.ram_bytes, "flash": cost.flash_bytes}
-    asked = _without_unit(result.budget.asked)
+    limits = _without_unit(result.budget.asked)
     reached = _without_unit(result.budget.reached)
     binding = {name.removesuffix("_bytes") for name in result.budget.binding}
     rows = []
-    for name in dict.fromkeys((*asked, *reached)):
-        limit, value = _limit(name, asked.get(name)), reached.get(name)
+    for name in dict.fromkeys((*limits, *reached)):
+        limit, value = _limit(name, limits.get(name)), reached.get(name)
         if limit is None and value is None:
             continue
         show = {"latency_ms": _format_ms, "peak_ram": format_bytes, "flash": format_bytes}.get(name, format_count)
@@ -65,9 +65,9 @@ def _without_unit(costs: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removesuffix("_bytes"): value for name, value in costs.items()}
 
 
-def _limit(name: str, asked: Any) -> float | None:
+def _limit(name: str, value: Any) -> float | None:
     """A limit as a number; one on latency may be text, such as 0.8@host."""
-    return parse_latency(asked)[0] if name == "latency_ms" and isinstance(asked, str) else number(asked)
+    return parse_latency(value)[0] if name == "latency_ms" and isinstance(value, str) else number(value)
 
 
 def _format_ms(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_toml
 from edgeprune.submitting.label import check_name, is_of, parse_label
-from edgeprune.submitting.template import PLACEHOLDER, Template, one_sentence, unknown_fields
+from edgeprune.submitting.template import PLACEHOLDER, ChallengeTemplate, one_sentence, unknown_fields
 
 _THEIRS = {
     "": ("submission", "system"),
@@ -17,7 +17,7 @@ _THEIRS = {
 AUTHOR = "Surname, First name, mail@example.org, Institute"
 
 
-def read_info(path: Path | None, template: Template) -> dict[str, Any]:
+def read_info(path: Path | None, template: ChallengeTemplate) -> dict[str, Any]:
     """Read an info file: TOML with the fields of the meta file that the authors know.
 
         [submission]
@@ -92,17 +92,17 @@ def merged(info: Mapping[str, Any], authors: Sequence[str], given: Mapping[str, 
     block: dict[str, Any] = dict.fromkeys(("label", "name", "abbreviation"), "")
     block |= info.get("submission", {})
     block |= {name: value for name, value in given.items() if value is not None}
-    found = [author_of(text) for text in authors] or [dict(author) for author in block.get("authors", [])]
-    marked = [author for author in found if author.get("corresponding")]
+    people = [author_of(text) for text in authors] or [dict(author) for author in block.get("authors", [])]
+    marked = [author for author in people if author.get("corresponding")]
     if len(marked) > 1:
         names = " and ".join(str(author.get("lastname")) for author in marked)
         raise EdgepruneError(f"submission.authors: {names} are both corresponding; mark one.")
-    if found and not marked:
-        found[0]["corresponding"] = True
-    return {**block, "authors": found}
+    if people and not marked:
+        people[0]["corresponding"] = True
+    return {**block, "authors": people}
 
 
-def check_submission(block: Mapping[str, Any], template: Template) -> list[str]:
+def check_submission(block: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
     """Check label and names, as far as they are given; returns notes on the label.
 
     Raises:

@@ -10,17 +10,17 @@ from edgeprune.recipe_files import differences
 from edgeprune.results.figures import GroupScores
 from edgeprune.submitting.rules import check_rules
 from edgeprune.submitting.shipped import Shipped, nonzero_params
-from edgeprune.submitting.template import Template
+from edgeprune.submitting.template import ChallengeTemplate
 from edgeprune.tflite.cost import cost_of_tflite
 
 _NETWORKS = {"dcase21": "CNN", "vggish": "CNN", "cnn14": "CNN", "vgg16": "CNN", "resnet50": "ResNet"}
 
 
-def complexity(shipped: Shipped, template: Template) -> tuple[dict[str, int], list[dict[str, Any]]]:
+def complexity(shipped: Shipped, template: ChallengeTemplate) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Figures of the file in the template's fields, and the verdicts of the year's rules.
 
     Raises:
-        CheckFailedError: the file exceeds a limit, or whether it does cannot be told.
+        CheckFailedError: the file exceeds a limit, or whether it does cannot be decided.
     """
     cost, nonzero = cost_of_tflite(shipped.path), nonzero_params(shipped.path)
     nonzero = nonzero if nonzero is not None and nonzero <= cost.params else None
@@ -46,7 +46,7 @@ def complexity(shipped: Shipped, template: Template) -> tuple[dict[str, int], li
     )
 
 
-def results(shipped: Shipped, template: Template) -> dict[str, Any]:
+def results(shipped: Shipped, template: ChallengeTemplate) -> dict[str, Any]:
     """Accuracy, percent, and log loss, nats, of the run's evaluation part: overall, by class and by device.
 
     The overall values are means over the classes, as in the baselines. What is not known is left out.
@@ -63,16 +63,18 @@ def results(shipped: Shipped, template: Template) -> dict[str, Any]:
     return {"overall": overall, "class_wise": by_class, "device_wise": by_device}
 
 
-def _by(groups: Mapping[str, GroupScores], names: Sequence[str], template: Template) -> dict[str, dict[str, float]]:
+def _by(
+    groups: Mapping[str, GroupScores], names: Sequence[str], template: ChallengeTemplate
+) -> dict[str, dict[str, float]]:
     return {name: _metrics(groups[name], template) for name in names if name in groups}
 
 
-def _metrics(scores: GroupScores, template: Template) -> dict[str, float]:
+def _metrics(scores: GroupScores, template: ChallengeTemplate) -> dict[str, float]:
     known = {"accuracy": None if scores.accuracy is None else 100 * scores.accuracy, "logloss": scores.log_loss}
     return {name: round(value, 4) for name in template.metrics if (value := known[name]) is not None}
 
 
-def description(shipped: Shipped, template: Template, splits: Sequence[Shipped] = ()) -> dict[str, Any]:
+def description(shipped: Shipped, template: ChallengeTemplate, splits: Sequence[Shipped] = ()) -> dict[str, Any]:
     """The system in the template's words, from the recipe; null where there is nothing of the kind.
 
     Args:
@@ -169,11 +171,11 @@ def split_of(shipped: Shipped) -> str:
     return f"split_{shipped.recipe.data.subset or '100'}"
 
 
-def by_split(runs: Sequence[Shipped], template: Template) -> dict[str, Shipped]:
+def by_split(runs: Sequence[Shipped], template: ChallengeTemplate) -> dict[str, Shipped]:
     """The runs by training subset, in the template's order; by `""` where the year has one output.
 
     Raises:
-        EdgepruneError: several runs where one is asked, two of the same subset, or a subset the year does not have.
+        EdgepruneError: several runs where the year takes one, two of one subset, or a subset it does not have.
     """
     if not runs:
         raise EdgepruneError("submit: name the folder of a finished run.")

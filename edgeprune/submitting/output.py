@@ -14,7 +14,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.audio_files import audio_probabilities
 from edgeprune.evaluation.predictions import decide, read_predictions
 from edgeprune.submitting.shipped import Shipped
-from edgeprune.submitting.template import Template
+from edgeprune.submitting.template import ChallengeTemplate
 
 AUDIO = (".wav", ".flac", ".ogg")
 """Endings of what is taken from a folder of audio."""
@@ -33,7 +33,7 @@ class Output:
     probabilities: NDArray[np.float64]
 
 
-def output_of_run(shipped: Shipped, template: Template) -> Output:
+def output_of_run(shipped: Shipped, template: ChallengeTemplate) -> Output:
     """The run's own predictions of its evaluation part.
 
     Raises:
@@ -46,7 +46,7 @@ def output_of_run(shipped: Shipped, template: Template) -> Output:
     return Output(names, predictions.probabilities[:, order].astype(np.float64))
 
 
-def output_of_audio(shipped: Shipped, template: Template, source: Path) -> Output:
+def output_of_audio(shipped: Shipped, template: ChallengeTemplate, source: Path) -> Output:
     """The file's probabilities of recordings without labels: clips of a folder, or of a list.
 
     Raises:
@@ -61,7 +61,7 @@ def output_of_audio(shipped: Shipped, template: Template, source: Path) -> Outpu
     return Output(names, probabilities[:, order].astype(np.float64))
 
 
-def class_order(shipped: Shipped, template: Template) -> list[int]:
+def class_order(shipped: Shipped, template: ChallengeTemplate) -> list[int]:
     """Which output of the file each class of the template is.
 
     Raises:
@@ -98,7 +98,7 @@ def audio_files(source: Path) -> list[Path]:
     return files
 
 
-def output_text(output: Output, template: Template) -> str:
+def output_text(output: Output, template: ChallengeTemplate) -> str:
     """The CSV: a header, tabs, and a row a clip; probabilities read back as the same numbers."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
@@ -109,7 +109,7 @@ def output_text(output: Output, template: Template) -> str:
     return text.getvalue()
 
 
-def evaluation_gaps(output: Output, template: Template) -> list[str]:
+def evaluation_gaps(output: Output, template: ChallengeTemplate) -> list[str]:
     """How the clips differ from the challenge's evaluation set; empty where they do not."""
     wanted, names = {f"{number}.wav" for number in range(template.clips)}, set(output.names)
     foreign = sorted(names - wanted, key=_natural)

@@ -23,7 +23,7 @@ from edgeprune.submitting.output import (
 from edgeprune.submitting.shipped import Shipped, open_run
 from edgeprune.submitting.template import (
     PLACEHOLDER,
-    Template,
+    ChallengeTemplate,
     fill_placeholders,
     load_template,
     missing_fields,
@@ -67,7 +67,7 @@ class Package:
         files: content by path, from the package's root on.
     """
 
-    template: Template
+    template: ChallengeTemplate
     label: Label
     runs: dict[str, Shipped]
     meta: dict[str, Any]
@@ -128,7 +128,9 @@ def submit(
     return _written(package, out, report, ready=not package.open and not gaps, draft=draft)
 
 
-def _described(template: Template, runs: dict[str, Shipped], info: Mapping[str, Any], authors: Authors) -> Package:
+def _described(
+    template: ChallengeTemplate, runs: dict[str, Shipped], info: Mapping[str, Any], authors: Authors
+) -> Package:
     """Meta data, verdicts and notes; nothing is run."""
     given = {"label": authors.label, "name": authors.name, "abbreviation": authors.abbreviation}
     submission = merged(info, authors.authors, given)
@@ -160,7 +162,7 @@ def _described(template: Template, runs: dict[str, Shipped], info: Mapping[str, 
     return package
 
 
-def _costs(template: Template, runs: Mapping[str, Shipped]) -> tuple[Shipped, dict[str, int], dict[str, Any]]:
+def _costs(template: ChallengeTemplate, runs: Mapping[str, Shipped]) -> tuple[Shipped, dict[str, int], dict[str, Any]]:
     """The run that costs most, its figures, and all verdicts; one figure stands for all training subsets."""
     costs, verdicts = {}, {}
     for split, run in runs.items():

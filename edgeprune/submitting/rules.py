@@ -3,7 +3,8 @@
     check_rules("dcase2022", cost(make_spec("dcase21", 10, (1, 40, 51))))
 
 A verdict keeps to the safe side: what cannot be known is not passed, and where two readings of a rule are possible the
-stricter one counts and the other is told. Sources and what of them could be verified: `Rules.source`, `Rules.note`.
+stricter one counts and the verdict names the other. `Rules.source` and `Rules.note` give the sources and what was
+verified in them.
 How the counts relate to those of NeSsi, torchinfo and Keras: docs/counting.md.
 """
 
@@ -50,7 +51,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a network stands to one rule; `passed` is None where it cannot be told, and `how` says why."""
+    """How a network stands to one rule; `passed` is None where it cannot be decided, and `how` gives the reason."""
 
     rule: str
     limit: int
@@ -161,7 +162,7 @@ def limits(name: str, bits: int = 8, input_s: float | None = None) -> dict[str, 
     """
     rules = find_rules(name)
     _check(bits, input_s)
-    found: dict[str, int] = {}
+    budget: dict[str, int] = {}
     for rule in rules.rules:
         if rule.counts == "bits":
             if bits != rule.limit:
@@ -169,14 +170,14 @@ def limits(name: str, bits: int = 8, input_s: float | None = None) -> dict[str, 
                     f"{name} allows {rule.limit}-bit parameters only, not {bits}; use bits={rule.limit}."
                 )
         elif rule.counts == "macs":
-            found["macs"] = rule.limit // _inferences(rules.segment_s, input_s)
+            budget["macs"] = rule.limit // _inferences(rules.segment_s, input_s)
         elif rule.counts == "params":
-            found["params"] = rule.limit
+            budget["params"] = rule.limit
         elif bits == 8:
-            found["flash"] = rule.limit
+            budget["flash"] = rule.limit
         else:
-            found["params"] = rule.limit * 8 // bits
-    return found
+            budget["params"] = rule.limit * 8 // bits
+    return budget
 
 
 def _check(bits: int, input_s: float | None) -> None:

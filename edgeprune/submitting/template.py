@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Template:
+class ChallengeTemplate:
     """What a submission of one year's task holds; where each part is from stands in its file.
 
     Attributes:
@@ -23,7 +23,7 @@ class Template:
         dataset: card of the development set.
         clips: of the evaluation set, whose files are numbered.
         columns: of the system output, tab-separated: two, then a probability a class, in the official order.
-        devices: recording devices that results are told by.
+        devices: recording devices by which results are grouped.
         metrics: of each result.
         splits: training subsets, each with an output of its own; empty: one output.
         required, optional: fields by the dotted name of what holds them.
@@ -51,14 +51,14 @@ class Template:
         """All required fields by what holds them, those of the results too."""
         groups = {"class_wise": self.classes, "device_wise": self.devices}
         parts = [f"results.development_dataset.{split}" for split in self.splits] or ["results.development_dataset"]
-        found = {"": ("submission", "system", "results"), **self.required, "results": ("development_dataset",)}
+        fields = {"": ("submission", "system", "results"), **self.required, "results": ("development_dataset",)}
         if self.splits:
-            found["results.development_dataset"] = self.splits
+            fields["results.development_dataset"] = self.splits
         for part in parts:
-            found |= {part: ("overall", *groups), f"{part}.overall": self.metrics}
+            fields |= {part: ("overall", *groups), f"{part}.overall": self.metrics}
             for group, names in groups.items():
-                found |= {f"{part}.{group}": names, **{f"{part}.{group}.{name}": self.metrics for name in names}}
-        return found
+                fields |= {f"{part}.{group}": names, **{f"{part}.{group}.{name}": self.metrics for name in names}}
+        return fields
 
 
 def templates() -> list[str]:
@@ -66,7 +66,7 @@ def templates() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("dcase*.toml"))
 
 
-def load_template(name: str) -> Template:
+def load_template(name: str) -> ChallengeTemplate:
     """The template of that year.
 
     Raises:
@@ -78,34 +78,34 @@ def load_template(name: str) -> Template:
     for part in ("required", "optional"):
         raw[part] = {holder: tuple(names) for holder, names in raw[part].items()}
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-    return Template(**values)
+    return ChallengeTemplate(**values)
 
 
-def missing_fields(meta: Mapping[str, Any], template: Template) -> list[str]:
+def missing_fields(meta: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
     """Required fields that are absent, empty or a placeholder, by dotted name; null is an answer.
 
     Of `system.external_datasets` null is one too: no data were used but the challenge's.
     """
-    found = []
+    missing = []
     for holder, names in template.fields().items():
         for where, part in _parts(meta, holder):
-            if part or not holder or where.endswith("]"):  # an empty object is told as missing itself
-                found += [_joined(where, name) for name in names if _is_missing(part.get(name, ""))]
-    return found
+            if part or not holder or where.endswith("]"):  # an empty object is itself listed as missing
+                missing += [_joined(where, name) for name in names if _is_missing(part.get(name, ""))]
+    return missing
 
 
-def unknown_fields(meta: Mapping[str, Any], template: Template) -> list[str]:
+def unknown_fields(meta: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
     """Fields the template does not have, each with the nearest that it has."""
     fields = template.fields()
-    found = []
+    unknown = []
     for holder in {**fields, **template.optional}:
         known = [*fields.get(holder, ()), *template.optional.get(holder, ())]
         for where, part in _parts(meta, holder):
-            found += [_with_hint(_joined(where, name), name, known) for name in part if name not in known]
-    return found
+            unknown += [_with_hint(_joined(where, name), name, known) for name in part if name not in known]
+    return unknown
 
 
-def fill_placeholders(meta: dict[str, Any], template: Template) -> None:
+def fill_placeholders(meta: dict[str, Any], template: ChallengeTemplate) -> None:
     """Put the placeholder where a required field is missing, and fields in the template's order."""
     for holder, names in template.fields().items():
         for where, part in _parts(meta, holder):
@@ -118,36 +118,36 @@ def fill_placeholders(meta: dict[str, Any], template: Template) -> None:
             part.update(ordered)
 
 
-def _placeholder(path: str, template: Template) -> Any:
+def _placeholder(path: str, template: ChallengeTemplate) -> Any:
     """An object to fill where the template has fields below, else the mark."""
     if path == "submission.authors":
         return [{"corresponding": True}]
     return {} if path in template.fields() else PLACEHOLDER
 
 
-def wrong_numbers(meta: Mapping[str, Any], template: Template) -> list[str]:
+def wrong_numbers(meta: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
     """Fields of complexity and results that are neither a finite number nor a placeholder, by dotted name."""
-    found = []
+    wrong = []
     for holder, names in template.fields().items():
         if holder != "system.complexity" and "development_dataset" not in holder:
             continue
         for where, part in _parts(meta, holder):
             leaves = [name for name in names if _joined(holder, name) not in template.fields()]
-            found += [_joined(where, name) for name in leaves if not _is_number(part.get(name, PLACEHOLDER))]
-    return found
+            wrong += [_joined(where, name) for name in leaves if not _is_number(part.get(name, PLACEHOLDER))]
+    return wrong
 
 
 def _parts(meta: Mapping[str, Any], holder: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects at a dotted name, each item of a list with its number; none where there is no object."""
-    found: list[tuple[str, Any]] = [("", meta)]
+    objects: list[tuple[str, Any]] = [("", meta)]
     for name in holder.split(".") if holder else []:
-        found = [
+        objects = [
             place
-            for where, value in found
+            for where, value in objects
             if isinstance(value, Mapping) and name in value
             for place in _items(_joined(where, name), value[name])
         ]
-    yield from ((where, value) for where, value in found if isinstance(value, dict))
+    yield from ((where, value) for where, value in objects if isinstance(value, dict))
 
 
 def _items(where: str, value: Any) -> list[tuple[str, Any]]:
