@@ -17,11 +17,7 @@ from edgeprune.errors import EdgepruneError
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; rename it to `path` if the block succeeds, remove it if not.
-
-    Raises:
-        EdgepruneError: the folder cannot be written or the disk is full.
-    """
+    """Yield a temporary path in the same folder; rename it to `path` if the block succeeds, remove it if not."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,11 +59,7 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        EdgepruneError: the file is missing or not JSON.
-    """
+    """Read a JSON file."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -77,11 +69,7 @@ def read_json(path: Path | str) -> Any:
 
 
 def read_toml(path: Path, name: str = "") -> dict[str, Any]:
-    """Read a TOML file; `name` is what a sentence calls it (default: its path).
-
-    Raises:
-        EdgepruneError: the file is missing or not TOML.
-    """
+    """Read a TOML file; `name` is what a sentence calls it (default: its path)."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

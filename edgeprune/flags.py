@@ -13,11 +13,7 @@ from edgeprune.units import format_size, parse_size
 
 
 def parse_latency(text: str) -> tuple[float, str]:
-    """Milliseconds and device of `0.8@host`; without a device, of the host.
-
-    Raises:
-        EdgepruneError: it is not written so, or the time is not above zero.
-    """
+    """Milliseconds and device of `0.8@host`; without a device, of the host."""
     number, _, device = text.partition("@")
     try:
         limit_ms = float(number.strip().removesuffix("ms"))

@@ -14,11 +14,7 @@ RECIPE = "recipe.json"
 
 
 def load_recipe(text: str) -> Recipe:
-    """A recipe by NAME, PATH.py, or from a run: its folder or its recipe.json (`out` is then that folder).
-
-    Raises:
-        EdgepruneError: there is no such recipe, or it cannot be read.
-    """
+    """A recipe by NAME, PATH.py, or from a run: its folder or its recipe.json (`out` is then that folder)."""
     path = Path(text)
     if path.is_dir() and (path / RECIPE).is_file():
         path = path / RECIPE
@@ -122,11 +118,7 @@ def _build(kind: Callable[..., Any], part: str, fields: dict[str, Any]) -> Any:
 
 
 def from_dict(value: dict[str, Any]) -> Recipe:
-    """Build a recipe from `Recipe.to_dict`.
-
-    Raises:
-        EdgepruneError: a field is unknown, missing or of another type.
-    """
+    """Build a recipe from `Recipe.to_dict`."""
     try:
         parts = {name: _build(kind, f"{name}.", value[name]) for name, kind in _PARTS.items() if name in value}
         recipe: Recipe = _build(Recipe, "", {**value, **parts})

@@ -17,11 +17,7 @@ _SIZE = re.compile(r"^\s*(\d[\d_]*(?:\.\d+)?|\.\d+)\s*(ki|mi|gi|k|m|g)?(b)?\s*$"
 
 
 def parse_size(text: str) -> int:
-    """Read a count or a number of bytes: `30k` 30,000; `29.2M` 29,200,000; `128kB` 128,000; `1MiB` 1,048,576.
-
-    Raises:
-        EdgepruneError: the text is not such a size.
-    """
+    """Read a count or a number of bytes: `30k` 30,000; `29.2M` 29,200,000; `128kB` 128,000; `1MiB` 1,048,576."""
     match = _SIZE.match(text.replace(",", ""))
     if not match:
         raise EdgepruneError(f"'{text}' is not a size; write it like 30000, 30k, 29.2M, 128kB or 1MiB.")

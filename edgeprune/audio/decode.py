@@ -22,10 +22,6 @@ def load_clip(path: Path | str, sample_rate: int) -> Samples:
 
     Returns:
         float32 `[samples]`, full scale is 1; `clip_samples` of the file's frames and rate.
-
-    Raises:
-        EdgepruneError: the file is missing, corrupt or empty, is sampled below `sample_rate`, or holds NaN or
-            infinite samples.
     """
     path = Path(path)
     try:
@@ -49,11 +45,7 @@ def clip_samples(frames: int, rate: int, sample_rate: int) -> int:
 
 
 def probe_clip(path: Path | str, sample_rate: int) -> int:
-    """Samples that `load_clip` will return, read from the file's header alone.
-
-    Raises:
-        EdgepruneError: as `load_clip`, as far as the header shows it.
-    """
+    """Samples that `load_clip` will return, read from the file's header alone."""
     path = Path(path)
     try:
         info = soundfile.info(str(path))
@@ -66,11 +58,7 @@ def probe_clip(path: Path | str, sample_rate: int) -> int:
 
 
 def file_blocks(path: Path | str, sample_rate: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
-    """An audio file block by block; put together, the blocks are the samples of `load_clip`.
-
-    Raises:
-        EdgepruneError: as `load_clip`.
-    """
+    """An audio file block by block; put together, the blocks are the samples of `load_clip`."""
     probe_clip(path, sample_rate)
     with soundfile.SoundFile(path) as stream:
         size = max(1, round(block_s * stream.samplerate))

@@ -48,9 +48,6 @@ class Listener:
         samples: received so far, at the front-end's rate.
         decisions: made so far.
         processing_s: seconds that front-end and network took, without the waiting for the source.
-
-    Raises:
-        EdgepruneError: hop or smoothing is out of range.
     """
 
     def __init__(

@@ -31,9 +31,6 @@ class Microphone:
         name: of the device.
         overruns: how often samples were lost: PortAudio's own overflows, and blocks that came while `QUEUE_S` seconds
             were waiting.
-
-    Raises:
-        EdgepruneError: sounddevice or PortAudio is missing, or there is no such microphone.
     """
 
     def __init__(self, sample_rate: int, device: str | None = None) -> None:
@@ -46,11 +43,7 @@ class Microphone:
         self._blocks: queue.Queue[Samples] = queue.Queue(max(1, round(QUEUE_S / BLOCK_S)))
 
     def blocks(self, seconds: float | None = None) -> Iterator[Samples]:
-        """Float32 blocks `[samples]`, as they are recorded, for `seconds` or for ever.
-
-        Raises:
-            EdgepruneError: the microphone cannot be opened, or stops.
-        """
+        """Float32 blocks `[samples]`, as they are recorded, for `seconds` or for ever."""
         yield from resampled(self._recorded(seconds), self._rate, self.sample_rate)
 
     def _info(self) -> Any:

@@ -22,11 +22,7 @@ _FEATURE_TEXT = (
 
 
 def write(source: Source, out: Path) -> None:
-    """Write the bundle to the folder `out`: with the front-end in the model where that can be, else in C beside it.
-
-    Raises:
-        EdgepruneError: the front-end cannot be written in C.
-    """
+    """Write the bundle to the folder `out`: with the front-end in the model where that can be, else in C beside it."""
     facts = common_files(source, out, out / "frontend")
     assets = out / _MAIN / "assets"
     write_json(assets / "labels.json", list(source.labels))

@@ -35,11 +35,7 @@ class Arena:
 
 
 def arena_of(source: Source, kernels: Kernels) -> Arena:
-    """The measured arena and the headroom of a kernel library.
-
-    Raises:
-        EdgepruneError: no arena was measured.
-    """
+    """The measured arena and the headroom of a kernel library."""
     if source.arena_bytes is None:
         raise EdgepruneError(f"{source.model.name}: its arena was not measured; measure it with --device tflm.")
     return Arena(source.arena_bytes, scratch_bytes(source.model, kernels), kernels)

@@ -20,11 +20,7 @@ the processor's flags decide which paths of CMSIS-NN are taken."""
 
 
 def write(source: Source, out: Path) -> None:
-    """Write the bundle to the folder `out`.
-
-    Raises:
-        EdgepruneError: bakenn is missing or does not take the network, or the front-end cannot be written in C.
-    """
+    """Write the bundle to the folder `out`."""
     facts = common_files(source, out, out / "frontend")
     with tempfile.TemporaryDirectory() as scratch:
         networks = {name: _network(source, Path(scratch) / name, out, name) for name in NETWORKS}

@@ -34,9 +34,6 @@ def common_files(source: Source, out: Path, frontend: Path) -> dict[str, Any]:
 
     Returns:
         their fields of the manifest.
-
-    Raises:
-        EdgepruneError: the front-end cannot be written in C.
     """
     spec, normalisation, layout = source.frontend, source.description.normalisation, source.description.layout
     write_frontend(spec, normalisation, frontend, layout, source.quantisation)

@@ -62,12 +62,7 @@ MICRO_TARGETS = {
 
 
 def write(source: Source, out: Path, target: str) -> None:
-    """Write the bundle of a target of `MICRO_TARGETS` to the folder `out`.
-
-    Raises:
-        EdgepruneError: TensorFlow Lite Micro lacks an operator of the network, no arena was measured, tflite-micro is
-            not installed, or the front-end cannot be written in C.
-    """
+    """Write the bundle of a target of `MICRO_TARGETS` to the folder `out`."""
     layout = MICRO_TARGETS[target]
     arena = arena_of(source, layout.kernels)
     facts = _write_network(source, out, out / layout.sources, arena)

@@ -30,11 +30,7 @@ METHODS = {name: _IRREGULAR.get(name, "".join(map(str.capitalize, name.split("_"
 
 
 def op_resolver(path: Path) -> tuple[int, list[str]]:
-    """The number of operators the network needs, and the methods that register just these.
-
-    Raises:
-        EdgepruneError: an operator has no such method.
-    """
+    """The number of operators the network needs, and the methods that register just these."""
     needed = sorted(set(operators(path)))
     missing = [name for name in needed if name not in METHODS]
     if missing:

@@ -85,9 +85,6 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
         run: folder of a finished run with `model_int8.tflite`.
         clips: audio files to use instead of the run's evaluation clips.
         arena: measure TFLite Micro's smallest arena as well.
-
-    Raises:
-        EdgepruneError: the run has no int8 file, its network takes images, or no clip can be read.
     """
     model = run / "model_int8.tflite"
     if not model.is_file():

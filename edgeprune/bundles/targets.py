@@ -34,10 +34,6 @@ def write_bundle(run: Path, target: str, out: Path, clips: Sequence[Path] = ()) 
 
     Returns:
         `out`.
-
-    Raises:
-        EdgepruneError: the target is unknown, the run has no int8 file, a tool or package is missing, or `out` holds
-            something already.
     """
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)

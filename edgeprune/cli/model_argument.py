@@ -72,11 +72,7 @@ class ModelArgument:
         return f"{self.spec.name}{where}, input {shape}, {self.spec.classes} classes"
 
     def run_data(self, why: str) -> tuple[Recipe, Any]:
-        """The recipe and the data of the run that the checkpoint lies in.
-
-        Raises:
-            EdgepruneError: it lies in none; the sentence begins with `why` data are needed.
-        """
+        """The recipe and the data of the run that the checkpoint lies in."""
         from edgeprune.running.data import load_data_of
 
         if self.path is None or self.checkpoint is None or not RunFolder(self.path.parent).is_run:
@@ -85,11 +81,7 @@ class ModelArgument:
         return recipe, load_data_of(recipe, self.checkpoint)
 
     def score_batches(self, criteria: Sequence[str]) -> Callable[[str], Any]:
-        """A function that gives a criterion fresh training clips, or None to a criterion that needs no clips.
-
-        Raises:
-            EdgepruneError: a criterion is unknown, or needs clips and the checkpoint lies in no run.
-        """
+        """A function that gives a criterion fresh training clips, or None to a criterion that needs no clips."""
         from edgeprune.data.load import score_batches
         from edgeprune.pruning.scores import criterion
 
@@ -112,9 +104,6 @@ def resolve_model(
         stages: the checkpoints of a run folder; the first that is there is taken.
         shape: input of a registry's network, `(channels, height, width)`; a checkpoint has its own.
         classes: outputs of a registry's network; a checkpoint has its own.
-
-    Raises:
-        EdgepruneError: there is no such model, or it is an exported file.
     """
     from edgeprune.models import checkpoint, registry
 

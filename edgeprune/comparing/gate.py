@@ -30,9 +30,6 @@ class Limits:
         drop: of the accuracy, a fraction: 0.01 is one point.
         latency: new divided by old, on each device that timed both; None: not checked.
         bytes: new divided by old size of the file; None: not checked.
-
-    Raises:
-        EdgepruneError: a limit is out of range.
     """
 
     drop: float = MAX_DROP
@@ -185,9 +182,6 @@ def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str 
     Args:
         new, old: run folders, or folders that hold run folders.
         format: number format; None: int8 where all have it.
-
-    Raises:
-        EdgepruneError: nothing can be matched, or the evaluation clips differ.
     """
     sides, notes = [], []
     for folders in (new, old):

@@ -28,9 +28,6 @@ def load_runs(folders: Iterable[Path]) -> tuple[list[ComparedRun], list[str]]:
 
     Returns:
         The runs, and a note on each folder that cannot be read.
-
-    Raises:
-        EdgepruneError: a folder is missing, or none of them holds a run.
     """
     folders = list(folders)
     runs: list[ComparedRun] = []
@@ -51,11 +48,7 @@ def load_runs(folders: Iterable[Path]) -> tuple[list[ComparedRun], list[str]]:
 
 
 def predictions_of(run: ComparedRun, format: str) -> Predictions | None:
-    """The predictions of the run's file in a number format; None where the table is gone.
-
-    Raises:
-        EdgepruneError: the table is damaged.
-    """
+    """The predictions of the run's file in a number format; None where the table is gone."""
     path = run.folder.predictions(run.network, format)
     return read_predictions(path) if path.is_file() else None
 

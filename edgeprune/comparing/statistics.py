@@ -22,9 +22,6 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 
             is then `(1 / runs + test_to_train) * std ** 2`: the corrected resampled t interval of Nadeau & Bengio,
             "Inference for the generalization error", Machine Learning 52, 2003.
         confidence: of the interval.
-
-    Raises:
-        EdgepruneError: there are no values, or one is not finite.
     """
     numbers = _finite(values)
     runs, mean = len(numbers), float(numbers.mean())
@@ -38,11 +35,7 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 
 
 
 def median_estimate(values: ArrayLike) -> MeanEstimate:
-    """Median of some runs in the place of the mean, with their spread; no interval, because timings are skewed.
-
-    Raises:
-        EdgepruneError: there are no values, or one is not finite.
-    """
+    """Median of some runs in the place of the mean, with their spread; no interval, because timings are skewed."""
     numbers = _finite(values)
     std = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
     return MeanEstimate(float(np.median(numbers)), len(numbers), std)
@@ -61,9 +54,6 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0) -> float | None:
 
     Returns:
         The p-value; None for one pair.
-
-    Raises:
-        EdgepruneError: there are no differences, or one is not finite.
     """
     numbers = _finite(differences)
     if len(numbers) == 1:

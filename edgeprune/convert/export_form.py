@@ -33,9 +33,6 @@ def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
 
     Returns:
         a module in evaluation mode on the CPU, with the same input and the outputs `[n, classes]`.
-
-    Raises:
-        EdgepruneError: the network cannot be traced, or a `Flatten` is not between a convolution and a dense layer.
     """
     network = copy.deepcopy(model).cpu().eval()
     try:

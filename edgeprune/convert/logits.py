@@ -14,9 +14,6 @@ def without_softmax(path: Path | str, out: Path | str) -> Path:
 
     Returns:
         `out`, whose output is logits with their own scale and zero point.
-
-    Raises:
-        EdgepruneError: not a whole TFLite file, or a softmax stands elsewhere than at the end.
     """
     model = unpack_model(path)
     names = operator_names(model)

@@ -30,9 +30,6 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path 
 
     Returns:
         `path`.
-
-    Raises:
-        EdgepruneError: the network cannot be exported, or the file cannot be written.
     """
     path = Path(path)
     form = export_form(model, softmax)

@@ -9,11 +9,7 @@ from edgeprune.errors import EdgepruneError
 
 
 def load_onnx(path: Path | str) -> Any:
-    """Read and check an ONNX file; returns an `onnx.ModelProto`.
-
-    Raises:
-        EdgepruneError: the file is missing, truncated or not a valid ONNX model.
-    """
+    """Read and check an ONNX file; returns an `onnx.ModelProto`."""
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
@@ -28,11 +24,7 @@ def load_onnx(path: Path | str) -> Any:
 
 
 def input_shape_of(model: Any) -> tuple[int, ...]:
-    """Shape of the only input of an `onnx.ModelProto`, `[1, channels, height, width]`.
-
-    Raises:
-        EdgepruneError: there is not exactly one input with fixed sizes.
-    """
+    """Shape of the only input of an `onnx.ModelProto`, `[1, channels, height, width]`."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     shape = tuple(axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim) if len(inputs) == 1 else ()

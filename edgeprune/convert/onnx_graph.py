@@ -64,19 +64,12 @@ def cost_of_onnx(path: Path | str) -> Cost:
 
     Where the file holds batch norms, `params` are those after folding, as everywhere; where it holds none, they were
     folded already and the counts before folding are None.
-
-    Raises:
-        EdgepruneError: see `onnx_graph`.
     """
     return count(onnx_graph(path))
 
 
 def onnx_graph(path: Path | str) -> Graph:
-    """The graph of an ONNX file, with one clip where its batch is left open; shapes are channel-first.
-
-    Raises:
-        EdgepruneError: the file is not a whole ONNX model, has sizes that are not fixed, or computes nothing.
-    """
+    """The graph of an ONNX file, with one clip where its batch is left open; shapes are channel-first."""
     try:
         return _Reader(Path(path)).graph()
     except (TypeError, ValueError, LookupError, AttributeError) as error:  # such as names that are no text

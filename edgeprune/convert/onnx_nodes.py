@@ -13,11 +13,7 @@ _KEPT = 1024
 
 
 def with_shapes(path: Path, model: Any) -> Any:
-    """The model with the shape of every tensor and without the values of its weights; an open batch becomes 1.
-
-    Raises:
-        EdgepruneError: sizes are not fixed, or shapes do not fit each other.
-    """
+    """The model with the shape of every tensor and without the values of its weights; an open batch becomes 1."""
     graph = model.graph
     held = {tensor.name for tensor in graph.initializer}
     for value in graph.input:

@@ -66,10 +66,6 @@ def check_onnx(
         onnx_path: its export, ending in probabilities or in logits.
         inputs: float32 `[n, channels, height, width]`.
         tolerance: largest difference allowed.
-
-    Raises:
-        EdgepruneError: the file is not whole, or the inputs are empty, of another shape or not finite.
-        CheckFailedError: the difference is above `tolerance`, or not a number.
     """
     graph = load_onnx(onnx_path)
     inputs = _checked_inputs(inputs, input_shape_of(graph)[1:], onnx_path)
@@ -95,10 +91,6 @@ def check_tflite(
         inputs: float32 `[n, channels, height, width]`.
         format: one of `tflite_export.FORMATS`; only float32 is held to `tolerance`, quantised files are measured.
         tolerance: largest difference allowed of a float32 file.
-
-    Raises:
-        EdgepruneError: the file is not whole, or the inputs are empty, of another shape or not finite.
-        CheckFailedError: the file gives NaN, or a float32 file differs by more than `tolerance`.
     """
     model = TFLiteModel(path)
     _, height, width, channels = model.input_shape

@@ -61,11 +61,6 @@ def convert(
 
     Returns:
         the files by format.
-
-    Raises:
-        EdgepruneError: a format is unknown, the ONNX file is not whole, calibration is missing, empty, of another
-            shape or not finite, or the conversion fails (its log is kept).
-        CheckFailedError: a converted file holds a TRANSPOSE, or its network differs from the ONNX file's.
     """
     formats = check_formats(formats)
     onnx_path, out_dir = Path(onnx_path), Path(out_dir)
@@ -86,11 +81,7 @@ def convert(
 
 
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The given formats, each once, in the order of `FORMATS`.
-
-    Raises:
-        EdgepruneError: there are none, or one is unknown.
-    """
+    """The given formats, each once, in the order of `FORMATS`."""
     names = list(formats)
     for name in names:
         if name not in FORMATS:

@@ -40,9 +40,6 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
 
     Returns:
         `out`.
-
-    Raises:
-        EdgepruneError: not such a file, it takes the waveform already, or its FFT size is no power of two.
     """
     description = read_log_mel_description(path)
     model = unpack_model(path)
@@ -68,11 +65,7 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
 
 
 def read_log_mel_description(path: Path | str) -> Description:
-    """The description of a file that takes log-mel and whose front-end TFLite can compute.
-
-    Raises:
-        EdgepruneError: the file takes the waveform or images, or TFLite has no FFT of its size.
-    """
+    """The description of a file that takes log-mel and whose front-end TFLite can compute."""
     description = read_description(path)
     if description.takes_waveform:
         raise EdgepruneError(f"{path}: takes the waveform already; give the file it was made from.")

@@ -86,11 +86,7 @@ class GraphBuilder:
 
 
 def check_fft(spec: LogMel) -> None:
-    """Refuse a front-end that TFLite's FFT cannot compute.
-
-    Raises:
-        EdgepruneError: the FFT size is no power of two, or the fields contradict each other.
-    """
+    """Refuse a front-end that TFLite's FFT cannot compute."""
     size = spec.check().fft_size
     if size & (size - 1):
         near = 1 << (size - 1).bit_length()

@@ -62,10 +62,6 @@ def check_waveform(
         source_path: the file it was made from.
         files: audio clips.
         tolerance: largest difference allowed of a log-mel value, natural log units.
-
-    Raises:
-        EdgepruneError: there are no clips, one cannot be used, or `path` takes features or `source_path` the waveform.
-        CheckFailedError: the front-end differs by more than `tolerance`, or the network behind it is another one.
     """
     if not files:
         raise EdgepruneError(f"{path}: there are no clips to compare on; give at least one.")
@@ -143,11 +139,7 @@ class _Comparison:
 
 
 def _open_inside(path: Path | str, source_path: Path | str) -> Any:
-    """An interpreter of the waveform-in file whose outputs are the features, the network's input and its output.
-
-    Raises:
-        CheckFailedError: the file was not made from the other.
-    """
+    """An interpreter of the waveform-in file whose outputs are the features, the network's input and its output."""
     model, source = unpack_model(path), unpack_model(source_path)
     graph, network_input = model.subgraphs[0], source.subgraphs[0].inputs[0]
     named = zip(operator_names(model), graph.operators, strict=True)

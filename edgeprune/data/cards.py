@@ -119,11 +119,7 @@ class Card:
 
 
 def load_card(name_or_path: str | Path) -> Card:
-    """Load one of the project's cards by name, or a user's own from a path that ends in .toml.
-
-    Raises:
-        EdgepruneError: no such card, or the file is not a valid card.
-    """
+    """Load one of the project's cards by name, or a user's own from a path that ends in .toml."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return _read(path)

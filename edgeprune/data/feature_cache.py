@@ -61,10 +61,6 @@ def extract(
         filenames: clips, no duplicates.
         card: content of the data set's card, part of the key.
         workers: threads; 0: as many as cores.
-
-    Raises:
-        EdgepruneError: a clip cannot be used (see `decode.load_clip`), or the cache cannot be written. Clips computed
-            before stay in the cache.
     """
     import filelock
 

@@ -48,10 +48,6 @@ def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> Fe
 
     Args:
         only: archives whose name contains one of these texts, such as ["meta"].
-
-    Raises:
-        EdgepruneError: nothing to fetch, no connection, a wrong MD5, too little disk space, or an archive that would
-            write outside `root` or holds links.
     """
     root = Path(root)
     chosen = _choose(card, only)
@@ -77,9 +73,6 @@ def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> in
 
     All names are checked before anything is written: absolute paths, `..`, links and devices are refused. A file
     already there at its full size is kept, so an interrupted unpacking continues.
-
-    Raises:
-        EdgepruneError: the file is damaged, unsafe, or does not fit the disk.
     """
     target = root / archive.into
     try:

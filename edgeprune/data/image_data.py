@@ -88,10 +88,6 @@ def load_images(data: Data, seed: int = 0) -> ImageData:
     """Read both parts of a card of kind `images`, take the share to train on and cut the validation part out of it.
 
     The cut is random, stratified by class and the same for the same seed.
-
-    Raises:
-        EdgepruneError: no root, a fold or subset the data set does not have, files that cannot be used (see
-            `readers`), or a share that leaves a class without images.
     """
     card = load_card(data.name)
     if data.root is None:

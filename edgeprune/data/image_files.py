@@ -25,9 +25,6 @@ def read_part(card: Card, root: Path, part: str) -> tuple[np.ndarray, np.ndarray
 
     Returns:
         images uint8 `[n, channels, height, width]` and labels int64 `[n]`, places in the card's classes.
-
-    Raises:
-        EdgepruneError: a file is missing, damaged or of another form, or images and labels do not belong together.
     """
     assert card.images is not None  # checked when the card was read
     first, second = card.images.train if part == "train" else card.images.test
@@ -47,9 +44,6 @@ def read_idx(path: Path) -> np.ndarray:
 
     The format is that of MNIST's publishers: two zero bytes, a type code, the number of dimensions, each size as a
     big-endian 32-bit integer, then the values, the last dimension fastest.
-
-    Raises:
-        EdgepruneError: the file is missing, shorter or longer than its head states, or no idx file of unsigned bytes.
     """
     try:
         content = path.read_bytes()
@@ -69,11 +63,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def read_npz(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
-    """Arrays of a NumPy archive, by name; nothing in it is executed.
-
-    Raises:
-        EdgepruneError: the file or an array is missing or cannot be read.
-    """
+    """Arrays of a NumPy archive, by name; nothing in it is executed."""
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):

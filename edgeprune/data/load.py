@@ -23,11 +23,7 @@ _BATCH = 20
 
 
 def load_data(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> RunData:
-    """Clips with their log-mel features, or images; front-end and layout play no part for images.
-
-    Raises:
-        EdgepruneError: the data cannot be used (see `load_scenes` and `load_images`).
-    """
+    """Clips with their log-mel features, or images; front-end and layout play no part for images."""
     if has_images(data):
         return load_images(data, seed)
     return load_scenes(data, frontend, layout, seed)

@@ -30,11 +30,7 @@ class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __init__(
         self, filenames: Sequence[str], labels: Sequence[str], classes: Sequence[str], clip: Tensor, layout: Layout
     ) -> None:
-        """Check the labels; "" stands for unknown.
-
-        Raises:
-            EdgepruneError: a label is not among the classes.
-        """
+        """Check the labels; "" stands for unknown."""
         number = {name: index for index, name in enumerate(classes)}
         for filename, label in zip(filenames, labels, strict=True):
             if label and label not in number:

@@ -85,9 +85,6 @@ def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", se
     """Read the split, cut the validation part, and compute the log-mel features or take them from the cache.
 
     Missing synthetic scenes are made first. Their clips are as long as one patch of the front-end, up to 10 s.
-
-    Raises:
-        EdgepruneError: the card, the root, the split, a clip or the front-end cannot be used (see the parts called).
     """
     frontend.check()
     card = load_card(data.name)
@@ -132,9 +129,6 @@ def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFra
 
     Args:
         share: above 0; 1: all rows.
-
-    Raises:
-        EdgepruneError: the share is out of range or leaves a label without rows.
     """
     from sklearn.model_selection import train_test_split
 
@@ -165,11 +159,7 @@ def split_sha256(split: Split) -> str:
 
 
 def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
-    """The folder of the clips; missing synthetic scenes are made there first.
-
-    Raises:
-        EdgepruneError: a data set other than the synthetic one has no root.
-    """
+    """The folder of the clips; missing synthetic scenes are made there first."""
     if card.name != SYNTHETIC:
         if data.root is None:
             raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")

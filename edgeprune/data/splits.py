@@ -63,10 +63,6 @@ def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", ch
         fold: fold to test on.
         subset: name of an official reduced training list, such as "5" for DCASE 2024's 5 %.
         check_files: refuse a split whose audio is absent; otherwise absent clips keep their published names.
-
-    Raises:
-        EdgepruneError: no such folder, fold, subset or list; an unknown label; a clip absent, listed twice, or in both
-            train and test; an empty part.
     """
     root = Path(root)
     if not root.is_dir():
@@ -97,9 +93,6 @@ def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0)
 
     Returns:
         Training and validation part, rows in their order.
-
-    Raises:
-        EdgepruneError: fraction out of range, unlabelled clips, or too few groups to cut.
     """
     import numpy as np
     from sklearn.model_selection import StratifiedGroupKFold
@@ -157,9 +150,6 @@ def read_rows(path: Path) -> pd.DataFrame:
     """Read a list or table, plain or .gz: every cell a stripped string, and a column `row` with the line number.
 
     A header starts with `filename`. Without one the columns are filename and label.
-
-    Raises:
-        EdgepruneError: the file cannot be read or its rows do not fit its header.
     """
     import pandas as pd
 

@@ -43,11 +43,7 @@ CLIP_S = 1.0
 
 
 def plan(clips_per_scene: int) -> list[SyntheticClip]:
-    """The clips of a set in the order of meta.csv; a third of each scene's locations is held out for evaluation.
-
-    Raises:
-        EdgepruneError: fewer than MIN_CLIPS_PER_SCENE clips a scene.
-    """
+    """The clips of a set in the order of meta.csv; a third of each scene's locations is held out for evaluation."""
     if clips_per_scene < MIN_CLIPS_PER_SCENE:
         raise EdgepruneError(
             f"synthetic scenes: {clips_per_scene} clips a scene are too few for every device to be heard "
@@ -91,10 +87,6 @@ def generate(
         clips_per_scene: clips of each of the ten scenes, training and evaluation together.
         clip_s: seconds.
         sample_rate: Hz.
-
-    Raises:
-        EdgepruneError: an argument is out of range, `root` holds something this function did not write, or it cannot
-            be written.
     """
     clips, manifest = _checked(clips_per_scene, clip_s, sample_rate, seed)
     with _locked(Path(root)) as folder:
@@ -111,9 +103,6 @@ def ensure(
     """Write the set of `generate` to `root` unless it is there whole; returns whether it was written.
 
     Safe when two processes call it at the same time: one writes, the other waits.
-
-    Raises:
-        EdgepruneError: as `generate`.
     """
     clips, manifest = _checked(clips_per_scene, clip_s, sample_rate, seed)
     if _is_whole(Path(root), clips, manifest):

@@ -48,9 +48,6 @@ def verify(card: Card, root: Path | str) -> VerifyReport:
     The clips are those of all folds on disk and those of a `meta*.csv` in the root, which in TAU 2019 also lists clips
     of no fold. Each is decoded from start to end. Where such a table has a column that starts with `md5`, the MD5 of
     the file is compared as well.
-
-    Raises:
-        EdgepruneError: the folder or its lists are absent or cannot be read.
     """
     root = Path(root)
     finder = ClipFinder(root, card.audio)

@@ -53,11 +53,6 @@ def measure(request: BenchRequest) -> list[Measurement]:
         prints no percentiles, `median` is the mean and `p5` and `p95` are the least and the largest run, as
         `detail["statistics"]` states. `peak_ram_bytes` is benchmark_model's overall memory footprint: the growth of the
         peak of its resident memory.
-
-    Raises:
-        EdgepruneError: a wrong serial, something missing, no answer in time, or a benchmark_model that cannot write
-            outputs.
-        CheckFailedError: the phone computes something else.
     """
     request.check()
     phone = Phone.connect(request.device, request.timeout_s)

@@ -38,11 +38,7 @@ _PROPERTIES = {
 
 
 def parse(device: str) -> str | None:
-    """The serial in `adb:SERIAL`, None in `adb:`.
-
-    Raises:
-        EdgepruneError: it is something else, or could pass for an option of adb.
-    """
+    """The serial in `adb:SERIAL`, None in `adb:`."""
     prefix, _, serial = device.partition(":")
     if prefix != "adb" or ":" not in device or not re.fullmatch(r"([A-Za-z0-9._:][A-Za-z0-9._:-]*)?", serial):
         shown = device if device.isprintable() else repr(device)
@@ -66,11 +62,7 @@ class Phone:
 
     @staticmethod
     def connect(device: str, timeout_s: float) -> Phone:
-        """Reach the phone.
-
-        Raises:
-            EdgepruneError: adb is missing, the serial is malformed, or the phone cannot be used.
-        """
+        """Reach the phone."""
         serial = parse(device)
         adb = require("adb", device)
         phone = Phone(device, (adb, "-s", serial) if serial else (adb,), timeout_s)

@@ -17,11 +17,7 @@ _NEEDED_FLAGS = {"--input_layer_value_files", "--input_layer_shape", "--input_la
 
 
 def find_benchmark_model(request: BenchRequest) -> Path:
-    """The benchmark_model to use: the request's, else the environment's, else the setting's.
-
-    Raises:
-        EdgepruneError: none is named, or there is no file.
-    """
+    """The benchmark_model to use: the request's, else the environment's, else the setting's."""
     name = request.options.benchmark_model or os.environ.get(BENCHMARK_MODEL) or setting(SETTING)
     if not name:
         raise EdgepruneError(
@@ -59,9 +55,6 @@ def parse_times(device: str, output: str) -> Times:
     Newer ones end it in `p5= median= p95=`. Older ones print `first= curr= min= max= avg= std=`. Of runs that all took
     equally long, both print `curr=` alone. (tensorflow/core/util/stats_calculator.h,
     tensorflow/lite/tools/benchmark/benchmark_model.cc.)
-
-    Raises:
-        EdgepruneError: there is no such line, or no run.
     """
     line = (re.findall(r"\bcount=\d+.*", output) or [""])[-1]
     values = {name: float(value) for name, value in re.findall(r"(\w+)=([0-9.eE+]+)", line)}

@@ -52,11 +52,7 @@ def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[A
 
 
 def check_exact(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> None:
-    """Refuse outputs that are not byte for byte those of the reference.
-
-    Raises:
-        CheckFailedError: they differ, or are of another shape or type.
-    """
+    """Refuse outputs that are not byte for byte those of the reference."""
     if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
         raise CheckFailedError(
             f"device {device}: {Path(path).name} gave {outputs.dtype} {list(outputs.shape)} where {expected.dtype} "
@@ -75,9 +71,6 @@ def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: 
 
     Returns:
         the largest difference, in the unit of the output.
-
-    Raises:
-        CheckFailedError: one is further off or not a number, or the shape or type is another.
     """
     if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
         check_exact(device, path, expected, outputs)

@@ -37,11 +37,6 @@ def measure(request: BenchRequest) -> list[Measurement]:
         a record a file: `kind` is `emulated`, `unit` is `instructions`, of one inference; median and percentiles are
         over the clips. `peak_ram_bytes` is for a program of start-up code and network alone: variables (with input,
         output and working memory) and the deepest stack.
-
-    Raises:
-        EdgepruneError: an unknown device, several threads, a file that is not int8 or not compiled, a missing program,
-            or a program that hangs.
-        CheckFailedError: an output differs, or the program ends before its end.
     """
     if request.device in ("cortex-m55", "cortex-m85"):
         raise EdgepruneError(
@@ -143,11 +138,7 @@ class _Program:
     folder: Path
 
     def check(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
-        """Instructions of each clip.
-
-        Raises:
-            CheckFailedError: an output is not the expected one, or an answer is missing.
-        """
+        """Instructions of each clip."""
         self._write_clips(stored)
         printed = self._emulate(self._build("check", self.network.sources))
         self._compare(printed, expected)
@@ -213,11 +204,7 @@ class _Program:
 
 
 def mark_steps(source: str, steps: int) -> str:
-    """Insert calls of `board_mark` into bakenn's network function: two before its first step, one after each step.
-
-    Raises:
-        EdgepruneError: the function is not of the form that bakenn 1.0 writes.
-    """
+    """Insert calls of `board_mark` into bakenn's network function: two before its first step, one after each step."""
     head, begin, rest = source.partition("    (void)arena;\n")
     body, end, tail = rest.rpartition("\n}\n")
     parts = body.split("\n\n")

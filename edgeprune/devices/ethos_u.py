@@ -50,10 +50,6 @@ def measure(request: BenchRequest) -> list[Measurement]:
         One record a file; `kind` is `estimated`, `unit` `cycles` of one inference on the accelerator, `peak_ram_bytes`
         the whole SRAM that Vela lays out: activations and the buffers of weights. Operators that stay on the processor
         are in `detail["cpu_operators"]`, and their time is not in the cycles.
-
-    Raises:
-        EdgepruneError: the accelerator is unknown, Vela is not installed or takes longer than `request.timeout_s`, or a
-            file is not int8 or int16x8 or has no operator for the accelerator.
     """
     if request.device not in ACCELERATORS:
         raise unknown_name("device", request.device, ACCELERATORS)

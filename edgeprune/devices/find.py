@@ -85,11 +85,7 @@ DEVICES = (
 
 
 def find_device(name: str) -> Device:
-    """Look up a device such as `cortex-m4` or `ssh://pi@board:22`; nothing is contacted.
-
-    Raises:
-        EdgepruneError: the name is unknown.
-    """
+    """Look up a device such as `cortex-m4` or `ssh://pi@board:22`; nothing is contacted."""
     for device in DEVICES:
         if any(name == known or (known[-1] in ":/" and name.startswith(known)) for known in device.names):
             return device
@@ -101,11 +97,7 @@ def find_device(name: str) -> Device:
 
 
 def require_device(name: str) -> Device:
-    """Look up a device whose programs and packages are installed here.
-
-    Raises:
-        EdgepruneError: the name is unknown, or something is missing; the message names what to install.
-    """
+    """Look up a device whose programs and packages are installed here."""
     device = find_device(name)
     missing = device.missing()
     if missing:

@@ -82,11 +82,6 @@ def instructions_per_hop(
         board: a name of `qemu.BOARDS`.
         timeout_s: limit for the emulator.
         signal: int16 `[samples]` at the front-end's rate; None: noise.
-
-    Raises:
-        EdgepruneError: a program is missing, refuses the sources or hangs, or the C code does not support the
-            front-end.
-        CheckFailedError: the program ended early.
     """
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)

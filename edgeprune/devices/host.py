@@ -30,10 +30,6 @@ def measure(request: BenchRequest) -> list[Measurement]:
 
     Returns:
         as `time_files`; `detail["max_abs_error"]` is the largest difference from the plain kernels.
-
-    Raises:
-        EdgepruneError: as `time_files`.
-        CheckFailedError: a file computes something else with XNNPACK than with the plain kernels.
     """
     checked = [_check_outputs(request, path) for path in request.paths]
     records = time_files(request.paths, request.threads, request.runs, xnnpack=request.options.xnnpack)
@@ -78,9 +74,6 @@ def time_files(
         One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. `peak_ram_bytes` is the
         most resident memory of a process that loads the file and runs it once, Python included (`VmHWM` of Linux, None
         elsewhere); `detail["ram_before_model_bytes"]` is the memory of the process before the model was loaded.
-
-    Raises:
-        EdgepruneError: no files, a number out of range, or a file that cannot be run.
     """
     if not paths:
         raise EdgepruneError("host: no file to measure; give at least one .tflite file.")

@@ -25,9 +25,6 @@ def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> In
         path: the file; a file exported by edgeprune describes the front-end it needs.
         clips: audio files, of which the first patch is used.
         count: the most inputs to make.
-
-    Raises:
-        EdgepruneError: a clip cannot be read, or audio is given for a file without a front-end.
     """
     try:
         description = read_description(path)
@@ -48,9 +45,6 @@ def clips_of(path: Path, frontend: LogMel, count: int) -> list[tuple[Path, str]]
     """Audio files and their labels, evenly spaced over the evaluation part of the run a file lies in.
 
     Outside a run they are clips of the synthetic scenes.
-
-    Raises:
-        EdgepruneError: the run's data are no longer there.
     """
     from edgeprune.data.scene_data import data_root, evenly  # torch takes seconds to import
 

@@ -94,9 +94,6 @@ class LatencyProfile:
         Args:
             widths: `[n, groups]`, whole numbers or not.
             names: the groups of the columns; other groups keep the widths of the file.
-
-        Raises:
-            EdgepruneError: a name is unknown, or a width lies outside the table.
         """
         table = np.asarray(widths, dtype=np.float64)
         if table.ndim != 2 or table.shape[1] != len(names):
@@ -111,11 +108,7 @@ class LatencyProfile:
         return total
 
     def of(self, device: str, graph: Graph, path: Path) -> "LatencyProfile":
-        """This profile, read from `path`, after a check of its device and network.
-
-        Raises:
-            EdgepruneError: it is of another device, or of another network than the graph's.
-        """
+        """This profile, read from `path`, after a check of its device and network."""
         if self.device != device:
             raise EdgepruneError(f"{path}: is a profile of {self.device}, not of {device}; profile that device.")
         filters = {name: group.filters for name, group in graph.groups.items() if not group.frozen}
@@ -138,9 +131,6 @@ class LatencyProfile:
         Returns:
             the groups and milliseconds of each stage, in order of execution; an axis is as long as its group's
             candidates, or 1. The sum over the stages plus `overhead_ms` is the latency.
-
-        Raises:
-            EdgepruneError: as `latency_ms`.
         """
         choices = {name: np.asarray(values, dtype=np.float64) for name, values in candidates.items()}
         self._check(choices)
@@ -159,11 +149,7 @@ class LatencyProfile:
 
     @staticmethod
     def load(path: Path) -> "LatencyProfile":
-        """Read what `save` wrote.
-
-        Raises:
-            EdgepruneError: the file is missing, damaged or no profile of this version.
-        """
+        """Read what `save` wrote."""
         content = read_json(path)
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise EdgepruneError(f"{path}: is not a latency profile of this version of edgeprune; profile again.")

@@ -22,11 +22,7 @@ from edgeprune.errors import EdgepruneError
 
 
 def require_tflite_micro(device: str) -> str:
-    """The version of tflite-micro.
-
-    Raises:
-        EdgepruneError: it is not installed.
-    """
+    """The version of tflite-micro."""
     if importlib.util.find_spec("tflite_micro") is None:
         raise EdgepruneError(
             f"device {device}: needs the package tflite-micro, which exists for Linux; pip install 'edgeprune[mcu]'."
@@ -51,11 +47,7 @@ class MicroInterpreter:
         np.save(folder / "inputs.npy", stored)
 
     def run(self, arena: int, clips: int) -> NDArray[Any] | None:
-        """Outputs `[clips, classes]` of the first clips, None where the arena of so many bytes is too small.
-
-        Raises:
-            EdgepruneError: the time is up.
-        """
+        """Outputs `[clips, classes]` of the first clips, None where the arena of so many bytes is too small."""
         if self._process is None:
             self._process = self._start()
         (self._folder / "printed.txt").write_bytes(b"")

@@ -86,9 +86,6 @@ def profile(
         device: only `host` so far, unless `measure` is given.
         settings: widths, runs and threads.
         measure: times files on another device.
-
-    Raises:
-        EdgepruneError: a group is unknown, the device cannot be timed, or as `edgeprune.tflite.rewidth.rewidth`.
     """
     clock = _clock(device, settings.threads, settings.runs, measure)
     template = Template(path, graph)
@@ -134,9 +131,6 @@ def verify(
     Returns:
         for each of `widths_list`: `widths`, `predicted_ms`, `measured_ms` and `relative_error`, which is
         predicted / measured - 1.
-
-    Raises:
-        EdgepruneError: the profile is of another file, or as `profile`.
     """
     if sha256_file(path) != profile.sha256:
         raise EdgepruneError(f"{path}: is not the file that was profiled ({profile.model}); profile it first.")

@@ -94,11 +94,7 @@ class Image:
 
 
 def board_of(name: str) -> Board:
-    """The board of a device.
-
-    Raises:
-        EdgepruneError: there is none of that name.
-    """
+    """The board of a device."""
     if name not in BOARDS:
         raise unknown_name("device", name, BOARDS)
     return BOARDS[name]
@@ -123,9 +119,6 @@ def build(
         defines: macros, as `NAME` or `NAME=VALUE`.
         optimise: options for optimisation, such as `-O3`.
         timeout_s: the compiler is cut off after this time.
-
-    Raises:
-        EdgepruneError: the compiler is missing, does not take the sources, or took too long.
     """
     folder = share_folder("export") / "cortex_m"
     options = [
@@ -160,11 +153,6 @@ def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None)
         image_path: the ELF file.
         timeout_s: the program is cut off after this time.
         cwd: working folder of the emulator.
-
-    Raises:
-        EdgepruneError: the file is no program for a board, the emulator is missing or does not start, or the program
-            hangs.
-        CheckFailedError: the program ended with another code; the message holds its last line.
     """
     machine = board_of(board).machine
     command = [require(EMULATOR, board), "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
@@ -186,11 +174,7 @@ def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None)
 
 
 def versions(board: str) -> dict[str, str]:
-    """Versions of compiler and emulator, as they print them.
-
-    Raises:
-        EdgepruneError: one of them is missing.
-    """
+    """Versions of compiler and emulator, as they print them."""
     lines = {}
     for name, program in (("compiler", COMPILER), ("emulator", EMULATOR)):
         done = run_tool([require(program, board), "--version"], board, timeout_s=30)
@@ -199,11 +183,7 @@ def versions(board: str) -> dict[str, str]:
 
 
 def image_of(board: str, path: Path) -> Image:
-    """Sizes of an ELF file's sections, as `arm-none-eabi-size -A` lists them.
-
-    Raises:
-        EdgepruneError: the file is missing or no program for a Cortex-M.
-    """
+    """Sizes of an ELF file's sections, as `arm-none-eabi-size -A` lists them."""
     if not path.is_file():
         raise EdgepruneError(f"{path}: cannot be read; build it again.")
     done = run_tool([require(SIZE, board), "-A", path.absolute()], board, timeout_s=30)

@@ -69,11 +69,7 @@ class BenchRequest:
     options: DeviceOptions = DeviceOptions()
 
     def check(self) -> None:
-        """Refuse numbers out of range.
-
-        Raises:
-            EdgepruneError: there is no file, or a count or the time limit is not positive.
-        """
+        """Refuse numbers out of range."""
         if not self.paths:
             raise EdgepruneError(f"device {self.device}: no file to measure; give at least one .tflite file.")
         if not self.threads or min(self.threads) < 1 or self.runs < 1:

@@ -19,9 +19,6 @@ def setting(name: str) -> str | None:
 
     Returns:
         None where there is no file, or it does not hold the setting.
-
-    Raises:
-        EdgepruneError: the file cannot be read or is not TOML, or the setting is no text.
     """
     path = settings_path()
     try:

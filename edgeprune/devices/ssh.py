@@ -69,10 +69,6 @@ def measure(request: BenchRequest) -> list[Measurement]:
         reported, the outputs on every clip are compared with the reference, within `checks.TOLERANCE`;
         `detail["checked"]` also holds whether they are the same bytes. `peak_ram_bytes` is the most resident memory of
         a process on the board that loads the file and runs it once, Python included.
-
-    Raises:
-        EdgepruneError: a wrong address, no connection, something missing on the board, or no answer in time.
-        CheckFailedError: the board computes something else.
     """
     address = parse(request.device)
     ssh = require("ssh", request.device)
@@ -176,11 +172,7 @@ def _ssh_command(address: Address, ssh: str, timeout_s: float) -> list[str]:
 
 
 def _converse(command: list[str], content: bytes, limit_s: float) -> subprocess.CompletedProcess[bytes]:
-    """Run ssh, send it `content`, and keep its input open until it ends: the board takes the end for a lost connection.
-
-    Raises:
-        subprocess.TimeoutExpired: it took longer than `limit_s` and was killed.
-    """
+    """Run ssh, send it `content`, and keep its input open until it ends: the board takes the end for a lost line."""
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(command, stdin=read_end, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

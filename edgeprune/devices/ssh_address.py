@@ -23,11 +23,7 @@ class Address:
 
 
 def parse(device: str) -> Address:
-    """The address in `ssh://user@host[:port]`; an IPv6 address stands in brackets.
-
-    Raises:
-        EdgepruneError: anything else, such as a password; the message does not repeat it.
-    """
+    """The address in `ssh://user@host[:port]`; an IPv6 address stands in brackets."""
     if re.match(r"[^:]*://[^/@]*:.*@", device, flags=re.DOTALL):
         hidden = re.sub(r"(//[^:]*):.*@", r"\1:***@", device, flags=re.DOTALL)
         raise EdgepruneError(f"device {_printable(hidden)}: passwords are not taken; use a key and ssh-agent.")

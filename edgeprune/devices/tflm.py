@@ -43,10 +43,6 @@ def measure(request: BenchRequest) -> list[Measurement]:
         `unit` is `arena_bytes`, and `median`, `p5`, `p95` and `peak_ram_bytes` are the smallest arena, a multiple of 16
         bytes; `detail` splits the used bytes into `head_bytes` (activations and scratch memory) and `tail_bytes` (the
         persistent part).
-
-    Raises:
-        EdgepruneError: tflite-micro is not installed, it cannot run a file, or `request.timeout_s` passed.
-        CheckFailedError: the outputs are wrong.
     """
     version = require_tflite_micro(request.device)
     request.check_one_core()
@@ -76,9 +72,6 @@ def outputs(path: Path, stored: NDArray[Any], device: str = "tflm", timeout_s: f
     """TFLite Micro's outputs `[n, classes]` for inputs `[n, ...]` as the file stores them.
 
     For int8 files these are the bytes of other code for microcontrollers too, CMSIS-NN's among them.
-
-    Raises:
-        EdgepruneError: tflite-micro is not installed, it cannot run the file, or `timeout_s` passed.
     """
     require_tflite_micro(device)
     with micro_interpreter(device, path, stored, timeout_s) as micro:
@@ -93,10 +86,6 @@ def reference_micro(path: Path | str, inputs: Inputs, device: str) -> tuple[NDAr
 
     Returns:
         `[n, ...]` inputs in the file's input type, `[n, classes]` outputs in its output type.
-
-    Raises:
-        EdgepruneError: tflite-micro is not installed or cannot run the file.
-        CheckFailedError: TFLite's outputs differ by more than rounding explains.
     """
     path = Path(path)
     stored, expected = checks.reference(path, inputs)
@@ -106,11 +95,7 @@ def reference_micro(path: Path | str, inputs: Inputs, device: str) -> tuple[NDAr
 
 
 def compare(device: str, path: Path, expected: NDArray[Any], micro: NDArray[Any], input_dtype: np.dtype[Any]) -> str:
-    """Compare TFLite Micro's outputs with TFLite's, both `[n, classes]`; returns the result in words.
-
-    Raises:
-        CheckFailedError: they differ by more than rounding explains.
-    """
+    """Compare TFLite Micro's outputs with TFLite's, both `[n, classes]`; returns the result in words."""
     if expected.dtype not in _EXACT or input_dtype not in _EXACT or micro.shape != expected.shape:
         error = checks.check_close(device, path, expected, micro)
         return f"within {error:.2g} of TFLite's on {len(expected)} inputs"

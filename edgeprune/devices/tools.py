@@ -22,11 +22,7 @@ PACKAGES = {
 
 
 def require(program: str, device: str) -> str:
-    """Path of a program on the search path.
-
-    Raises:
-        EdgepruneError: it is not there; the message names the package to install.
-    """
+    """Path of a program on the search path."""
     path = shutil.which(program)
     if path is None:
         raise EdgepruneError(
@@ -38,11 +34,7 @@ def require(program: str, device: str) -> str:
 def run_tool(
     command: Sequence[str | Path], device: str, timeout_s: float, cwd: Path | None = None, stdin: bytes | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end, whatever its exit code; no shell sees the arguments.
-
-    Raises:
-        EdgepruneError: it took longer than `timeout_s` and was killed, or could not be started.
-    """
+    """Run a program to its end, whatever its exit code; no shell sees the arguments."""
     words = [str(word) for word in command]
     try:
         return subprocess.run(

@@ -28,9 +28,6 @@ def audio_probabilities(
 
     Returns:
         `[clips, classes]`, in the order of the file's labels.
-
-    Raises:
-        EdgepruneError: the file carries no description, or a clip cannot be used (see `audio.decode.load_clip`).
     """
     description = read_description(path)
     model = TFLiteModel(path, threads=threads or os.cpu_count() or 1)

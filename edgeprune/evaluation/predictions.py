@@ -46,9 +46,6 @@ def write_predictions(
         labels: true classes `[clips]`; empty text where the truth is not known.
         probabilities: `[clips, classes]`.
         classes: names of the columns.
-
-    Raises:
-        EdgepruneError: the arguments disagree with each other, or the file cannot be written.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
     predictions = Predictions(list(filenames), list(labels), decide(rows, classes), rows, list(classes))
@@ -70,10 +67,6 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
     Args:
         path: the file.
         classes: the classes it must have, in order; None takes those of the file.
-
-    Raises:
-        EdgepruneError: the file is missing, cut off or malformed (the line is named), has other classes,
-            or its `predicted` column is not the class of the highest probability.
     """
     try:
         table = list(csv.reader(io.StringIO(_whole_text(path), newline=""), strict=True))
@@ -110,11 +103,7 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
 
 
 def decide(probabilities: ArrayLike, classes: Sequence[str]) -> list[str]:
-    """The class of the highest probability of each row of `[clips, classes]`; the first of them in a tie.
-
-    Raises:
-        EdgepruneError: the shape is not `[clips, classes]`.
-    """
+    """The class of the highest probability of each row of `[clips, classes]`; the first of them in a tie."""
     rows = np.asarray(probabilities)
     if rows.ndim != 2 or rows.shape[1] != len(classes) or not len(classes):
         raise EdgepruneError(f"probabilities: shape {rows.shape} for {len(classes)} classes; give [clips, classes].")

@@ -32,9 +32,6 @@ def wilson_interval(correct: int, clips: int, confidence: float = 0.95) -> tuple
 
     It stays inside [0, 1] and keeps its coverage for few clips and for accuracies near 0 or 1. It treats
     clips as independent; where many come from one recording, the true interval is wider.
-
-    Raises:
-        EdgepruneError: no clips, `correct` outside 0 to `clips`, or a confidence outside (0, 1).
     """
     from scipy.stats import binomtest
 
@@ -65,9 +62,6 @@ def paired_bootstrap(
         confidence: share of the resampled differences between `low` and `high`.
         groups: the recording or location of each clip. Whole groups are drawn then, as clips of one recording are not
             independent.
-
-    Raises:
-        EdgepruneError: lengths differ, no clips, values that are neither right nor wrong, or parameters out of range.
     """
     a, b = _paired(correct_a, correct_b)
     _check_confidence(confidence)
@@ -89,9 +83,6 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     Args:
         correct_a: whether system A decided each clip rightly, `[clips]`, bool or 0 and 1.
         correct_b: the same for system B, in the same order.
-
-    Raises:
-        EdgepruneError: lengths differ, no clips, or values that are neither right nor wrong.
     """
     from scipy.stats import binomtest
 

@@ -77,9 +77,6 @@ def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
         out: folder for the compiled network `<name>.tflite` and its C in `c11/`.
         target: one of `TARGETS`.
         name: the C names begin with `bknn_<name>`; lower-case letters, digits and underscores.
-
-    Raises:
-        EdgepruneError: bakenn is missing, does not take the network or the target, or the folder holds other files.
     """
     _check_target(path, target)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):

@@ -80,10 +80,6 @@ def write_frontend(
         out: folder; created if missing.
         layout: the order of the axes of a patch.
         quantisation: scale and zero point of an int8 network's input; None: the network takes float32.
-
-    Raises:
-        EdgepruneError: the front-end contradicts itself, the C code does not take its FFT size or its log offset, or
-            normalisation or quantisation do not fit.
     """
     _check(spec)
     _check_normalisation(spec, normalisation)
@@ -152,9 +148,6 @@ def frontend_cost(spec: LogMel, quantised: bool = True) -> FrontendCost:
     Args:
         spec: the front-end.
         quantised: whether its ring holds int8 values rather than float32.
-
-    Raises:
-        EdgepruneError: the C code does not take this front-end.
     """
     _check(spec)
     tables = sum(table.nbytes for table in _tables(spec).values()) + 2 * 4 * spec.mels

@@ -8,11 +8,7 @@ from edgeprune.recipe import Budget, LogMel
 
 
 def frontend_bytes(frontend: LogMel) -> dict[str, int]:
-    """Bytes of the front-end in C for an int8 network, by the limits of `Budget` that they count against.
-
-    Raises:
-        EdgepruneError: the front-end cannot be written in C.
-    """
+    """Bytes of the front-end in C for an int8 network, by the limits of `Budget` that they count against."""
     cost = frontend_cost(frontend, quantised=True)
     return {"peak_ram": cost.ram_bytes, "flash": cost.flash_bytes}
 
@@ -22,10 +18,6 @@ def left_for_network(budget: Budget, frontend: LogMel | None) -> Budget:
 
     Args:
         frontend: None for a network of images.
-
-    Raises:
-        EdgepruneError: the front-end cannot be written in C.
-        InfeasibleBudgetError: a limit is too small for the front-end alone.
     """
     if not budget.include_frontend or frontend is None:
         return budget

@@ -65,9 +65,6 @@ def finish(
         outputs: of the network.
         layers: paths in the order of execution.
         labels: of the paths.
-
-    Raises:
-        EdgepruneError: there is no layer.
     """
     named = groups.named(layers, labels)
     if not named:

@@ -25,10 +25,6 @@ def remove(
     Args:
         example: the input `graph` was traced with.
         kept: filters by group; groups that are not named keep theirs.
-
-    Raises:
-        EdgepruneError: a group is unknown or may not be pruned, would lose all its filters, or the network does not
-            fit together afterwards.
     """
     import torch_pruning
 
@@ -79,11 +75,7 @@ def _check_group(pruned: nn.Module, group: FilterGroup, filters: int) -> None:
 
 
 def remove_filters(model: nn.Module, spec: ModelSpec, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, ModelSpec]:
-    """`remove` for a network of the registry; returns the copy and its spec.
-
-    Raises:
-        EdgepruneError: as `remove`.
-    """
+    """`remove` for a network of the registry; returns the copy and its spec."""
     pruned = remove(model, torch.zeros(1, *spec.input_shape), graph_of(spec), kept)
     slim = replace(spec, widths={**spec.widths, **{name: len(set(keep)) for name, keep in kept.items()}})
     fresh = build(slim)

@@ -49,9 +49,6 @@ def trace(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> Graph:
     Args:
         model: left as it is; may be on the meta device.
         example: its input, `[n, channels, ...]`, or a tuple of its inputs.
-
-    Raises:
-        EdgepruneError: the network cannot be traced, or holds no convolution and no dense layer.
     """
     inputs = example if isinstance(example, tuple) else (example,)
     with evaluating(model), warnings.catch_warnings():

@@ -40,11 +40,7 @@ def save(path: Path | str, spec: ModelSpec, model: "nn.Module", extra: Mapping[s
 
 
 def load(path: Path | str) -> Checkpoint:
-    """Load a checkpoint in evaluation mode.
-
-    Raises:
-        EdgepruneError: the file is missing, truncated or not one of ours.
-    """
+    """Load a checkpoint in evaluation mode."""
     import torch
 
     try:

@@ -102,10 +102,6 @@ def load_panns_weights(
 
     Returns:
         the names of the layers that were loaded.
-
-    Raises:
-        EdgepruneError: the file cannot be read, a layer is missing or of another shape, or the normalisation does not
-            fit; the network is then left as it was.
     """
     import torch
 

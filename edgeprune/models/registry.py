@@ -61,11 +61,7 @@ ENTRIES = {
 
 
 def entry(name: str) -> Entry:
-    """The registry's entry of a network; `DCASE21_Net` and `dcase21_net` name `dcase21` too.
-
-    Raises:
-        EdgepruneError: there is none; the message has the nearest name.
-    """
+    """The registry's entry of a network; `DCASE21_Net` and `dcase21_net` name `dcase21` too."""
     known = name.lower().removesuffix("_net")
     if known in ENTRIES:
         return ENTRIES[known]

@@ -84,9 +84,6 @@ def load_audioset_weights(model: VGGish, path: Path | str) -> list[str]:
 
     Returns:
         the names of the layers that were loaded.
-
-    Raises:
-        EdgepruneError: the file cannot be read, or a layer is missing or of another shape.
     """
     import torch
 

@@ -25,9 +25,6 @@ def score_groups(
     Args:
         dense_layers: hidden dense layers too.
         batches: for active criteria: network inputs `[n, ...]` and labels `[n]`.
-
-    Raises:
-        EdgepruneError: see `scores.layer_scores.score_network`.
     """
     groups = graph.prunable(dense_layers)
     layers = {path: model.get_submodule(path) for group in groups.values() for path in group.layers}

@@ -32,9 +32,6 @@ def write_report(result: Result, path: Path | str) -> None:
     """Write the report of a run as one self-contained HTML file: no script, no outside resource.
 
     Parts that the result does not have are left out. The file is written whole or not at all.
-
-    Raises:
-        EdgepruneError: the file cannot be written.
     """
     from jinja2 import Environment, StrictUndefined
 

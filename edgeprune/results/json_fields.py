@@ -33,11 +33,7 @@ def text(value: Any) -> str | None:
 
 
 def mapping(value: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
-    """The object under `key`, empty where it is absent or null.
-
-    Raises:
-        EdgepruneError: something that is not an object stands there.
-    """
+    """The object under `key`, empty where it is absent or null."""
     inner = value.get(key)
     if inner is None:
         return {}
@@ -47,11 +43,7 @@ def mapping(value: Mapping[str, Any], key: str, where: str = "") -> Mapping[str,
 
 
 def sequence(value: Mapping[str, Any], key: str, where: str = "") -> Sequence[Any]:
-    """The list under `key`, empty where it is absent or null.
-
-    Raises:
-        EdgepruneError: something that is not a list stands there.
-    """
+    """The list under `key`, empty where it is absent or null."""
     inner = value.get(key)
     if inner is None:
         return ()
@@ -61,11 +53,7 @@ def sequence(value: Mapping[str, Any], key: str, where: str = "") -> Sequence[An
 
 
 def objects(value: Mapping[str, Any], key: str, where: str = "") -> list[Mapping[str, Any]]:
-    """The list of objects under `key`, empty where it is absent or null.
-
-    Raises:
-        EdgepruneError: something else stands there.
-    """
+    """The list of objects under `key`, empty where it is absent or null."""
     rows = list(sequence(value, key, where))
     for row in rows:
         if not isinstance(row, Mapping):

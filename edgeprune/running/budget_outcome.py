@@ -14,11 +14,7 @@ from edgeprune.recipe import Recipe
 
 
 def budget_outcome(recipe: Recipe, pruned: Checkpoint, artefacts: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry `budget` of `result.json`; what was reached is read from the shipped file, if one was exported.
-
-    Raises:
-        CheckFailedError: the file, with the front-end where the budget counts it, exceeds a limit.
-    """
+    """The entry `budget` of `result.json`; what was reached is read from the shipped file, if one was exported."""
     planned = pruned.extra["budget"]
     shipped = next((artefacts[name] for name in ("int8", *recipe.export.formats) if name in artefacts), None)
     figures = cost(pruned.spec).to_dict() if shipped is None else shipped["cost"]

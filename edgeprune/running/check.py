@@ -35,11 +35,7 @@ def network_budget(recipe: Recipe) -> Budget:
 
 
 def thread_counts(recipe: Recipe) -> list[int]:
-    """`bench.threads` as numbers.
-
-    Raises:
-        EdgepruneError: one is not a whole number above 0.
-    """
+    """`bench.threads` as numbers."""
     for text in recipe.bench.threads:
         if not text.isdigit() or int(text) < 1:
             raise EdgepruneError(f"bench.threads: '{text}' is no number of threads; write 1 or 1,2,4.")

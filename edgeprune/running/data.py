@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_run_data(recipe: Recipe) -> RunData:
-    """The recipe's data, normalised by their own training part.
-
-    Raises:
-        EdgepruneError: the data cannot be used, or the evaluation part has clips without a label.
-    """
+    """The recipe's data, normalised by their own training part."""
     data = load_data(recipe.data, recipe.frontend, entry(recipe.model.name).layout, recipe.seed)
     refuse_unlabelled_test(data.card.name, data.test)
     return data

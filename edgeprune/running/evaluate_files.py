@@ -23,11 +23,7 @@ from edgeprune.tflite.sidecar import read_sidecar
 
 
 def evaluate_files(recipe: Recipe, data: RunData, folder: RunFolder) -> dict[str, dict[str, Any]]:
-    """The entries of `result.json`'s `artefacts`, by key; predictions are kept as CSV, and metrics come from those.
-
-    Raises:
-        EdgepruneError: kept predictions are of other clips.
-    """
+    """The entries of `result.json`'s `artefacts`, by key; predictions are kept as CSV, and metrics come from those."""
     artefacts = {}
     for network, formats in formats_of(recipe).items():
         for format in formats:

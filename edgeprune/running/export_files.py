@@ -44,9 +44,6 @@ def export_network(
     """The files of a network by format; those not there yet are written, with the ONNX file and sidecars.
 
     A sidecar is written once its file has passed the checks.
-
-    Raises:
-        CheckFailedError: a file does not compute what the network does, or costs something else.
     """
     paths = {format: folder.tflite(name, format) for format in formats}
     missing = [format for format, path in paths.items() if not _is_exported(path)]

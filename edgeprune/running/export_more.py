@@ -31,11 +31,6 @@ def export_more(run_folder: Path | str, formats: Sequence[str], waveform: bool =
 
     Returns:
         paths by format.
-
-    Raises:
-        EdgepruneError: not a run folder with a pruned network, its data are no longer there, or TFLite has no operator
-            for its front-end.
-        CheckFailedError: a file does not compute what the network does.
     """
     folder = RunFolder.existing(run_folder)
     formats = check_formats(formats)

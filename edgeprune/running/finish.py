@@ -35,11 +35,7 @@ def finish(
     frontend: Mapping[str, Any] | None,
     folder: RunFolder,
 ) -> Result:
-    """Write the report, then `result.json`: where it is, the run is done.
-
-    Raises:
-        CheckFailedError: the file that ships exceeds the budget.
-    """
+    """Write the report, then `result.json`: where it is, the run is done."""
     pruned = networks["pruned"]
     figures: dict[str, Any] = {name: _network_figures(name, networks[name], data, folder) for name in NETWORKS}
     figures["pruned"]["before_finetuning"] = pruned.extra["before_finetuning"]

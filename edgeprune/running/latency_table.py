@@ -30,11 +30,7 @@ def latency_table(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunF
 
 
 def given_profile(recipe: Recipe, spec: ModelSpec) -> LatencyProfile | None:
-    """The recipe's profile of the device whose latency is limited; None where there is none.
-
-    Raises:
-        EdgepruneError: it is of another device or network.
-    """
+    """The recipe's profile of the device whose latency is limited; None where there is none."""
     limit, path = recipe.budget.latency(), recipe.prune.profile
     if limit is None or path is None:
         return None

@@ -28,11 +28,7 @@ from edgeprune.running.training import forget_training_state, network_facts, tra
 
 
 def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> Checkpoint:
-    """The run's `pruned.ckpt`, made where it is missing, in one step or several.
-
-    Raises:
-        InfeasibleBudgetError: even the narrowest network exceeds the budget.
-    """
+    """The run's `pruned.ckpt`, made where it is missing, in one step or several."""
     last = folder.checkpoint("pruned")
     if last.is_file():
         return checkpoint.load(last)

@@ -18,11 +18,7 @@ from edgeprune.training.fit import use_threads
 
 
 def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
-    """The run's `dense.ckpt`, made where it is missing: trained, or copied from the recipe's `dense_from`.
-
-    Raises:
-        EdgepruneError: `dense_from` is a network of another kind, input or split, or AudioSet weights do not fit.
-    """
+    """The run's `dense.ckpt`, made where it is missing: trained, or copied from the recipe's `dense_from`."""
     use_threads(recipe.train.threads)
     path = folder.checkpoint("dense")
     if path.is_file():
@@ -48,11 +44,7 @@ def dense_spec(recipe: Recipe, data: RunData) -> ModelSpec:
 
 
 def load_audioset_weights(model: Any, name: str, path: Path, data: RunData) -> None:
-    """Start a network from AudioSet weights.
-
-    Raises:
-        EdgepruneError: the network has none, or the file does not fit.
-    """
+    """Start a network from AudioSet weights."""
     if name == "vggish":
         layers = vggish.load_audioset_weights(model, path)
     elif name == "cnn14":

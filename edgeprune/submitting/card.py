@@ -34,10 +34,6 @@ def write_card(run: Path, out: Path, format: str | None = None) -> Path:
     Args:
         run: run folder.
         format: of the file that is described; None: int8, else the first the run made.
-
-    Raises:
-        EdgepruneError: the folder is no finished run on sound, or it has no such file.
-        CheckFailedError: the file is not the one that was evaluated.
     """
     write_text(out, card_text(open_run(run, format)))
     return out

@@ -35,9 +35,6 @@ def read_info(path: Path | None, template: ChallengeTemplate) -> dict[str, Any]:
 
     Fields of `system.description` and tables of `system.external_datasets` may follow; what is given there replaces
     what the run says.
-
-    Raises:
-        EdgepruneError: the file cannot be read, or holds what the template or the authors do not.
     """
     if path is None:
         return {}
@@ -69,11 +66,7 @@ def _check_shape(path: Path, info: Mapping[str, Any]) -> None:
 
 
 def author_of(text: str) -> dict[str, Any]:
-    """An author of one line: surname, first name, mail and affiliation, parted by commas.
-
-    Raises:
-        EdgepruneError: a part is not there.
-    """
+    """An author of one line: surname, first name, mail and affiliation, parted by commas."""
     parts = [part.strip() for part in text.split(",", 3)]
     if len(parts) != 4 or not all(parts) or "@" not in parts[2]:
         raise EdgepruneError(f"author '{text}': write it as '{AUTHOR}', the affiliation last.")
@@ -85,9 +78,6 @@ def merged(info: Mapping[str, Any], authors: Sequence[str], given: Mapping[str, 
     """The block `submission`: an info file's fields, replaced by what the command line gives.
 
     Without a mark the first author is the corresponding one.
-
-    Raises:
-        EdgepruneError: an author cannot be read, or several are marked as corresponding.
     """
     block: dict[str, Any] = dict.fromkeys(("label", "name", "abbreviation"), "")
     block |= info.get("submission", {})
@@ -103,11 +93,7 @@ def merged(info: Mapping[str, Any], authors: Sequence[str], given: Mapping[str, 
 
 
 def check_submission(block: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
-    """Check label and names, as far as they are given; returns notes on the label.
-
-    Raises:
-        EdgepruneError: a label or a name is not as the challenge wants it.
-    """
+    """Check label and names, as far as they are given; returns notes on the label."""
     check_name(block.get("name", ""), block.get("abbreviation", ""))
     text = block.get("label", "")
     if text in ("", PLACEHOLDER):

@@ -34,11 +34,7 @@ class Label:
 
 
 def parse_label(text: str, task: str = "task1") -> Label:
-    """Read a label.
-
-    Raises:
-        EdgepruneError: it is not made as the challenge says, or could not be a file's name.
-    """
+    """Read a label."""
     parts = text.split("_") if isinstance(text, str) else []
     wrong = ""
     if len(parts) != 4:
@@ -55,11 +51,7 @@ def parse_label(text: str, task: str = "task1") -> Label:
 
 
 def check_name(name: str, abbreviation: str) -> None:
-    """Whether the system's names fit the results' tables.
-
-    Raises:
-        EdgepruneError: the name is not one line of text, or the abbreviation is longer than the challenge allows.
-    """
+    """Whether the system's names fit the results' tables."""
     for what, value in (("name", name), ("abbreviation", abbreviation)):
         if not isinstance(value, str) or any(unicodedata.category(letter)[0] == "C" for letter in value):
             raise EdgepruneError(f"submission.{what}: {value!r} is not one line of text; write a short name.")

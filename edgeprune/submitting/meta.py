@@ -17,11 +17,7 @@ _NETWORKS = {"dcase21": "CNN", "vggish": "CNN", "cnn14": "CNN", "vgg16": "CNN", 
 
 
 def complexity(shipped: Shipped, template: ChallengeTemplate) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Figures of the file in the template's fields, and the verdicts of the year's rules.
-
-    Raises:
-        CheckFailedError: the file exceeds a limit, or whether it does cannot be decided.
-    """
+    """Figures of the file in the template's fields, and the verdicts of the year's rules."""
     cost, nonzero = cost_of_tflite(shipped.path), nonzero_params(shipped.path)
     nonzero = nonzero if nonzero is not None and nonzero <= cost.params else None
     verdicts = check_rules(template.name, cost, shipped.bits, nonzero, shipped.frontend.patch_s)
@@ -172,11 +168,7 @@ def split_of(shipped: Shipped) -> str:
 
 
 def by_split(runs: Sequence[Shipped], template: ChallengeTemplate) -> dict[str, Shipped]:
-    """The runs by training subset, in the template's order; by `""` where the year has one output.
-
-    Raises:
-        EdgepruneError: several runs where the year takes one, two of one subset, or a subset it does not have.
-    """
+    """The runs by training subset, in the template's order; by `""` where the year has one output."""
     if not runs:
         raise EdgepruneError("submit: name the folder of a finished run.")
     if not template.splits:

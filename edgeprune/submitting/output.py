@@ -34,11 +34,7 @@ class Output:
 
 
 def output_of_run(shipped: Shipped, template: ChallengeTemplate) -> Output:
-    """The run's own predictions of its evaluation part.
-
-    Raises:
-        EdgepruneError: the run's classes are not the challenge's, or its predictions are missing or malformed.
-    """
+    """The run's own predictions of its evaluation part."""
     order = class_order(shipped, template)
     predictions = read_predictions(shipped.run.predictions("pruned", shipped.format), shipped.labels)
     names = [PurePosixPath(name).name for name in predictions.filenames]
@@ -47,12 +43,7 @@ def output_of_run(shipped: Shipped, template: ChallengeTemplate) -> Output:
 
 
 def output_of_audio(shipped: Shipped, template: ChallengeTemplate, source: Path) -> Output:
-    """The file's probabilities of recordings without labels: clips of a folder, or of a list.
-
-    Raises:
-        EdgepruneError: the run's classes are not the challenge's, there is no audio, two clips have the same name, or
-            one cannot be used.
-    """
+    """The file's probabilities of recordings without labels: clips of a folder, or of a list."""
     order = class_order(shipped, template)
     files = audio_files(source)
     names = [file.name for file in files]
@@ -62,11 +53,7 @@ def output_of_audio(shipped: Shipped, template: ChallengeTemplate, source: Path)
 
 
 def class_order(shipped: Shipped, template: ChallengeTemplate) -> list[int]:
-    """Which output of the file each class of the template is.
-
-    Raises:
-        EdgepruneError: the classes are not the same.
-    """
+    """Which output of the file each class of the template is."""
     labels = list(shipped.labels)
     if set(labels) != set(template.classes) or len(labels) != len(template.classes):
         raise EdgepruneError(
@@ -79,9 +66,6 @@ def class_order(shipped: Shipped, template: ChallengeTemplate) -> list[int]:
 def audio_files(source: Path) -> list[Path]:
     """Audio of a folder and the folders in it, or what a list names: a path a line, or tab-separated with a column
     `filename`; paths start at the list. 2.wav comes before 10.wav.
-
-    Raises:
-        EdgepruneError: there is neither, no audio in it, or a listed file is missing.
     """
     if source.is_dir():
         files = [path for path in source.rglob("*") if path.suffix.lower() in AUDIO and path.is_file()]

@@ -106,10 +106,6 @@ def submit(
     Returns:
         `label`, `files`, `zip`, `draft`, `ready` (nothing is open and the clips are the evaluation set's), `open`,
         `notes`, `complexity` and `rules` (verdicts).
-
-    Raises:
-        EdgepruneError: wrong input: a run, the audio, unknown or missing fields, a label; all missing ones are named.
-        CheckFailedError: the file exceeds a limit of the year, or is not the one that was evaluated.
     """
     template, authors = load_template(rules), authors or Authors()
     report = authors.report
@@ -194,11 +190,7 @@ def _hindrances(package: Package) -> list[str]:
 
 
 def _check(package: Package, draft: bool) -> None:
-    """Refuse unknown fields and text in place of numbers; without `draft` missing fields too.
-
-    Raises:
-        EdgepruneError: all such fields are named.
-    """
+    """Refuse unknown fields and text in place of numbers; without `draft` missing fields too."""
     name, template = package.template.name, package.template
     unknown = unknown_fields(package.meta, template)
     if unknown:
@@ -241,11 +233,7 @@ def _add_outputs(package: Package, audio: Path | None) -> list[str]:
 
 
 def yaml_text(meta: Mapping[str, Any]) -> str:
-    """The meta file; it reads back as the same values.
-
-    Raises:
-        EdgepruneError: YAML does not keep a value as it is.
-    """
+    """The meta file; it reads back as the same values."""
     import yaml  # type: ignore[import-untyped]
 
     try:

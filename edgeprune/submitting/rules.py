@@ -117,11 +117,7 @@ RULES: Mapping[str, Rules] = {
 
 
 def find_rules(name: str) -> Rules:
-    """The rules of that name.
-
-    Raises:
-        EdgepruneError: there are none.
-    """
+    """The rules of that name."""
     if name not in RULES:
         raise unknown_name("rules", name, RULES)
     return RULES[name]
@@ -140,9 +136,6 @@ def check_rules(
 
     Returns:
         one verdict a rule, in the order of the rules.
-
-    Raises:
-        EdgepruneError: the rules are unknown, or an argument is out of its range.
     """
     rules = find_rules(name)
     _check(bits, input_s)
@@ -156,9 +149,6 @@ def limits(name: str, bits: int = 8, input_s: float | None = None) -> dict[str, 
 
     A limit of bytes becomes `flash` at 8 bits, which is those bytes exactly (biases take four each), and `params` at
     16 and 32 bits, where every parameter takes the same.
-
-    Raises:
-        EdgepruneError: the rules are unknown or do not allow the type, or an argument is out of its range.
     """
     rules = find_rules(name)
     _check(bits, input_s)

@@ -67,11 +67,7 @@ class Shipped:
 
     @property
     def bits(self) -> int:
-        """Of a stored weight.
-
-        Raises:
-            EdgepruneError: the rules of the challenges do not say how to count the format.
-        """
+        """Of a stored weight."""
         kind = file_facts(self.path).weight_type
         if self.format == "int16x8" or kind not in _BITS:  # its biases have 64 bits
             raise EdgepruneError(f"{self.path}: how {self.format} is counted is not known; submit the int8 file.")
@@ -79,12 +75,7 @@ class Shipped:
 
 
 def open_run(folder: Path, format: str | None = None) -> Shipped:
-    """The file of a finished run that ships: of the given format, else int8, else the first the run made.
-
-    Raises:
-        EdgepruneError: the folder is no finished run, its network takes images, or it has no such file.
-        CheckFailedError: the file is not the one that was evaluated.
-    """
+    """The file of a finished run that ships: of the given format, else int8, else the first the run made."""
     run = RunFolder.existing(folder)
     result = run.result()
     files = result.networks["pruned"].files

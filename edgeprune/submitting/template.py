@@ -67,11 +67,7 @@ def templates() -> list[str]:
 
 
 def load_template(name: str) -> ChallengeTemplate:
-    """The template of that year.
-
-    Raises:
-        EdgepruneError: there is none.
-    """
+    """The template of that year."""
     if name not in templates():
         raise unknown_name("submission rules", name, templates())
     raw = tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))

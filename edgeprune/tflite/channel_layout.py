@@ -54,9 +54,6 @@ class ChannelLayout:
         unpacking: operators that make a tensor from constants alone (weights stored as float16), by that tensor.
         sizes: axes of each activation that depends on the widths, by its number.
         constants: axes of each constant that depends on the widths, by step and place among the step's inputs.
-
-    Raises:
-        EdgepruneError: the file is not the graph's network, or holds an operator whose channels cannot be followed.
     """
 
     def __init__(self, path: Path, model: Any, graph: Graph) -> None:

@@ -35,19 +35,12 @@ def cost_of_tflite(path: Path | str) -> Cost:
     """Cost of one run of a .tflite: the int8 figures, from a file of any types.
 
     The counts before folding are None, since a .tflite has its batch norms folded.
-
-    Raises:
-        EdgepruneError: see `TfliteReader`.
     """
     return count(TfliteReader(Path(path)).graph)
 
 
 def file_facts(path: Path | str) -> FileFacts:
-    """Bytes and types of a .tflite.
-
-    Raises:
-        EdgepruneError: see `TfliteReader`.
-    """
+    """Bytes and types of a .tflite."""
     path = Path(path)
     reader = TfliteReader(path)
     weights: Counter[str] = Counter()
@@ -71,11 +64,7 @@ def costs_of(cost: Cost) -> dict[str, int]:
 
 
 def check_cost(promised: Cost, path: Path | str) -> None:
-    """Compare a file's cost with what was promised for its network.
-
-    Raises:
-        CheckFailedError: a figure of `PROMISED` differs.
-    """
+    """Compare a file's cost with what was promised for its network."""
     cost = cost_of_tflite(path)
     for name in PROMISED:
         value, wanted = getattr(cost, name), getattr(promised, name)

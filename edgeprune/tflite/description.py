@@ -51,22 +51,14 @@ class Description:
 
     @property
     def logmel(self) -> LogMel:
-        """The front-end.
-
-        Raises:
-            EdgepruneError: the network takes images.
-        """
+        """The front-end."""
         if self.frontend is None:
             raise EdgepruneError(f"{self.spec.name}: takes images and has no log-mel front-end.")
         return self.frontend
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> Description:
-        """From what a file or a sidecar holds; a checkpoint's `extra` needs its spec beside it, as `model`.
-
-        Raises:
-            EdgepruneError: a field is missing or malformed.
-        """
+        """From what a file or a sidecar holds; a checkpoint's `extra` needs its spec beside it, as `model`."""
         try:
             return Description(
                 labels=tuple(value["labels"]),

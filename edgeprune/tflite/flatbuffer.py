@@ -29,11 +29,7 @@ TYPE_NAMES = {number: name.lower() for number, name in _names(schema.TensorType)
 
 
 def unpack_model(path: Path | str) -> Any:
-    """The object form of a .tflite, `ModelT` of TFLite's schema.
-
-    Raises:
-        EdgepruneError: the file is missing, is not a whole TFLite model, or holds no graph.
-    """
+    """The object form of a .tflite, `ModelT` of TFLite's schema."""
     check_file(path)
     try:
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(Path(path).read_bytes(), 0))
@@ -75,11 +71,7 @@ def pack_model(model: Any) -> bytes:
 
 
 def operators(path: Path | str) -> list[str]:
-    """Names of a file's operators (see `operator_names`).
-
-    Raises:
-        EdgepruneError: as `unpack_model`.
-    """
+    """Names of a file's operators (see `operator_names`)."""
     return operator_names(unpack_model(path))
 
 

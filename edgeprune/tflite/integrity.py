@@ -141,9 +141,6 @@ def check_file(path: Path | str) -> None:
     Every offset of the FlatBuffer must lead inside the file, and all weights must lie in it. A tensor of 2^31 values or
     more and a zero point beyond 16 bits are refused, since interpreters crash on both. Of the operators' options, the
     extent of the table is checked, and the vectors of RESHAPE and SQUEEZE.
-
-    Raises:
-        EdgepruneError: missing, unreadable, empty, another kind of file, cut off or damaged.
     """
     try:
         with open(path, "rb") as stream:

@@ -26,9 +26,6 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
         xnnpack: use the XNNPACK delegate, as the runtime does by default; its integers may differ by one step a layer.
             Without it, an int8 file gives the bytes of TFLite Micro but for one step of a dense layer on a few clips
             in a hundred (seen on x86), which softmax turns into many steps. No effect with `reference`.
-
-    Raises:
-        EdgepruneError: the file is not a whole TFLite file, or the interpreter cannot run it.
     """
     if threads < 1:
         raise EdgepruneError(f"threads: {threads} cannot run anything; use 1 or more.")
@@ -63,9 +60,6 @@ class TFLiteModel:
         input_dtype: float32, int8, uint8 or int16.
         input_quantisation: `(scale, zero_point)`: real = scale x (stored - zero_point); `(0.0, 0)` for float32.
         output_shape, output_dtype, output_quantisation: the same of the output.
-
-    Raises:
-        EdgepruneError: as `load_interpreter`, or the network has several inputs or outputs or a type not listed.
     """
 
     def __init__(self, path: Path | str, threads: int = 1, reference: bool = False, xnnpack: bool = True) -> None:
@@ -84,9 +78,6 @@ class TFLiteModel:
         """Real numbers of any shape as the input stores them; unchanged for a float32 input.
 
         Halves are rounded away from zero and values beyond the range saturate, as TFLite's QUANTIZE operator does.
-
-        Raises:
-            EdgepruneError: a value is NaN.
         """
         values = np.asarray(x, dtype=np.float32)
         if np.isnan(values).any():
@@ -108,11 +99,7 @@ class TFLiteModel:
         return ((y.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)).astype(np.float32)
 
     def invoke_raw(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Run one batch: `x` of `input_shape` and `input_dtype` gives an array of `output_shape` and `output_dtype`.
-
-        Raises:
-            EdgepruneError: another shape or type, or the interpreter fails.
-        """
+        """Run one batch: `x` of `input_shape` and `input_dtype` gives an array of `output_shape` and `output_dtype`."""
         if x.shape != self.input_shape or x.dtype != self.input_dtype:
             raise EdgepruneError(
                 f"{self.path.name}: got {x.dtype} {list(x.shape)} where it takes {self.input_dtype} "
@@ -136,9 +123,6 @@ class TFLiteModel:
 
         Returns:
             float32 `[clips, classes]`.
-
-        Raises:
-            EdgepruneError: another shape, NaN in the input, or the interpreter fails.
         """
         clips = np.asarray(x, dtype=np.float32)
         batch, clip_shape = self.input_shape[0], self.input_shape[1:]

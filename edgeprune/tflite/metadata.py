@@ -36,11 +36,7 @@ def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
-    """The JSON embedded in a .tflite: the fields of its `Description`, its format, and how the waveform is fed.
-
-    Raises:
-        EdgepruneError: the file is missing, not a TFLite model, or carries no such JSON.
-    """
+    """The JSON embedded in a .tflite: the fields of its `Description`, its format, and how the waveform is fed."""
     model = unpack_model(path)
     for item in model.metadata or []:
         if item.name == METADATA_NAME.encode():
@@ -53,11 +49,7 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
 
 
 def read_description(path: Path | str) -> Description:
-    """The description of the network in a .tflite exported by edgeprune.
-
-    Raises:
-        EdgepruneError: as `read_metadata`, or a field of the description is missing or malformed.
-    """
+    """The description of the network in a .tflite exported by edgeprune."""
     metadata = read_metadata(path)
     try:
         return Description.from_dict(metadata)

@@ -77,10 +77,6 @@ class TfliteReader:
         weights: values of each tensor that holds weights, by its number.
         stored: bytes of each buffer that holds weights or biases, by its number.
         values_by_type: how many values in memory have each type.
-
-    Raises:
-        EdgepruneError: the file is not a whole TFLite model, has several subgraphs or sizes that are not fixed, or
-            computes nothing.
     """
 
     def __init__(self, path: Path) -> None:

@@ -33,10 +33,6 @@ def rewidth(path: Path, graph: Graph, widths: Mapping[str, int]) -> bytes:
         path: a file that edgeprune exported, in any of its formats.
         graph: of the network in the file, with the widths the file has.
         widths: filters by group; groups that are not named keep theirs. More than the file has is fine.
-
-    Raises:
-        EdgepruneError: the file is not the graph's network or holds an operator whose channels cannot be followed, a
-            width is below 1, or a group is unknown or frozen.
     """
     path = Path(path)
     content = Template(path, graph).file(widths)

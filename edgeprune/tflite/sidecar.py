@@ -23,9 +23,6 @@ def write_sidecar(tflite_path: Path | str, description: Description, extra: Mapp
 
     Returns:
         the path of the sidecar.
-
-    Raises:
-        EdgepruneError: the file is missing or not a TFLite model, or the labels do not match its output.
     """
     tflite_path = Path(tflite_path)
     network = unpack_model(tflite_path)
@@ -60,12 +57,7 @@ def sidecar_path(tflite_path: Path | str) -> Path:
 
 
 def read_sidecar(path: Path | str) -> dict[str, Any]:
-    """Read the sidecar of an exported file, given the path of either, and verify the file against it.
-
-    Raises:
-        EdgepruneError: one of the two files is missing or the sidecar is not one of ours.
-        CheckFailedError: the exported file is not the one the sidecar describes.
-    """
+    """Read the sidecar of an exported file, given the path of either, and verify the file against it."""
     path = Path(path)
     sidecar = path if path.suffix == ".json" else sidecar_path(path)
     content: dict[str, Any] = read_json(sidecar)

@@ -23,11 +23,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load a checkpoint.
-
-        Raises:
-            EdgepruneError: the file cannot be read as one.
-        """
+        """Load a checkpoint."""
         try:
             return super().load_checkpoint(path, *args, **kwargs)
         except Exception as error:

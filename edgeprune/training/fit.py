@@ -83,9 +83,6 @@ def fit(
 
     Returns:
         one row an epoch: epoch, train_loss and, with validation, val_log_loss and val_accuracy.
-
-    Raises:
-        EdgepruneError: the training part is empty or holds a clip without a label, or the settings cannot be used.
     """
     train_set, validation_set = patches
     if len(train_set) == 0 or bool((train_set.labels < 0).any()):

@@ -19,9 +19,6 @@ def loggers(train: Train, folder: Path) -> list[Any]:
 
     Args:
         folder: of the training, RUN/training/PART; PART goes before the names of MLflow's metrics.
-
-    Raises:
-        EdgepruneError: a tracker the run uses is not installed.
     """
     path = folder.parent.parent / SETTINGS
     settings: dict[str, Any] = read_json(path) if path.is_file() else {}
@@ -49,11 +46,7 @@ def require(name: str) -> None:
 
 
 def mlflow_client(uri: str) -> Any:
-    """MLflow's client for a tracking server's address, a database or a folder.
-
-    Raises:
-        EdgepruneError: MLflow is not installed.
-    """
+    """MLflow's client for a tracking server's address, a database or a folder."""
     require("mlflow")
     _prepare_mlflow(uri)
     from mlflow.tracking import MlflowClient

@@ -90,10 +90,6 @@ def open_listener(
         hop_s: seconds between decisions.
         smoothing: weight of what was heard before, 0 to below 1.
         threads: of the network.
-
-    Raises:
-        EdgepruneError: the file is not one of edgeprune's for audio, gives no probabilities, or hop or smoothing are
-            out of range.
     """
     from edgeprune.tflite.flatbuffer import operators
     from edgeprune.tflite.interpreter import TFLiteModel

@@ -83,11 +83,7 @@ class SweepCommand:
 
 
 def main(args: list[str]) -> int:
-    """`sweep RECIPE [flags of the sweep and of its recipe]`; returns the exit code.
-
-    Raises:
-        EdgepruneError: a wrong value, or a folder that holds another sweep.
-    """
+    """`sweep RECIPE [flags of the sweep and of its recipe]`; returns the exit code."""
     if args and args[0] in ("-h", "--help"):
         print(USAGE)
         _parse(["--help"])

@@ -38,9 +38,6 @@ def write_comparison(comparison: Comparison, path: Path | str) -> None:
     Args:
         comparison: the variants, their runs and how they were compared.
         path: the file to write, whole or not at all.
-
-    Raises:
-        EdgepruneError: the file cannot be written.
     """
     write_text(path, render_comparison(comparison))
 

@@ -33,9 +33,6 @@ class RayEngine:
         command: see `work.COMMAND`, the default.
         address: a cluster's, `auto` or `host:port`; None: Ray is started here and stopped at the end.
         gpus: GPUs of each job.
-
-    Raises:
-        EdgepruneError: Ray is not installed, no cluster answers at the address, or a job fits none of its machines.
     """
 
     def __init__(

@@ -53,11 +53,7 @@ def kind_of(cell: Cell) -> str:
 
 
 def estimates(plan: SweepPlan, cells: Sequence[Cell], threads: int) -> list[Estimate]:
-    """An estimate for each kind of the cells.
-
-    Raises:
-        EdgepruneError: no run of a kind has finished yet, and the data are not there to count the clips.
-    """
+    """An estimate for each kind of the cells."""
     seconds, kinds, epoch = plan.seconds(), [], None
     for kind in dict.fromkeys(kind_of(cell) for cell in cells):
         of_kind = [cell for cell in cells if kind_of(cell) == kind]
@@ -125,11 +121,7 @@ def step_seconds(recipe: Recipe, shape: Shape, threads: int) -> float:
 
 
 def shape_of(recipe: Recipe) -> Shape:
-    """Count classes and patches by the split's lists and the first clip; no features are computed, no data made.
-
-    Raises:
-        EdgepruneError: the data set is not where the recipe says.
-    """
+    """Count classes and patches by the split's lists and the first clip; no features are computed, no data made."""
     from edgeprune.data.cards import load_card
 
     data, frontend = recipe.data, recipe.frontend

@@ -57,11 +57,7 @@ class SweepPlan:
         return [cell for cell in self.recipes if self.state(cell) != "done"]
 
     def write(self) -> None:
-        """Write `sweep.json`, then the recipe of every cell that has no result.
-
-        Raises:
-            EdgepruneError: a folder holds a run with other settings.
-        """
+        """Write `sweep.json`, then the recipe of every cell that has no result."""
         for cell, recipe in self.recipes.items():
             _refuse_other_run(self.folder(cell), recipe)
         write_json(
@@ -94,9 +90,6 @@ def make_plan(recipe: Recipe, grid: Grid, out: Path, alone: bool, threads: int) 
     Args:
         alone: whether each run has this machine for itself.
         threads: CPU threads of each run.
-
-    Raises:
-        EdgepruneError: a value is wrong, or the folder holds a sweep that this one does not continue or extend.
     """
     out, base = out.absolute(), with_absolute_paths(recipe)
     if RunFolder(out).is_done or RunFolder(out).is_run:

@@ -40,9 +40,6 @@ def sweep(plan: SweepPlan, make_engine: Callable[[], Engine], tracking: Tracking
     Args:
         make_engine: called if there is anything to do.
         tracking: where results are sent.
-
-    Raises:
-        EdgepruneError: another sweep works in the folder, or the folder holds something else.
     """
     with _locked(plan):
         plan.write()

@@ -21,9 +21,6 @@ class Tracking:
     Args:
         names: some of `csv`, which is always written, `tensorboard` and `mlflow`. MLflow's store is the one that
             MLFLOW_TRACKING_URI names, else `mlruns` in the sweep's folder.
-
-    Raises:
-        EdgepruneError: a name is unknown, or its package is not installed.
     """
 
     def __init__(self, plan: SweepPlan, names: Sequence[str] = ()) -> None:

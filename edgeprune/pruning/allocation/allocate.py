@@ -111,11 +111,6 @@ def allocate(
         losses: for the objective `sensitivity` (see `sensitivity.measure_losses`).
         profile: what `budget.latency_ms` is held to.
         caps: most filters by group, in place of `prune.keep`.
-
-    Raises:
-        EdgepruneError: a field of `prune` asks for the impossible, or a limit is set on a network with operators whose
-            cost is not known.
-        InfeasibleBudgetError: even the narrowest network exceeds a limit.
     """
     prune.check()
     limits = Limits.of(graph, budget, profile)

@@ -24,11 +24,7 @@ _TIE = 1e-9
 
 
 def check_objective(name: str) -> str:
-    """The name, if it is an objective's.
-
-    Raises:
-        EdgepruneError: it is not.
-    """
+    """The name, if it is an objective's."""
     if name not in OBJECTIVES:
         raise unknown_name("objective", name, OBJECTIVES)
     return name
@@ -42,9 +38,6 @@ def importance(
     Args:
         scores: of each group `[filters]`, not negative.
         losses: for `sensitivity`: by group, loss by the number of filters kept (see `sensitivity.measure_losses`).
-
-    Raises:
-        EdgepruneError: the objective is not known, or is `sensitivity` and no losses are given.
     """
     check_objective(objective)
     by_group = {}

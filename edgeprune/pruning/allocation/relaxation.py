@@ -160,11 +160,7 @@ class Relaxation:
     def _solve(
         self, hulls: Sequence["_Hull"], cuts: Sequence[Cut], goal: Floats, least: float | None = None
     ) -> Floats | None:
-        """Minimise `goal` over u and the values t `[2 groups]` under all tangents; None where nothing fits.
-
-        Raises:
-            _StuckError: HiGHS ended with neither an optimum nor a proof that there is none.
-        """
+        """Minimise `goal` over u and the values t `[2 groups]` under all tangents; None where nothing fits."""
         from scipy.optimize import linprog
 
         groups = len(hulls)

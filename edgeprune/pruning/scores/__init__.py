@@ -135,10 +135,6 @@ def score(weight: "Tensor", criterion_name: str = "operator_norm", layer: str = 
 
     Returns:
         `[filters]`, float64, where the weight is.
-
-    Raises:
-        EdgepruneError: the criterion is unknown or needs more, the weight is no layer's, or it holds NaN or infinite
-            values.
     """
     chosen = criterion(criterion_name)
     if chosen.needs != "weight":

@@ -40,11 +40,6 @@ def score_network(
 
     Returns:
         each layer's `[filters]`, float64, on the CPU, in the order of `layers`.
-
-    Raises:
-        EdgepruneError: the criterion is unknown; a layer's weights, feature maps or gradients hold NaN or infinite
-            values, no batch norm follows it, or the network does not use it; an active criterion got no clips, or
-            labels that are not classes of the network.
     """
     chosen = criterion(criterion_name)
     for name, layer in layers.items():
