@@ -23,6 +23,8 @@ from edgeprune.models.layers import MelNorm, MelScale
 from edgeprune.models.registry import build, make_spec
 from edgeprune.tflite.flatbuffer import operators
 
+pytestmark = pytest.mark.slow  # converts networks
+
 WIDTH = 0.125
 _VGG16 = {"CONV_2D": 13, "MAX_POOL_2D": 5, "FULLY_CONNECTED": 2}
 _RESNET50 = {"CONV_2D": 53, "ADD": 16, "MEAN": 1, "FULLY_CONNECTED": 1}
@@ -93,7 +95,6 @@ def case(request, tmp_path_factory) -> Case:
     return Case(model, _clips(shape, 24, seed=1), onnx, files)
 
 
-@pytest.mark.slow
 def test_exported_files_compute_what_the_network_does(case, request) -> None:
     _, _, expected, int8_error = CASES[request.node.callspec.params["case"]]
     expected = {**expected, "SOFTMAX": 1}
@@ -111,7 +112,6 @@ def test_exported_files_compute_what_the_network_does(case, request) -> None:
     assert Counter(operators(case.files["int8"])) == expected
 
 
-@pytest.mark.slow
 def test_memory_is_what_tflite_micro_plans(case, request, capfd) -> None:
     """Residual sums, pads and pools included: the head of its arena, for every network."""
     name, shape, *_ = CASES[request.node.callspec.params["case"]]

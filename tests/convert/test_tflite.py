@@ -25,6 +25,8 @@ from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 
+pytestmark = pytest.mark.slow  # converts networks
+
 EVERY_FILE = [("dcase21", format) for format in FORMATS] + [("vggish", "float32"), ("vggish", "int8")]
 INT8_FILES = [("dcase21", "int8"), ("vggish", "int8")]
 ENDS = {"float32": np.float32, "float16": np.float32, "dynamic": np.float32, "int8": np.int8, "int16x8": np.int16}

@@ -26,6 +26,8 @@ from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description, read_metadata
 
+pytestmark = pytest.mark.slow  # converts networks
+
 SPECS = {
     "dcase21, 16 kHz": LogMel.dcase21(16000, 1.0),
     "dcase21, 44.1 kHz, 10 s": LogMel.dcase21(44100),

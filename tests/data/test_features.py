@@ -227,6 +227,7 @@ def start(root: Path, cache: Path, kill_at: int = -1) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(root: Path, cache: Path, loads: Loads) -> None:
     children = [start(root, cache), start(root, cache)]
     for child in children:

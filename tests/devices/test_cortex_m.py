@@ -23,6 +23,8 @@ from edgeprune.firmware import c11
 from edgeprune.tflite.cost import cost_of_tflite
 from edgeprune.tflite.flatbuffer import unpack_model
 
+pytestmark = pytest.mark.slow  # emulates processors
+
 needs_board = pytest.mark.skipif(
     not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
     reason="needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm",

@@ -124,6 +124,7 @@ def _assert_equal(name: str, seed: int, share: float) -> None:
     assert sum(parameter.numel() for parameter in pruned.parameters()) == found.params_trainable
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @given(case=cases())
 def test_pruned_equals_silenced(case) -> None:

@@ -26,6 +26,8 @@ from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 from edgeprune.tflite.sidecar import read_sidecar
 
+pytestmark = pytest.mark.slow  # trains and exports small networks
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:

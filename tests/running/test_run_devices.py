@@ -18,6 +18,8 @@ from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, 
 from edgeprune.running.run import run
 from edgeprune.tflite.interpreter import TFLiteModel
 
+pytestmark = pytest.mark.slow  # trains, exports and emulates small networks
+
 DEVICES = ("host", "tflm", "cortex-m4", "ethos-u55-128")
 RAM, FLASH = 36_000, 40_000
 

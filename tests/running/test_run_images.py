@@ -20,6 +20,8 @@ from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 from edgeprune.tflite.sidecar import read_sidecar
 
+pytestmark = pytest.mark.slow  # trains and exports small networks
+
 SHAPE = (16, 12, 3)
 
 

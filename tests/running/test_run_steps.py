@@ -36,6 +36,8 @@ from edgeprune.tflite import cost as tflite_cost
 from edgeprune.tflite.flatbuffer import unpack_model
 from edgeprune.tflite.sidecar import sidecar_path
 
+pytestmark = pytest.mark.slow  # trains and exports small networks
+
 CONVS = ("conv1", "conv2", "conv3")
 ASKED_MACS = 800_000
 ASKED_MS = 1.2

@@ -24,6 +24,8 @@ from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 from edgeprune.tflite.rewidth import DESCRIPTION, Template, empty_file, rewidth
 
+pytestmark = pytest.mark.slow  # converts networks
+
 PRUNED = {"conv1": 13, "conv2": 11, "conv3": 27, "fc1": 100}  # the widths of the fixture `dcase21`
 
 
@@ -103,7 +105,6 @@ def _run(path: Path) -> np.ndarray:
 # What is written
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_own_widths_give_the_file_back(dcase21, format, tmp_path) -> None:
     path, written = dcase21.files[format], tmp_path / "same.tflite"
@@ -115,7 +116,6 @@ def test_own_widths_give_the_file_back(dcase21, format, tmp_path) -> None:
     np.testing.assert_array_equal(_run(written), _run(path))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format", [format for format in FORMATS if format != "dynamic"])
 def test_other_widths_give_what_a_conversion_gives(dcase21, second, format, tmp_path) -> None:
     """In both directions: the pruned network from the whole one, and the whole one from the pruned one."""
@@ -184,7 +184,6 @@ def test_shared_constants_part_ways(dcase21, format, tmp_path) -> None:
     assert biases == [[3], [7], [27]]
 
 
-@pytest.mark.slow
 def test_networks_with_sums_means_and_mel_norms(residual, cnn14, vggish) -> None:
     for path, graph in (residual, cnn14, (vggish.files["float32"], graph_of(vggish.spec))):
         template = Template(path, graph)
@@ -243,14 +242,12 @@ def _greedy(content: bytes) -> int:
     return max(end for _, end, _ in placed)
 
 
-@pytest.mark.slow
 def test_memory_of_the_published_networks(second, ten_seconds, capfd) -> None:
     for (path, graph), expected in ((second, 65_280), (ten_seconds, 640_000)):
         assert _head(rewidth(path, graph, {}), capfd) == _head(path.read_bytes(), capfd) == expected
         assert count(graph).peak_ram_bytes == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("network", ["second", "ten_seconds", "vggish"])
 def test_memory_of_pruned_chains(network, request, capfd) -> None:
     """TFLite Micro's head is the largest sum of two neighbours, each rounded up to 16 bytes: what is counted plus less
@@ -270,7 +267,6 @@ def test_memory_of_pruned_chains(network, request, capfd) -> None:
     assert (differing > 0) == (network == "second")
 
 
-@pytest.mark.slow
 def test_memory_of_wide_vggish(vggish, capfd) -> None:
     """Widths of the full network, from half of it on, in the file of the narrow one."""
     path, graph = vggish.files["int8"], graph_of(vggish.spec)
@@ -282,7 +278,6 @@ def test_memory_of_wide_vggish(vggish, capfd) -> None:
         assert _head(template.file(widths), capfd) == counted.peak_ram_bytes == counted.arena_bytes, widths
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("network", ["residual", "cnn14"])
 def test_memory_that_the_planner_wastes(network, request, capfd) -> None:
     """Where sizes alternate or tensors outlive their neighbours, placing the largest first leaves gaps."""
@@ -339,7 +334,6 @@ def test_stages_in_a_row_compute_what_the_network_does(dcase21, tmp_path) -> Non
         np.testing.assert_allclose(x.astype(np.float64), expected.astype(np.float64), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_stages_of_residual_networks_read_and_make_several_tensors(residual, tmp_path) -> None:
     path, graph = residual
     template = Template(path, graph)

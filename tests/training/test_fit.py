@@ -298,6 +298,7 @@ random_patches.run(Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written(whole, tmp_path) -> None:
     """kill -9 in the middle of the second epoch's state: the first epoch's is whole, and the run goes on from it."""
     done = subprocess.run(
@@ -318,6 +319,7 @@ def test_killed_while_a_checkpoint_is_written(whole, tmp_path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "history.csv", "last.ckpt"]
 
 
+@pytest.mark.slow
 def test_two_processes_share_an_epoch(tmp_path) -> None:
     """Every process sees half of the patches; weights and history come back to the caller."""
     recipe = dataclasses.replace(RECIPE, devices=2, batch_size=3, epochs=2, choose="last")

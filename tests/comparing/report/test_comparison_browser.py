@@ -14,6 +14,8 @@ import pytest
 
 from edgeprune.comparing.report.report import write_comparison
 
+pytestmark = pytest.mark.slow  # starts a browser
+
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

@@ -15,6 +15,8 @@ from edgeprune.comparing.sweeping.sweep import sweep
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 
+pytestmark = pytest.mark.slow  # starts Ray
+
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'edgeprune[ray]'")
 
 

@@ -132,6 +132,7 @@ def _vggish(graph: Graph, shares, objective: str, seed: int, heavy: bool):
     return found, limits
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(SHARES, OBJECTIVES, st.integers(0, 9_999), st.booleans())
 def test_vggish_uses_99_percent_of_what_binds(shares, objective, seed, heavy) -> None:
@@ -142,6 +143,7 @@ def test_vggish_uses_99_percent_of_what_binds(shares, objective, seed, heavy) ->
     assert found.binding == max(used, key=used.__getitem__)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=160)
 @given(SHARES, OBJECTIVES, st.integers(0, 9_999), st.booleans())
 def test_a_narrow_vggish_uses_all_that_whole_filters_can(shares, objective, seed, heavy) -> None:

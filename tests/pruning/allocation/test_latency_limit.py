@@ -131,6 +131,7 @@ def test_the_optimum_of_all_allocations_is_found(share, params, objective, seed)
     assert found.asked == {"latency_ms": limit.limit_ms} | ({} if params is None else {"params": budget.params})
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=3)
 @given(share=st.floats(0.15, 0.95), macs=st.one_of(st.none(), st.floats(0.1, 0.9)), seed=st.integers(0, 999))
 def test_a_network_too_large_to_try_keeps_the_limit(share, macs, seed) -> None:
