@@ -22,7 +22,13 @@ def check(recipe: Recipe) -> None:
     thread_counts(recipe)
     recipe.frontend.check()
     recipe.prune.check()
-    _check_allocation(recipe)
+    check_objective(recipe.prune.objective)
+    network_budget(recipe)
+    limit = recipe.budget.latency()
+    if limit is not None and limit[1] != "host" and recipe.prune.profile is None:
+        raise EdgepruneError(
+            f"budget.latency_ms: device '{limit[1]}' cannot be profiled in a run; give its table with --prune.profile."
+        )
     _check_devices(recipe)
     _check_training(recipe)
     if recipe.bench.runs < 1:
@@ -52,16 +58,6 @@ def _check_batch_norm(recipe: Recipe) -> None:
         raise EdgepruneError(
             f"prune.criterion {recipe.prune.criterion}: no batch norm follows {', '.join(bare)} of "
             f"{recipe.model.name}; choose another criterion."
-        )
-
-
-def _check_allocation(recipe: Recipe) -> None:
-    check_objective(recipe.prune.objective)
-    network_budget(recipe)
-    limit = recipe.budget.latency()
-    if limit is not None and limit[1] != "host" and recipe.prune.profile is None:
-        raise EdgepruneError(
-            f"budget.latency_ms: device '{limit[1]}' cannot be profiled in a run; give its table with --prune.profile."
         )
 
 

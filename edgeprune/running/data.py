@@ -1,16 +1,9 @@
 """A run's data, in the layout its network takes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from edgeprune.data.load import load_data, refuse_unlabelled_test
+from edgeprune.data.load import RunData, load_data, refuse_unlabelled_test
+from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import entry
 from edgeprune.recipe import Recipe
-
-if TYPE_CHECKING:
-    from edgeprune.data.load import RunData
-    from edgeprune.models.checkpoint import Checkpoint
 
 
 def load_run_data(recipe: Recipe) -> RunData:

@@ -1,32 +1,36 @@
-"""An exported file on a data set of its classes."""
+"""An exported file on a data set of its classes, and every file of a run on its evaluation part."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from edgeprune import console
 from edgeprune.data.cards import has_images, load_card
-from edgeprune.data.load import load_data, refuse_unlabelled_test
+from edgeprune.data.load import RunData, load_data, refuse_unlabelled_test
 from edgeprune.data.scene_data import data_root
 from edgeprune.data.splits import load_split
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.audio_files import audio_probabilities
+from edgeprune.evaluation.predict import file_probabilities
+from edgeprune.evaluation.predictions import read_predictions, write_predictions
 from edgeprune.evaluation.scene import evaluate_clips
 from edgeprune.files import sha256_file
-from edgeprune.recipe import Data, LogMel
+from edgeprune.recipe import Data, LogMel, Recipe
 from edgeprune.results.figures import Scores
+from edgeprune.results.result import artefact_key
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.running.evaluate_files import file_predictions
+from edgeprune.running.export_files import formats_of
 from edgeprune.tabular import Tabular
+from edgeprune.tflite import cost as tflite_cost
 from edgeprune.tflite.description import Description
+from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description
-
-if TYPE_CHECKING:
-    import pandas as pd
+from edgeprune.tflite.sidecar import read_sidecar
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,38 @@ def evaluate(target: Path | str, data: Data | None = None, split: str = "test") 
     return Evaluation(path, sha256_file(path), Scores.from_json(metrics), metrics)
 
 
+def evaluate_files(recipe: Recipe, data: RunData, folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """The entries of `result.json`'s `artefacts`, by key; predictions are kept as CSV, and metrics come from those."""
+    artefacts = {}
+    names, labels = list(data.test["filename"]), list(data.test["label"])
+    files = [(network, format) for network, formats in formats_of(recipe).items() for format in formats]
+    for network, format in files:
+        path, table = folder.tflite(network, format), folder.predictions(network, format)
+        sidecar = read_sidecar(path)
+        if not table.is_file():
+            write_predictions(table, names, labels, _file_predictions(path, data, data.test), data.classes)
+        predictions = read_predictions(table, data.classes)
+        if predictions.filenames != names or predictions.labels != labels:
+            raise EdgepruneError(f"{table}: holds other clips than the split; delete it and run again.")
+        scores = evaluate_clips(data.test, predictions.probabilities, data.classes)
+        console.say(f"{path.name}: accuracy {scores['accuracy']:.4f}, log loss {scores['log_loss']:.4f}")
+        artefacts[artefact_key(network, format)] = {
+            "path": path.name,
+            "bytes": sidecar["bytes"],
+            "sha256": sidecar["sha256"],
+            "cost": tflite_cost.costs_of(tflite_cost.cost_of_tflite(path)),
+            "accuracy": scores,
+            "parity": sidecar["extra"]["parity"],
+        }
+    return artefacts
+
+
+def _file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndarray:
+    """Class probabilities `[clips, classes]` that a .tflite gives a table of clips."""
+    model = TFLiteModel(path, threads=os.cpu_count() or 1)
+    return file_probabilities(model, data.patches(clips), title=f"evaluating {path.name}")
+
+
 def _from_features(path: Path, description: Description, data: Data, split: str) -> tuple[pd.DataFrame, np.ndarray]:
     """The clips of a part and their probabilities `[clips, classes]`."""
     whole = replace(data, validation=0.0, train_share=1.0)
@@ -92,7 +128,7 @@ def _from_features(path: Path, description: Description, data: Data, split: str)
     _check_classes(path, description, loaded.card.name, loaded.classes)
     refuse_unlabelled_test(loaded.card.name, loaded.test)
     clips = loaded.test if split == "test" else loaded.train
-    return clips, file_predictions(path, loaded.with_normalisation(description.normalisation), clips)
+    return clips, _file_predictions(path, loaded.with_normalisation(description.normalisation), clips)
 
 
 def _from_audio(path: Path, description: Description, data: Data, split: str) -> tuple[pd.DataFrame, np.ndarray]:

@@ -3,21 +3,26 @@
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
 from edgeprune import console
+from edgeprune.data.cards import has_images
 from edgeprune.data.load import RunData
+from edgeprune.errors import CheckFailedError
 from edgeprune.evaluation.predict import torch_probabilities
 from edgeprune.evaluation.scene import evaluate_clips
 from edgeprune.files import sha256_file, write_json
+from edgeprune.firmware.frontend_budget import frontend_bytes
 from edgeprune.graph.cost import cost
 from edgeprune.models.checkpoint import Checkpoint
+from edgeprune.pruning.allocation.limits import COSTS
 from edgeprune.recipe import Recipe
 from edgeprune.reporting.report import write_report
 from edgeprune.results.result import NETWORKS, SCHEMA, NetworkName, Result
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.running.budget_outcome import budget_outcome
 from edgeprune.version import __version__
 
 _PACKAGES = (
@@ -36,17 +41,26 @@ def finish(
     folder: RunFolder,
 ) -> Result:
     """Write the report, then `result.json`: where it is, the run is done."""
-    pruned = networks["pruned"]
+    pruned, subset = networks["pruned"], recipe.data.subset
     figures: dict[str, Any] = {name: _network_figures(name, networks[name], data, folder) for name in NETWORKS}
     figures["pruned"]["before_finetuning"] = pruned.extra["before_finetuning"]
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "recipe": recipe.to_dict(),
         "seed": recipe.seed,
-        "versions": package_versions(),
-        "data": _data_facts(recipe, data),
+        "versions": _versions(),
+        "data": {
+            "name": data.card.name,
+            "split": f"fold{recipe.data.fold}" + (f"-{subset}" if subset else ""),
+            "clips": {
+                "train": len(data.train),
+                "validation": 0 if data.validation is None else len(data.validation),
+                "test": len(data.test),
+            },
+            "sha256": data.sha256,
+        },
         **figures,
-        "budget": budget_outcome(recipe, pruned, artefacts),
+        "budget": _budget_outcome(recipe, pruned, artefacts),
         "artefacts": dict(artefacts),
         "latency": list(latency),
         "frontend": frontend,
@@ -59,14 +73,11 @@ def finish(
     return folder.result()
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of what computed a result."""
+def _versions() -> dict[str, str]:
     versions = {"edgeprune": __version__, "python": platform.python_version(), "platform": sys.platform}
     for package in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -83,12 +94,29 @@ def _network_figures(name: NetworkName, network: Checkpoint, data: RunData, fold
     return figures
 
 
-def _data_facts(recipe: Recipe, data: RunData) -> dict[str, Any]:
-    subset = recipe.data.subset
-    validation = 0 if data.validation is None else len(data.validation)
+def _budget_outcome(recipe: Recipe, pruned: Checkpoint, artefacts: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `budget` of `result.json`; what was reached is read from the shipped file, if one was exported."""
+    planned = pruned.extra["budget"]
+    shipped = next((artefacts[name] for name in ("int8", *recipe.export.formats) if name in artefacts), None)
+    figures = cost(pruned.spec).to_dict() if shipped is None else shipped["cost"]
+    read_from = "the network" if shipped is None else shipped["path"]
+    reached = {name: figures[field] for name, field in COSTS.items()}
+    if "latency_ms" in planned.get("reached", {}):  # absent in checkpoints of earlier versions
+        reached["latency_ms"] = planned["reached"]["latency_ms"]
+    counts_frontend = recipe.budget.include_frontend and not has_images(recipe.data)
+    frontend = frontend_bytes(recipe.frontend) if counts_frontend else {}
+    for name, taken in frontend.items():
+        reached[name] += taken
+    limits = recipe.budget.sizes()
+    for name, limit in limits.items():
+        if reached[name] > limit:
+            raise CheckFailedError(f"{read_from}: takes {name} {reached[name]:,} of {limit:,} that the budget allows.")
+    slack = {name: limit - reached[name] for name, limit in limits.items()}
     return {
-        "name": data.card.name,
-        "split": f"fold{recipe.data.fold}" + (f"-{subset}" if subset else ""),
-        "clips": {"train": len(data.train), "validation": validation, "test": len(data.test)},
-        "sha256": data.sha256,
+        **planned,
+        "asked": asdict(recipe.budget),
+        "reached": reached,
+        "slack": {**planned.get("slack", {}), **slack},
+        "frontend": frontend or None,
+        "read_from": read_from,
     }

@@ -9,6 +9,7 @@ from torch import nn
 
 from edgeprune import console
 from edgeprune.data.load import RunData, score_batches, sensitivity_batches
+from edgeprune.devices import profiling
 from edgeprune.devices.latency_profile import LatencyProfile
 from edgeprune.evaluation.predict import torch_probabilities
 from edgeprune.evaluation.scene import evaluate_clips
@@ -23,8 +24,8 @@ from edgeprune.pruning.scores import criterion
 from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.check import network_budget
-from edgeprune.running.latency_table import latency_table
-from edgeprune.running.training import forget_training_state, network_facts, train_network
+from edgeprune.running.export_files import export_network
+from edgeprune.running.train_dense import forget_training_state, network_facts, train_network
 
 
 def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> Checkpoint:
@@ -32,7 +33,7 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
     last = folder.checkpoint("pruned")
     if last.is_file():
         return checkpoint.load(last)
-    table = latency_table(recipe, data, dense, folder)
+    table = _latency_table(recipe, data, dense, folder)
     groups = graph_of(dense.spec).prunable(recipe.prune.dense_layers)
     filters = {name: group.filters for name, group in groups.items()}
     dense_ms = None if table is None else float(table.latency_ms([list(filters.values())], list(filters))[0])
@@ -50,6 +51,32 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
             forget_training_state(part)
         network = checkpoint.load(path)
     return network
+
+
+def _latency_table(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> LatencyProfile | None:
+    """The recipe's profile, or else one measured with the dense network's int8 file and kept in the run folder.
+
+    None where the budget does not limit latency.
+    """
+    limit = recipe.budget.latency()
+    if limit is None:
+        return None
+    given = given_profile(recipe, dense.spec)
+    if given is not None:
+        return given
+    path, device = folder.profile(limit[1]), limit[1]
+    if not path.is_file():
+        int8 = export_network(recipe, data, dense, ("int8",), "dense", folder)["int8"]
+        profiling.profile(int8, graph_of(dense.spec), device).save(path)
+    return LatencyProfile.load(path)
+
+
+def given_profile(recipe: Recipe, spec: ModelSpec) -> LatencyProfile | None:
+    """The recipe's profile of the device whose latency is limited; None where there is none."""
+    limit, path = recipe.budget.latency(), recipe.prune.profile
+    if limit is None or path is None:
+        return None
+    return LatencyProfile.load(path).of(limit[1], graph_of(spec), path)
 
 
 def _finetuning(recipe: Recipe) -> Train:

@@ -13,13 +13,10 @@ from edgeprune.running.check import check
 
 
 def run(recipe: Recipe) -> Result:
-    """Do or resume everything a recipe says.
+    """Do or resume everything a recipe says, and return what the run folder's `result.json` holds.
 
         result = run(Recipe(name="mine", budget=Budget(macs=10_000_000)))
         result.networks["pruned"].files["int8"].scores.accuracy
-
-    Returns:
-        the content of the run folder's `result.json`.
 
     Raises:
         EdgepruneError: the recipe or its data cannot be used, the folder holds another recipe's run, or another process
@@ -38,13 +35,11 @@ def run(recipe: Recipe) -> Result:
 def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     """The stages of a run in a folder that is open; they import PyTorch and LiteRT, which a finished run needs not."""
     from edgeprune.running.data import load_run_data
-    from edgeprune.running.evaluate_files import evaluate_files
+    from edgeprune.running.evaluate import evaluate_files
     from edgeprune.running.export_files import export_files
     from edgeprune.running.finish import finish
-    from edgeprune.running.frontend import frontend_figures
-    from edgeprune.running.latency_table import given_profile
-    from edgeprune.running.measure import measure_files
-    from edgeprune.running.prune_to_budget import prune_to_budget
+    from edgeprune.running.measure import frontend_figures, measure_files
+    from edgeprune.running.prune_to_budget import given_profile, prune_to_budget
     from edgeprune.running.train_dense import dense_spec, train_dense
 
     console.say(f"run {recipe.name}: folder {folder.path}, seed {recipe.seed}")

@@ -1,9 +1,10 @@
-"""Stage: the unpruned network, trained or taken from another run."""
+"""Stage: the unpruned network, trained or taken from another run; and training as the pruned one has it too."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from edgeprune import console
 from edgeprune.data.load import RunData
@@ -11,10 +12,9 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.models import checkpoint, cnn14, vggish
 from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build, make_spec
-from edgeprune.recipe import Recipe
+from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.running.training import forget_training_state, network_facts, train_network
-from edgeprune.training.fit import use_threads
+from edgeprune.training.fit import fit, use_threads
 
 
 def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
@@ -54,6 +54,41 @@ def load_audioset_weights(model: Any, name: str, path: Path, data: RunData) -> N
             f"model.audioset_weights: only vggish and cnn14 can start from AudioSet weights, not {name}."
         )
     console.say(f"AudioSet weights loaded: {', '.join(layers)}")
+
+
+def train_network(
+    model: nn.Module, data: RunData, settings: Train, seed: int, folder: Path, teacher: nn.Module | None = None
+) -> list[dict[str, float]]:
+    """Train a network in place; returns its history, empty where the settings ask for no epochs.
+
+    Args:
+        folder: of the training (see `RunFolder.training`).
+        teacher: the dense network; given, the training is called fine-tuning.
+    """
+    if settings.epochs == 0:
+        model.eval()
+        return []
+    validation = None if data.validation is None else data.patches(data.validation)
+    return fit(
+        model,
+        (data.patches(data.train), validation),
+        settings,
+        seed,
+        folder,
+        title="training" if teacher is None else "fine-tuning",
+        teacher=teacher if settings.distillation else None,
+    )
+
+
+def forget_training_state(folder: Path) -> None:
+    """Remove the states a killed training resumes from, which are large; the history stays."""
+    for path in folder.glob("*.ckpt"):
+        path.unlink()
+
+
+def network_facts(data: RunData, history: list[dict[str, float]]) -> dict[str, Any]:
+    """What a checkpoint holds of the data and the training."""
+    return {**data.describe(), "data_sha256": data.sha256, "history": history}
 
 
 def _adopt(recipe: Recipe, data: RunData, path: Path) -> Checkpoint:

@@ -9,7 +9,7 @@ from edgeprune.errors import CheckFailedError
 from edgeprune.files import read_json
 from edgeprune.recipe import Bench, Data, LogMel, Recipe
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.running import frontend
+from edgeprune.running import measure
 
 BOARDS = ("cortex-m4", "cortex-m7")
 
@@ -29,18 +29,18 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise CheckFailedError("cortex-m7: no answer.")
         return FrontendInstructions(board, "emulated", 48_000.0, 47_000, 49_000, 5_000, 20, 9_136, 8_724, 512)
 
-    monkeypatch.setattr(frontend, "instructions_per_hop", instructions_per_hop)
+    monkeypatch.setattr(measure, "instructions_per_hop", instructions_per_hop)
     return boards
 
 
 def test_each_board_is_counted_once_and_kept(counted, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with pytest.raises(CheckFailedError):
-        frontend.frontend_figures(recipe(), folder)
+        measure.frontend_figures(recipe(), folder)
     assert [row["board"] for row in read_json(folder.frontend_file)] == ["cortex-m4"]
-    figures = frontend.frontend_figures(recipe(), folder)
+    figures = measure.frontend_figures(recipe(), folder)
     assert counted == ["cortex-m4", "cortex-m7", "cortex-m7"]
-    assert frontend.frontend_figures(recipe(), folder) == figures
+    assert measure.frontend_figures(recipe(), folder) == figures
     assert len(counted) == 3
     assert figures is not None
     assert [row["board"] for row in figures["emulated"]] == list(BOARDS)
@@ -50,12 +50,12 @@ def test_each_board_is_counted_once_and_kept(counted, tmp_path: Path) -> None:
 def test_no_file_is_left_where_nothing_was_counted(counted, tmp_path: Path) -> None:
     host = recipe()
     host = Recipe(name="mine", frontend=host.frontend)
-    figures = frontend.frontend_figures(host, RunFolder(tmp_path))
+    figures = measure.frontend_figures(host, RunFolder(tmp_path))
     assert figures is not None
     assert figures["emulated"] == []
     assert not list(tmp_path.iterdir())
 
 
 def test_images_have_no_frontend(counted, tmp_path: Path) -> None:
-    assert frontend.frontend_figures(recipe(data=Data(name="mnist")), RunFolder(tmp_path)) is None
+    assert measure.frontend_figures(recipe(data=Data(name="mnist")), RunFolder(tmp_path)) is None
     assert counted == []
