@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,8 +16,17 @@ from edgeprune.units import parse_size
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
 
+class _Paths:
+    """A part of a recipe whose paths may be given as text."""
+
+    def __post_init__(self) -> None:
+        for field_ in fields(self):  # type: ignore[arg-type]
+            if field_.type == Path | None and isinstance(getattr(self, field_.name), str):
+                object.__setattr__(self, field_.name, Path(getattr(self, field_.name)))
+
+
 @dataclass(frozen=True)
-class Data:
+class Data(_Paths):
     """Which clips (or images), and where they lie."""
 
     name: str = "synthetic"
@@ -175,7 +184,7 @@ class LogMel:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(_Paths):
     """Which network."""
 
     name: str = "dcase21"
@@ -232,7 +241,7 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Prune:
+class Prune(_Paths):
     """How filters are judged and how the allocation is found."""
 
     criterion: str = "operator_norm"
@@ -355,7 +364,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(_Paths):
     """A whole experiment: train, prune to the budget, fine-tune, export, evaluate, measure."""
 
     name: str

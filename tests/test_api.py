@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from small_networks import Residual
 
 import edgeprune
-from edgeprune import Budget, Prune
+from edgeprune import Budget, Data, Prune, Recipe
 from edgeprune.errors import EdgepruneError
 
 
@@ -37,6 +38,11 @@ def test_sizes_are_written_as_on_the_command_line():
     assert Budget(params="30k", macs="8M", flash="20kB", peak_ram="1MiB") == Budget(30_000, 8_000_000, 1 << 20, 20_000)
     with pytest.raises(EdgepruneError, match="much"):
         Budget(flash="much")
+
+
+def test_paths_are_written_as_text():
+    assert Data(root="clips", cache="cache") == Data(root=Path("clips"), cache=Path("cache"))
+    assert Recipe(name="r", out="runs/r").folder() == Path("runs/r")
 
 
 def test_cost_of_a_name_a_module_and_a_table():

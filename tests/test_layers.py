@@ -45,3 +45,18 @@ def test_a_folder_imports_only_those_before_it():
 
 def test_no_files_import_each_other_in_a_circle():
     TopologicalSorter(imports()).prepare()  # raises CycleError, which names the files
+
+
+def test_files_and_functions_fit_a_reader():
+    """At most 450 lines a file, 60 a function, 7 arguments; no two classes of one name."""
+    classes: dict[str, str] = {}
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 450, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
+                assert len([name for name in names if name not in ("self", "cls")]) <= 7, f"{path}: {node.name}"
+            elif isinstance(node, ast.ClassDef):
+                assert classes.setdefault(node.name, str(path)) == str(path), f"{node.name} is in two files"
