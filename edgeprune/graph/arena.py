@@ -5,32 +5,23 @@ and places the largest first, each at the lowest address that is free while it l
 so the head can exceed the largest sum of what lives at once, which no planner goes below.
 """
 
+from bisect import insort
 from collections.abc import Sequence
-
-ALIGNMENT = 16
 
 
 def arena_bytes(sizes: Sequence[int], lives: Sequence[tuple[int, int]]) -> int:
-    """Head of the arena.
+    """Bytes of the head, from each tensor's bytes and the first and last operator during which it is in memory.
 
-    Args:
-        sizes: bytes of each tensor, in the order of the file.
-        lives: of each tensor, the first and the last operator during which it is in memory.
+    The tensors come in the order of the file, which decides between tensors of one size.
     """
-    order = sorted(range(len(sizes)), key=lambda tensor: (-_aligned(sizes[tensor]), -tensor))
+    aligned = [-(-size // 16) * 16 for size in sizes]
     placed: list[tuple[int, int, int]] = []  # start, end, tensor; by start
-    for tensor in order:
-        size, (first, last) = _aligned(sizes[tensor]), lives[tensor]
-        start = 0
+    for tensor in sorted(range(len(sizes)), key=lambda tensor: (-aligned[tensor], -tensor)):
+        start, (first, last) = 0, lives[tensor]
         for low, high, other in placed:
             if lives[other][0] <= last and first <= lives[other][1]:
-                if low - start >= size:
+                if low - start >= aligned[tensor]:
                     break
                 start = max(start, high)
-        placed.append((start, start + size, tensor))
-        placed.sort()
+        insort(placed, (start, start + aligned[tensor], tensor))
     return max((end for _, end, _ in placed), default=0)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

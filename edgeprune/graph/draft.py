@@ -1,12 +1,10 @@
-"""A graph in the making: operators whose filter groups have numbers and no names yet."""
+"""What a trace collects: tensors and operators whose filter groups have numbers and no names yet."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from edgeprune.errors import EdgepruneError
 from edgeprune.graph.coupling import Groups, Numbered
-from edgeprune.graph.graph import Graph, Operator
+from edgeprune.graph.graph import Operator
 
 
 @dataclass(frozen=True)
@@ -49,50 +47,23 @@ class Draft:
     holds_weights: bool = True
     foldable: bool = False
 
-
-def finish(
-    drafts: Sequence[Draft],
-    memory: Sequence[Value],
-    outputs: Sequence[Value],
-    groups: Groups,
-    layers: Sequence[str],
-    labels: Mapping[str, str],
-) -> Graph:
-    """The graph.
-
-    Args:
-        memory: the tensors in memory, by number.
-        outputs: of the network.
-        layers: paths in the order of execution.
-        labels: of the paths.
-    """
-    named = groups.named(layers, labels)
-    if not named:
-        raise EdgepruneError("the network holds no convolution and no dense layer; there is nothing to count.")
-    return Graph(
-        operators=tuple(_operator(draft, groups) for draft in drafts),
-        groups=named,
-        tensors=tuple((groups.blocks(value.blocks), value.positions) for value in memory),
-        outputs=tuple(value.memory for value in outputs),
-    )
-
-
-def _operator(draft: Draft, groups: Groups) -> Operator:
-    return Operator(
-        name=draft.name,
-        kind=draft.kind,
-        filters=groups.blocks(draft.output.blocks),
-        shape=draft.output.shape[1:],
-        axis=draft.output.axis - 1,
-        reads=draft.reads,
-        writes=(draft.output.memory,),
-        path=draft.path,
-        kernel=draft.kernel,
-        inputs=groups.blocks(draft.inputs),
-        positions=draft.positions,
-        biases=groups.blocks(draft.biases),
-        norm=groups.blocks(draft.norm),
-        norm_scale=draft.norm_scale,
-        values=draft.values,
-        holds_weights=draft.holds_weights,
-    )
+    def operator(self, groups: Groups) -> Operator:
+        """The operator, once the groups have names."""
+        return Operator(
+            name=self.name,
+            kind=self.kind,
+            filters=groups.blocks(self.output.blocks),
+            shape=self.output.shape[1:],
+            axis=self.output.axis - 1,
+            reads=self.reads,
+            writes=(self.output.memory,),
+            path=self.path,
+            kernel=self.kernel,
+            inputs=groups.blocks(self.inputs),
+            positions=self.positions,
+            biases=groups.blocks(self.biases),
+            norm=groups.blocks(self.norm),
+            norm_scale=self.norm_scale,
+            values=self.values,
+            holds_weights=self.holds_weights,
+        )

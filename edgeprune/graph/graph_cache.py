@@ -47,17 +47,12 @@ def _graph(content: dict[str, Any]) -> Graph:
     return Graph(
         operators=tuple(_operator(operator) for operator in content["operators"]),
         groups={
-            name: FilterGroup(**{**group, "layers": tuple(group["layers"])})
-            for name, group in content["groups"].items()
+            name: FilterGroup(**group | {"layers": tuple(group["layers"])}) for name, group in content["groups"].items()
         },
         tensors=tuple((_blocks(blocks), positions) for blocks, positions in content["tensors"]),
         outputs=tuple(content["outputs"]),
         keeps_norms=content["keeps_norms"],
     )
-
-
-def _group(content: dict[str, Any]) -> FilterGroup:
-    return FilterGroup(**{**content, "layers": tuple(content["layers"])})
 
 
 def _operator(content: dict[str, Any]) -> Operator:

@@ -5,41 +5,38 @@ from typing import Any
 
 from torch import fx
 
+from edgeprune.graph.kinds import kinds_by_name
 from edgeprune.graph.padding import Pads, conv_padding, pool_padding, spans
 
-CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
-FREE = frozenset(
-    {"dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias", "to", "_to_copy"}
-)
-"""They compute nothing on a device."""
-FUSED = frozenset({"relu", "relu6", "hardtanh"})
-"""Activations that TFLite fuses into the operator before them, if that is of a kind in `FUSING`."""
-ACTIVATIONS = frozenset(
-    {
-        "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish", "hardsigmoid",
-        "sigmoid", "tanh", "softplus", "clamp", "clamp_min", "clamp_max", "neg", "abs", "exp", "log", "sqrt", "rsqrt",
-        "square", "pow", "reciprocal", "softmax", "log_softmax",
-    }
-)  # fmt: skip
-POOLS = frozenset(
-    {
-        "max_pool1d", "max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    }
-)  # fmt: skip
-REDUCTIONS = frozenset({"mean", "sum", "amax", "amin", "max", "min"})
-SHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze", "permute", "transpose", "t"})
 PAIRS = frozenset({"add", "sub", "mul", "div", "maximum", "minimum"})
-PADS = frozenset({"pad", "constant_pad_nd", "zero_pad2d", "reflection_pad1d", "reflection_pad2d"})
+METHODS = dict.fromkeys(PAIRS, "pair") | kinds_by_name(
+    {
+        "convolution": "conv1d conv2d conv3d",
+        "dense": "linear",
+        "batch_norm": "batch_norm",
+        "free": "dropout feature_dropout alpha_dropout clone contiguous detach alias to _to_copy",
+        "fused": "relu relu6 hardtanh",
+        "activation": "leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid sigmoid tanh softplus clamp "
+        "clamp_min clamp_max neg abs exp log sqrt rsqrt square pow reciprocal softmax log_softmax",
+        "reshape": "view reshape flatten unflatten unsqueeze squeeze permute transpose t",
+        "pool": "max_pool1d max_pool2d max_pool2d_with_indices avg_pool1d avg_pool2d adaptive_avg_pool1d "
+        "adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d",
+        "reduce": "mean sum amax amin max min",
+        "cat": "cat",
+        "pad": "pad constant_pad_nd zero_pad2d reflection_pad1d reflection_pad2d",
+    }
+)
+"""By name of an operator, the tracer's method that takes it; every other operator is unknown.
+
+`free` operators compute nothing on a device. TFLite fuses `fused` ones into the operator before them where it can.
+"""
 
 
 def kept_axis(before: tuple[int, ...], axis: int, after: tuple[int, ...]) -> tuple[int | None, int]:
-    """Where a reshape leaves the channel axis, and how many values of the new axis a channel takes.
+    """The axis where a reshape leaves the channels, and how many places on it each channel takes.
 
-    Channels stay apart if what comes before them stays as it is and the axes behind them are merged into theirs.
-
-    Returns:
-        None as the axis where they do not.
+    The axis is None where the channels do not stay apart. They do if the axes before theirs keep their size and the
+    axes behind it are merged into it.
     """
     ahead, channels = prod(before[:axis]), before[axis]
     behind = prod(before[axis + 1 :])
@@ -52,7 +49,7 @@ def kept_axis(before: tuple[int, ...], axis: int, after: tuple[int, ...]) -> tup
 
 
 def permuted_axis(node: fx.Node, name: str, axis: int, dims: int) -> int | None:
-    """Where a permutation of the axes puts the channel axis; None where it takes the place of the batch."""
+    """The axis where a permutation puts the channels; None where it moves the batch."""
     if name == "permute":
         order = [int(place) % dims for place in node.args[1]]  # type: ignore[union-attr,arg-type]
     else:
@@ -63,7 +60,7 @@ def permuted_axis(node: fx.Node, name: str, axis: int, dims: int) -> int | None:
 
 
 def reduced_axes(node: fx.Node, dims: int) -> tuple[set[int], bool]:
-    """Axes a reduction sums up (all where it names none), and whether they stay with size one."""
+    """The axes that a reduction sums over (all where it names none), and whether they stay with size one."""
     named: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     keep = bool(node.args[2]) if len(node.args) > 2 else bool(node.kwargs.get("keepdim", False))
     if named is None or named == []:
@@ -71,51 +68,40 @@ def reduced_axes(node: fx.Node, dims: int) -> tuple[set[int], bool]:
     return {int(axis) % dims for axis in (named if isinstance(named, list | tuple) else [named])}, keep
 
 
-def pad_touches(node: fx.Node, axis: int, dims: int) -> bool:
-    """Whether a padding adds to the channel axis; sizes are given from the last axis on, in pairs."""
-    sizes: Any = node.args[1]
-    place = 2 * (dims - 1 - axis)
-    return any(int(size) != 0 for size in sizes[place : place + 2])
+def padding_of(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -> Pads:
+    """The padding that an operator of its own, a PAD, adds to the input of a convolution or pool."""
+    name, axes = operation(node), len(before)
 
+    def sizes(position: int, default: Any) -> list[int]:
+        """An argument as one size for each axis."""
+        value = argument(node, position) or default
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        return [int(size) for size in (values * axes if len(values) == 1 else values)]
 
-def padding_of(node: fx.Node, name: str, before: tuple[int, ...], after: tuple[int, ...]) -> Pads:
-    """What a PAD of its own adds to the input of a convolution or pool `name`."""
-    axes = len(before)
-    if name in CONVOLUTIONS:
-        padding: Any = node.args[4] if len(node.args) > 4 else 0
-        if isinstance(padding, str):
+    if METHODS[name] == "convolution":
+        if isinstance(argument(node, 4), str):
             return []
-        weight: Any = node.args[1]
-        dilation = _each(node.args[5] if len(node.args) > 5 else 1, axes)
-        kernel = spans(weight.meta["val"].shape[2:], dilation)
-        stride = _each(node.args[3] if len(node.args) > 3 else 1, axes)
-        return conv_padding(before, after, kernel, stride, [(pad, pad) for pad in _each(padding, axes)])
+        kernel = spans(shape_of(argument(node, 1))[2:], sizes(5, 1))
+        return conv_padding(before, after, kernel, sizes(3, 1), [(pad, pad) for pad in sizes(4, 0)])
     if name.startswith(("max_pool", "avg_pool")):
-        kernel = _each(node.args[1], axes)
-        stride = _each((len(node.args) > 2 and node.args[2]) or kernel, axes)
-        pads = [(pad, pad) for pad in _each(node.args[3] if len(node.args) > 3 else 0, axes)]
-        zeros_count = name.startswith("avg_pool") and (len(node.args) <= 5 or bool(node.args[5]))
-        if zeros_count and any(map(any, pads)):  # which they do not in TFLite's SAME
+        kernel = sizes(1, 1)
+        pads = [(pad, pad) for pad in sizes(3, 0)]
+        counts_zeros = name.startswith("avg_pool") and argument(node, 5) in (None, True)
+        if counts_zeros and any(map(any, pads)):  # TFLite's SAME does not count them
             return pads
-        return pool_padding(before, after, kernel, stride, pads)
+        return pool_padding(before, after, kernel, sizes(2, kernel), pads)
     return []
 
 
-def _each(value: Any, axes: int) -> list[int]:
-    """A size for every axis, of one for all or one each."""
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    return [int(size) for size in (values * axes if len(values) == 1 else values)]
-
-
 def shape_of(node: Any) -> tuple[int, ...]:
-    """Shape of a node's output, or of its first one."""
+    """Shape of a node's first output."""
     value = node.meta["val"]
     value = value[0] if isinstance(value, tuple | list) else value
     return tuple(int(size) for size in value.shape)
 
 
 def argument(node: fx.Node, position: int) -> Any:
-    """An argument by its place in the operator's schema; None where it is not given."""
+    """An argument by its position in the operator's schema; None where it is not given."""
     if len(node.args) > position:
         return node.args[position]
     names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
@@ -123,13 +109,13 @@ def argument(node: fx.Node, position: int) -> Any:
 
 
 def operation(node: fx.Node) -> str:
-    """Name of the operator without its overload, the same for its in-place form."""
-    name = str(getattr(node.target, "_schema", None) and node.target._schema.name).partition("::")[2]  # type: ignore[union-attr]
-    return name.rstrip("_")
+    """The operator's name without its overload; an in-place form has the name of the other form."""
+    schema = getattr(node.target, "_schema", None)
+    return str(schema and schema.name).partition("::")[2].rstrip("_")
 
 
 def nodes_in(value: Any) -> list[fx.Node]:
-    """The nodes among arguments."""
+    """The nodes among arguments and in lists of them."""
     if isinstance(value, fx.Node):
         return [value]
     if isinstance(value, list | tuple):

@@ -15,10 +15,8 @@ def conv_padding(
 ) -> Pads:
     """What a PAD adds to a convolution's input; empty where no PAD is needed.
 
-    Args:
-        before: sizes of the input, without batch and channels.
-        after: sizes of the output.
-        kernel: positions the kernel spans, its dilation included.
+    `before` and `after` are the sizes of input and output without batch and channels; `kernel` is the positions it
+    spans, its dilation included.
     """
     kept = before == after and all(first == last for first, last in pads)
     return [] if kept or not any(map(any, pads)) or pads == same_padding(before, kernel, stride) else pads

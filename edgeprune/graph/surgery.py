@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import graph_of
-from edgeprune.graph.graph import FilterGroup, Graph
+from edgeprune.graph.graph import Graph
 from edgeprune.models.registry import ModelSpec, build
 
 
@@ -22,9 +22,7 @@ def remove(
     Everything that depends on a filter goes with it: the same filter of the other layers in its group, its batch norm,
     its channel in the next layers, and its columns of the next dense layer after a flatten.
 
-    Args:
-        example: the input `graph` was traced with.
-        kept: filters by group; groups that are not named keep theirs.
+    `example` is the input `graph` was traced with; `kept` has the filters by group, and groups it lacks keep theirs.
     """
     import torch_pruning
 
@@ -39,12 +37,18 @@ def remove(
             gone = sorted(set(range(group.filters)) - set(keep))
             if gone:
                 layer = pruned.get_submodule(group.layers[0])
-                how = torch_pruning.prune_conv_out_channels
-                if isinstance(layer, nn.Linear):
-                    how = torch_pruning.prune_linear_out_channels
-                dependencies.get_pruning_group(layer, how, idxs=gone).prune()
+                dense = isinstance(layer, nn.Linear)
+                prune = torch_pruning.prune_linear_out_channels if dense else torch_pruning.prune_conv_out_channels
+                dependencies.get_pruning_group(layer, prune, idxs=gone).prune()
     for name, keep in kept.items():
-        _check_group(pruned, graph.groups[name], len(set(keep)))
+        filters = len(set(keep))
+        for path in graph.groups[name].layers:
+            left = len(pruned.get_submodule(path).weight)  # type: ignore[arg-type]
+            if left != filters:
+                raise EdgepruneError(
+                    f"layer '{path}' has {left} filters after pruning, not {filters}; the network's layers depend on "
+                    "each other in a way that is not understood."
+                )
     wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     for name, parameter in pruned.named_parameters():
         parameter.requires_grad_(wanted[name])
@@ -62,16 +66,6 @@ def _check(graph: Graph, kept: Mapping[str, Sequence[int]]) -> None:
             raise EdgepruneError(f"layer '{name}' would lose all its filters; keep at least one.")
         if min(keep) < 0 or max(keep) >= filters:
             raise EdgepruneError(f"layer '{name}' has filters 0 to {filters - 1}, not {min(keep)} to {max(keep)}.")
-
-
-def _check_group(pruned: nn.Module, group: FilterGroup, filters: int) -> None:
-    for path in group.layers:
-        left = len(pruned.get_submodule(path).weight)  # type: ignore[arg-type]
-        if left != filters:
-            raise EdgepruneError(
-                f"layer '{path}' has {left} filters after pruning, not {filters}; the network's layers depend on each "
-                "other in a way that is not understood."
-            )
 
 
 def remove_filters(model: nn.Module, spec: ModelSpec, kept: Mapping[str, Sequence[int]]) -> tuple[nn.Module, ModelSpec]:

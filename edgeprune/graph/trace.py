@@ -5,7 +5,6 @@ output, and where a layer runs more than once. An unknown operator freezes what 
 """
 
 import warnings
-from collections.abc import Callable
 from math import prod
 from operator import getitem
 from typing import Any
@@ -15,25 +14,16 @@ from torch import Tensor, fx, nn
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.coupling import Groups, Numbered
-from edgeprune.graph.draft import Draft, Value, finish
+from edgeprune.graph.draft import Draft, Value
 from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.graph.graph import Graph
 from edgeprune.graph.kinds import FOLDING, FUSING, SCALE, UNKNOWN
 from edgeprune.graph.operators import (
-    ACTIVATIONS,
-    CONVOLUTIONS,
-    FREE,
-    FUSED,
-    PADS,
-    PAIRS,
-    POOLS,
-    REDUCTIONS,
-    SHAPES,
+    METHODS,
     argument,
     kept_axis,
     nodes_in,
     operation,
-    pad_touches,
     padding_of,
     permuted_axis,
     reduced_axes,
@@ -44,11 +34,9 @@ LAYERS = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
 
 def trace(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> Graph:
-    """The graph of any network that `torch.export` takes.
+    """The graph of any network that `torch.export` takes, on the meta device too; the model stays as it is.
 
-    Args:
-        model: left as it is; may be on the meta device.
-        example: its input, `[n, channels, ...]`, or a tuple of its inputs.
+    `example` is its input, `[n, channels, ...]`, or a tuple of its inputs.
     """
     inputs = example if isinstance(example, tuple) else (example,)
     with evaluating(model), warnings.catch_warnings():
@@ -62,14 +50,11 @@ def trace(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> Graph:
                 "may not depend on the values of tensors."
             ) from error
     layers = {path for path, module in model.named_modules() if path and isinstance(module, LAYERS)}
-    return _Tracer(program, _labels(model), layers).graph()
-
-
-def _labels(model: nn.Module) -> dict[str, str]:
-    """Each module's path, shortened to its last part where no other module's path ends in it."""
+    # a module's label is the last part of its path where no other module's path ends in it
     paths = [path for path, _ in model.named_modules() if path]
-    lasts = [path.rsplit(".", 1)[-1] for path in paths]
-    return {path: last if lasts.count(last) == 1 else path for path, last in zip(paths, lasts, strict=True)}
+    lasts = [path.rpartition(".")[2] for path in paths]
+    labels = {path: last if lasts.count(last) == 1 else path for path, last in zip(paths, lasts, strict=True)}
+    return _Tracer(program, labels, layers).graph()
 
 
 class _Tracer:
@@ -89,7 +74,6 @@ class _Tracer:
         self.made_by: dict[str, Draft] = {}
         self.read: dict[str, Numbered] = {}  # by path of a layer, the channels it has read
         self.outputs: list[Value] = []
-        self.handlers = self._handlers()
 
     def graph(self) -> Graph:
         for node in self.nodes:
@@ -103,24 +87,17 @@ class _Tracer:
                 self.outputs = self._inputs(node)
                 for value in self.outputs:
                     self.groups.freeze(value.blocks)
-        return finish(self.drafts, self.memory, self.outputs, self.groups, list(self._layer_order()), self.labels)
-
-    def _handlers(self) -> dict[str, Callable[[fx.Node, list[Value]], None]]:
-        """By name of an operator, what it does to the channels; every other operator is unknown."""
-        return {
-            **dict.fromkeys(CONVOLUTIONS, self._convolution),
-            "linear": self._dense,
-            "batch_norm": self._batch_norm,
-            **dict.fromkeys(FREE, self._free),
-            **dict.fromkeys(ACTIVATIONS, self._activation),
-            **dict.fromkeys(FUSED, self._fused),
-            **dict.fromkeys(SHAPES, self._reshape),
-            **dict.fromkeys(POOLS, self._pool),
-            **dict.fromkeys(REDUCTIONS, self._reduce),
-            **dict.fromkeys(PAIRS, self._pair),
-            "cat": self._cat,
-            **dict.fromkeys(PADS, self._pad),
-        }
+        calls = [node for node in self.nodes if node.op == "call_function" and len(node.args) > 1]
+        layers = [path for path in (self._layer(node.args[1]) for node in calls) if path is not None]
+        groups = self.groups.named(layers, self.labels)
+        if not groups:
+            raise EdgepruneError("the network holds no convolution and no dense layer; there is nothing to count.")
+        return Graph(
+            operators=tuple(draft.operator(self.groups) for draft in self.drafts),
+            groups=groups,
+            tensors=tuple((self.groups.blocks(value.blocks), value.positions) for value in self.memory),
+            outputs=tuple(value.memory for value in self.outputs),
+        )
 
     def _call(self, node: fx.Node) -> None:
         if node.target is getitem:
@@ -130,7 +107,7 @@ class _Tracer:
             return
         inputs = self._inputs(node)
         if inputs:
-            self.handlers.get(operation(node), self._unknown)(node, inputs)
+            getattr(self, f"_{METHODS.get(operation(node), 'unknown')}")(node, inputs)
         else:  # arithmetic of constants alone
             self.constants.add(node.name)
 
@@ -164,9 +141,8 @@ class _Tracer:
             self._unknown(node, inputs)
             return
         blocks = ((self.groups.add(path, shape_of(weight)[0], dense=True), 1),)
-        out = shape_of(node)
-        axis = len(out) - 1
-        self._weigh(node, "dense", x, axis, blocks, path, summed=x.blocks, kernel=1, positions=prod(out[1:-1]))
+        positions = prod(shape_of(node)[1:-1])
+        self._weigh(node, "dense", x, x.axis, blocks, path, summed=x.blocks, kernel=1, positions=positions)
 
     def _weigh(
         self,
@@ -229,7 +205,9 @@ class _Tracer:
 
     def _pad(self, node: fx.Node, inputs: list[Value]) -> None:
         x = inputs[0]
-        if pad_touches(node, x.axis, len(x.shape)):
+        sizes: Any = node.args[1]  # from the last axis on, in pairs
+        place = 2 * (len(x.shape) - 1 - x.axis)
+        if any(int(size) != 0 for size in sizes[place : place + 2]):
             self._unknown(node, inputs)
         else:
             self._operate(node, "pad", inputs, x.axis, x.blocks)
@@ -306,7 +284,7 @@ class _Tracer:
         """What a layer reads: its input, or what a PAD before it makes of its input."""
         if len(x.shape) < 3 or x.axis != 1:
             return x
-        pads = padding_of(node, operation(node), x.shape[2:], shape_of(node)[2:])
+        pads = padding_of(node, x.shape[2:], shape_of(node)[2:])
         if not pads:
             return x
         sizes = [size + first + last for size, (first, last) in zip(x.shape[2:], pads, strict=True)]
@@ -379,9 +357,3 @@ class _Tracer:
         if before is not None:
             self.made_by[node.name] = before
             before.foldable = before.foldable and foldable
-
-    def _layer_order(self) -> dict[str, None]:
-        """Paths of the layers in the order in which the network first calls them."""
-        calls = [node for node in self.nodes if node.op == "call_function" and len(node.args) > 1]
-        paths = [self._layer(node.args[1]) for node in calls]
-        return dict.fromkeys(path for path in paths if path is not None)
