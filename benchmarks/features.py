@@ -22,8 +22,8 @@ import numpy as np
 
 from edgeprune import console
 from edgeprune.data import synthetic
+from edgeprune.data.clip_finder import is_audio
 from edgeprune.data.feature_cache import Features, extract
-from edgeprune.data.splits import is_audio
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
 

@@ -1,6 +1,7 @@
 """The few errors edgeprune raises on purpose; each carries the exit code the command line ends with."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class EdgepruneError(Exception):
@@ -21,11 +22,14 @@ class CheckFailedError(EdgepruneError):
     exit_code = 4
 
 
+def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The hint in an error about an unknown name: the nearest known one, or `otherwise` where none is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"perhaps you meant '{near[0]}'" if near else otherwise
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> EdgepruneError:
     """The error for a name that is not known; it suggests the nearest name, or lists all of them."""
-    from difflib import get_close_matches
-
     names = list(known)
-    near = get_close_matches(name, names, n=1)
-    hint = f"perhaps you meant '{near[0]}'" if near else f"known: {', '.join(names)}"
+    hint = nearest(name, names, f"known: {', '.join(names)}")
     return EdgepruneError(f"{kind} '{name}' is unknown; {hint}.")

@@ -10,9 +10,11 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from edgeprune.errors import EdgepruneError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -87,6 +89,33 @@ def to_jsonable(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def from_plain(kind: type[T], fields: dict[str, Any], where: str) -> T:
+    """Make a dataclass from JSON or TOML values; lists become tuples, text becomes paths, and tables dataclasses.
+
+    `where` comes before a field's name in messages. Unknown and missing fields raise TypeError.
+    """
+    from typeguard import TypeCheckError, check_type
+
+    hints = get_type_hints(kind)
+    values = {}
+    for name, value in fields.items():
+        hint = hints.get(name, Any)
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, str) and Path in get_args(hint):
+            value = Path(value)
+        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            value = from_plain(hint, value, f"{where}{name}.")
+        try:
+            if isinstance(value, bool) and hint is not bool:  # which Python counts among the integers
+                raise TypeCheckError("is a truth value")
+            values[name] = check_type(value, hint)
+        except TypeCheckError as error:
+            message = f"{where}{name} is {value!r}, which does not fit ({error}); correct it."
+            raise EdgepruneError(message) from error
+    return kind(**values)
 
 
 def sha256_file(path: Path | str) -> str:

@@ -1,13 +1,13 @@
 """Recipes as files: by name, in a Python file or in a run's folder; written and read as JSON."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from runpy import run_path
+from typing import Any
 
-from edgeprune.errors import EdgepruneError
-from edgeprune.files import read_json, share_folder, write_json
-from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
+from edgeprune.errors import EdgepruneError, nearest
+from edgeprune.files import from_plain, read_json, share_folder, write_json
+from edgeprune.recipe import Recipe
 
 RECIPE = "recipe.json"
 """The file of a run folder that holds its recipe."""
@@ -20,9 +20,13 @@ def load_recipe(text: str) -> Recipe:
         path = path / RECIPE
     if path.suffix == ".json":
         return replace(from_dict(read_json(path)), out=path.parent)
-    if path.suffix != ".py":
-        path = _named_recipe(text)
-    return _recipe_of_script(path)
+    if path.suffix == ".py":
+        return _recipe_of_script(path)
+    names = recipe_names()
+    if text in names:
+        return _recipe_of_script(share_folder("recipes") / f"{text}.py")
+    hint = nearest(text, names, f"there are {', '.join(names)}")
+    raise EdgepruneError(f"recipe '{text}': no such recipe; {hint}, or give the path of a .py file or of a run folder.")
 
 
 def recipe_names() -> list[str]:
@@ -30,31 +34,13 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in share_folder("recipes").glob("*.py"))
 
 
-def _named_recipe(name: str) -> Path:
-    from difflib import get_close_matches
-
-    names = recipe_names()
-    if name in names:
-        return share_folder("recipes") / f"{name}.py"
-    near = get_close_matches(name, names, n=1)
-    hint = f"perhaps you meant '{near[0]}'" if near else f"there are {', '.join(names)}"
-    raise EdgepruneError(f"recipe '{name}': no such recipe; {hint}, or give the path of a .py file or of a run folder.")
-
-
 def _recipe_of_script(path: Path) -> Recipe:
-    from importlib.util import module_from_spec, spec_from_file_location
-
     if not path.is_file():
         raise EdgepruneError(f"{path}: there is no such recipe file; check the path.")
-    spec = spec_from_file_location(f"edgeprune_recipe_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        recipe = run_path(str(path), run_name=f"edgeprune_recipe_{path.stem}").get("recipe")
     except Exception as error:
         raise EdgepruneError(f"{path}: cannot be read as a recipe ({type(error).__name__}: {error}).") from error
-    recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
         raise EdgepruneError(f"{path}: defines no 'recipe'; a recipe file holds `recipe = Recipe(name=...)`.")
     return recipe
@@ -84,45 +70,10 @@ def identity(recipe: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-_PARTS: dict[str, Callable[..., Any]] = {
-    "data": Data,
-    "frontend": LogMel,
-    "model": Model,
-    "train": Train,
-    "prune": Prune,
-    "budget": Budget,
-    "finetune": Train,
-    "export": Export,
-    "bench": Bench,
-}
-
-
-def _build(kind: Callable[..., Any], part: str, fields: dict[str, Any]) -> Any:
-    """A part of a recipe from JSON values, each of its field's type."""
-    from typeguard import TypeCheckError, check_type
-
-    hints = get_type_hints(kind)
-    values = {}
-    for name, value in fields.items():
-        value = tuple(value) if isinstance(value, list) else value
-        if isinstance(value, str) and Path in get_args(hints.get(name)):
-            value = Path(value)
-        try:
-            check_type(value, hints.get(name, Any))
-        except TypeCheckError as error:
-            raise EdgepruneError(
-                f"recipe: {part}{name} is {value!r}, which does not fit ({error}); correct it."
-            ) from error
-        values[name] = value
-    return kind(**values)
-
-
 def from_dict(value: dict[str, Any]) -> Recipe:
     """Build a recipe from `Recipe.to_dict`."""
     try:
-        parts = {name: _build(kind, f"{name}.", value[name]) for name, kind in _PARTS.items() if name in value}
-        recipe: Recipe = _build(Recipe, "", {**value, **parts})
-        return recipe
+        return from_plain(Recipe, value, "recipe: ")
     except (TypeError, AttributeError) as error:
         raise EdgepruneError(f"the recipe does not fit this version of edgeprune ({error}).") from error
 

@@ -3,13 +3,12 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeprune.cli.command import parse_command
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, nearest
 from edgeprune.exit_codes import guarded
 from edgeprune.version import __version__
 
@@ -72,8 +71,7 @@ def _known(word: str, words: Sequence[str], program: str) -> str:
     """`word` if it is one of the words; raises EdgepruneError with the nearest if not."""
     if word in words:
         return word
-    near = get_close_matches(word, words, n=1)
-    hint = f"perhaps you meant '{near[0]}'" if near else f"`{program} --help` lists what there is"
+    hint = nearest(word, words, f"`{program} --help` lists what there is")
     raise EdgepruneError(f"'{word}' is no {'flag' if word.startswith('-') else 'verb'} of {program}; {hint}.")
 
 

@@ -1,15 +1,18 @@
 """Data-set cards, read from TOML: classes, sources and the official lists that split a data set."""
 
-import difflib
 import re
 import string
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from edgeprune.errors import EdgepruneError
-from edgeprune.files import read_toml, share_folder
+from edgeprune.errors import EdgepruneError, nearest
+from edgeprune.files import from_plain, read_toml, share_folder
 from edgeprune.recipe import Data
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class SplitLayout:
     train: str = ""
     test: tuple[str, ...] = ()
     table: str = ""
-    where: dict[str, str] = field(default_factory=dict)
-    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    where: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def load_card(name_or_path: str | Path) -> Card:
     names = card_names()
     if str(name_or_path) in names:
         return _read(share_folder("datasets") / f"{name_or_path}.toml")
-    near = difflib.get_close_matches(str(name_or_path), names, n=3)
+    near = get_close_matches(str(name_or_path), names, n=3)
     hint = f"perhaps you meant {' or '.join(near)}" if near else f"choose one of {', '.join(names)}"
     raise EdgepruneError(f"data set '{name_or_path}': no such card; {hint}, or give the path of your own .toml card.")
 
@@ -150,66 +153,42 @@ def _read(path: Path) -> Card:
     where = f"card {path}"
     raw = read_toml(path, where)
     if "images" in raw:
-        raw["images"] = _build(ImageFiles, raw["images"], where)
+        raw["images"] = _build(ImageFiles, "images", raw["images"], where)
     for key, kind in (("layouts", list), ("archives", list), ("subsets", dict)):
-        if not isinstance(raw.get(key, kind()), kind):
+        if not isinstance(raw.setdefault(key, kind()), kind):
             raise EdgepruneError(f"{where}: '{key}' must be written as [[{key}]] or [{key}.NAME] tables.")
-    card: Card = _build(
-        Card,
-        raw
-        | {
-            "layouts": [_layout(layout, where) for layout in raw.get("layouts", [])],
-            "subsets": {str(name): _layout(layout, where) for name, layout in raw.get("subsets", {}).items()},
-            "archives": [_build(Archive, archive, where) for archive in raw.get("archives", [])],
-        },
-        where,
-    )
+    raw["layouts"] = [_layout(layout, where) for layout in raw["layouts"]]
+    raw["subsets"] = {name: _layout(layout, where) for name, layout in raw["subsets"].items()}
+    raw["archives"] = [_build(Archive, "archive", archive, where) for archive in raw["archives"]]
+    card = _build(Card, "card", raw, where)
     _check(card, where)
     return card
 
 
 def _layout(raw: Any, where: str) -> SplitLayout:
-    layout: SplitLayout = _build(SplitLayout, raw, where)
-    rows: dict[str, tuple[int, int]] = {}
-    for fold, pair in layout.rows.items():
-        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(count, int) for count in pair)):
+    layout = _build(SplitLayout, "layout", raw, where)
+    for pair in layout.rows.values():
+        if len(pair) != 2 or not all(isinstance(count, int) for count in pair):
             raise EdgepruneError(f"{where}: 'rows' must give two numbers for a fold, as in rows = {{ 1 = [90, 30] }}.")
-        rows[str(fold)] = (pair[0], pair[1])
     if bool(layout.train) == bool(layout.table) or bool(layout.train) != bool(layout.test):
         raise EdgepruneError(f"{where}: a layout needs either 'train' and 'test' or 'table'.")
-    return SplitLayout(layout.train, layout.test, layout.table, {k: str(v) for k, v in layout.where.items()}, rows)
+    values = {column: str(value) for column, value in layout.where.items()}
+    return replace(layout, where=values, rows={fold: tuple(pair) for fold, pair in layout.rows.items()})
 
 
-_NOUNS: dict[type, str] = {Card: "card", SplitLayout: "layout", ImageFiles: "images", Archive: "archive"}
-_KINDS: dict[Any, tuple[type, ...]] = {
-    str: (str,),
-    int: (int,),
-    float: (int, float),
-    bool: (bool,),
-    int | None: (int,),
-    ImageFiles | None: (ImageFiles,),
-}
-
-
-def _build(kind: type, raw: Any, where: str) -> Any:
+def _build(kind: type[T], noun: str, raw: Any, where: str) -> T:
     """Make a dataclass from a TOML table, refusing unknown keys and wrong types."""
     if not isinstance(raw, dict):
-        raise EdgepruneError(f"{where}: expected a table for {_NOUNS[kind]}, not {raw!r}.")
-    known = {f.name: f for f in fields(kind)}
+        raise EdgepruneError(f"{where}: expected a table for {noun}, not {raw!r}.")
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for key in raw:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"perhaps you meant '{near[0]}'" if near else f"the keys are {', '.join(known)}"
+            hint = nearest(key, known, f"the keys are {', '.join(known)}")
             raise EdgepruneError(f"{where}: unknown key '{key}'; {hint}.")
-    needed = [name for name in ("name", "title", "licence", "url") if name in known and not raw.get(name)]
-    if needed:
-        raise EdgepruneError(f"{where}: '{needed[0]}' is missing in {_NOUNS[kind]}; add it.")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-    for key, value in values.items():
-        allowed = _KINDS.get(known[key].type, (tuple if str(known[key].type).startswith("tuple") else dict,))
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            raise EdgepruneError(f"{where}: '{key}' has the wrong type ({value!r}).")
-    return kind(**values)
+    for key in ("name", "title", "licence", "url"):
+        if key in known and not raw.get(key):
+            raise EdgepruneError(f"{where}: '{key}' is missing in {noun}; add it.")
+    return from_plain(kind, raw, f"{where}: ")
 
 
 def _check(card: Card, where: str) -> None:

@@ -1,11 +1,11 @@
-"""A data set of images made ready for a network, with the methods of `scene_data.SceneData`."""
+"""A data set of images made ready for a network, held in memory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from edgeprune.data.cards import Card, load_card
 from edgeprune.data.image_files import read_part
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import Patches
+from edgeprune.data.run_data import RunData
 from edgeprune.data.scene_data import stratified
 from edgeprune.data.splits import COLUMNS
 from edgeprune.errors import EdgepruneError
@@ -26,47 +27,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ImageData:
+class ImageData(RunData):
     """Images of a split, in memory as bytes.
 
+    In the tables `filename` is the part and the place in it (`train/00017`), every image is its own group, and city and
+    device are "". The normalisation is of each channel, in pixel values from 0 to 255.
+
     Attributes:
-        train, validation, test: tables with the columns of clip tables. `filename` is the part and the place in it
-            (`train/00017`), every image is its own group, and city and device are "". `validation` is None where
-            none was cut.
+        sha256: hash of classes, images and labels of both parts as published.
         pixels: uint8 `[images of both parts, channels, height, width]`.
         rows: place in `pixels` by file name.
-        normalisation: of each channel over the training images without validation, in pixel values from 0 to 255,
-            unless replaced by `with_normalisation`.
-        sha256: hash of classes, images and labels of both parts as published.
     """
 
-    card: Card
-    classes: tuple[str, ...]
-    train: pd.DataFrame
-    validation: pd.DataFrame | None
-    test: pd.DataFrame
+    frontend: None
     pixels: np.ndarray
     rows: Mapping[str, int]
-    normalisation: Normalisation
-    sha256: str
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
 
     def patches(self, images: pd.DataFrame) -> ImagePatches:
-        """Some of the images as network inputs."""
         return ImagePatches(self, images)
-
-    def describe(self) -> dict[str, Any]:
-        """Labels and normalisation as plain values, which travel with a trained network; images have no front-end."""
-        return {"labels": list(self.classes), "frontend": {}, "normalisation": self.normalisation.to_dict()}
-
-    def with_normalisation(self, normalisation: Normalisation) -> ImageData:
-        """The same data, normalised with the statistics of another training set."""
-        return replace(self, normalisation=normalisation)
 
 
 class ImagePatches(Patches):
@@ -111,8 +94,9 @@ def load_images(data: Data, seed: int = 0) -> ImageData:
     pixels = np.concatenate([train_pixels, test_pixels])
     rows = {name: row for row, name in enumerate([*published["filename"], *test["filename"]])}
     normalisation = _normalisation(pixels[[rows[name] for name in train["filename"]]])
-    sha256 = _sha256(card, pixels, [train_labels, test_labels])
-    return ImageData(card, card.classes, train, validation, test, pixels, rows, normalisation, sha256)
+    digests = [hashlib.sha256(array.tobytes()).hexdigest() for array in (pixels, train_labels, test_labels)]
+    sha256 = sha256_json({"classes": card.classes, "shape": pixels.shape, "content": digests})
+    return ImageData(card, card.classes, train, validation, test, None, normalisation, sha256, pixels, rows)
 
 
 def _table(card: Card, part: str, labels: np.ndarray) -> pd.DataFrame:
@@ -131,8 +115,3 @@ def _normalisation(pixels: np.ndarray) -> Normalisation:
     mean = share @ values
     std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
     return Normalisation.of_moments(mean, std)
-
-
-def _sha256(card: Card, pixels: np.ndarray, labels: Sequence[np.ndarray]) -> str:
-    digests = [hashlib.sha256(array.tobytes()).hexdigest() for array in (pixels, *labels)]
-    return sha256_json({"classes": card.classes, "shape": pixels.shape, "content": digests})

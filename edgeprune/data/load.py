@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from edgeprune import console
 from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import has_images
-from edgeprune.data.image_data import ImageData, load_images
-from edgeprune.data.scene_data import SceneData, evenly, load_scenes
+from edgeprune.data.image_data import load_images
+from edgeprune.data.run_data import RunData as RunData
+from edgeprune.data.scene_data import evenly, load_scenes
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data, LogMel
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-
-RunData: TypeAlias = SceneData | ImageData
 
 _BATCH = 20
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import Card, load_card
 from edgeprune.data.feature_cache import Features, extract
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import LogMelPatches, Patches
+from edgeprune.data.run_data import RunData
 from edgeprune.data.splits import Split, load_split, split_validation
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import default_cache, sha256_json
@@ -20,38 +21,25 @@ from edgeprune.recipe import Data, LogMel
 if TYPE_CHECKING:
     import pandas as pd
 
-SYNTHETIC = "synthetic"
-
 
 @dataclass(frozen=True)
-class SceneData:
+class SceneData(RunData):
     """Clips of a split with their features.
 
     Attributes:
-        train, validation, test: tables of clips (see `clips.Split`); `validation` is None where none was cut.
-        normalisation: of the training clips without validation, unless replaced by `with_normalisation`.
         sha256: hash of the clips, labels and groups on each side of the official split.
         layout: how the network takes a patch.
     """
 
-    card: Card
-    classes: tuple[str, ...]
-    train: pd.DataFrame
-    validation: pd.DataFrame | None
-    test: pd.DataFrame
-    features: Features
     frontend: LogMel
-    normalisation: Normalisation
-    sha256: str
+    features: Features
     layout: Layout = "mels_frames"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """One channel, height and width of a patch as the network takes it."""
         return patch_shape(self.frontend, self.layout)
 
     def patches(self, clips: pd.DataFrame) -> Patches:
-        """The patches of some of the clips."""
         return LogMelPatches(
             self.features,
             list(clips["filename"]),
@@ -61,18 +49,6 @@ class SceneData:
             self.normalisation,
             self.layout,
         )
-
-    def describe(self) -> dict[str, Any]:
-        """Labels, front-end and normalisation as plain values, which travel with a trained network."""
-        return {
-            "labels": list(self.classes),
-            "frontend": asdict(self.frontend),
-            "normalisation": self.normalisation.to_dict(),
-        }
-
-    def with_normalisation(self, normalisation: Normalisation) -> SceneData:
-        """The same data, normalised with the statistics of another training set."""
-        return replace(self, normalisation=normalisation)
 
 
 def patch_shape(frontend: LogMel, layout: Layout) -> tuple[int, int, int]:
@@ -91,17 +67,19 @@ def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", se
     root = data_root(card, data, frontend)
     split = load_split(card, root, data.fold, data.subset)
     if len(split.classes) < 2:
+        only = ", ".join(split.classes)
+        raise EdgepruneError(f"{card.name}: all clips are labelled {only}; give two classes or more.")
+    bare = split.train["filename"][split.train["label"] == ""]
+    if len(bare):
         raise EdgepruneError(
-            f"{card.name}: all clips are labelled {', '.join(split.classes)}; give two classes or more."
+            f"{card.name}: {bare.iloc[0]} has no label in the training part; label it or leave it out."
         )
-    _refuse_unlabelled(card, split.train, "training")
     train, _ = stratified(split.train, data.train_share, seed)
     validation = None
     if data.validation:
         train, validation = split_validation(train, data.validation, seed)
     filenames = [*split.train["filename"], *split.test["filename"]]
     features = extract(root, filenames, frontend, card.content(), data.cache, data.workers)
-    normalisation = Normalisation.of(features, list(train["filename"]))
     return SceneData(
         card=card,
         classes=split.classes,
@@ -110,8 +88,8 @@ def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", se
         test=split.test,
         features=features,
         frontend=frontend,
-        normalisation=normalisation,
-        sha256=split_sha256(split),
+        normalisation=Normalisation.of(features, list(train["filename"])),
+        sha256=_split_sha256(split),
         layout=layout,
     )
 
@@ -148,7 +126,7 @@ def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFra
     return taken, left
 
 
-def split_sha256(split: Split) -> str:
+def _split_sha256(split: Split) -> str:
     """Hash of the clips, labels and groups on each side; it holds neither paths of the machine nor audio."""
 
     def rows(clips: pd.DataFrame) -> Sequence[Sequence[str]]:
@@ -160,7 +138,7 @@ def split_sha256(split: Split) -> str:
 
 def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
     """The folder of the clips; missing synthetic scenes are made there first."""
-    if card.name != SYNTHETIC:
+    if card.name != "synthetic":
         if data.root is None:
             raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
         return data.root
@@ -171,9 +149,3 @@ def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
     root = data.root or default_cache() / "synthetic" / f"{data.clips_per_scene}x{clip_s:g}s-{rate}"
     synthetic.ensure(root, data.clips_per_scene, clip_s, rate)
     return root
-
-
-def _refuse_unlabelled(card: Card, clips: pd.DataFrame, part: str) -> None:
-    bare = clips["filename"][clips["label"] == ""]
-    if len(bare):
-        raise EdgepruneError(f"{card.name}: {bare.iloc[0]} has no label in the {part} part; label it or leave it out.")

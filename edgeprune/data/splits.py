@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import io
 import re
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from edgeprune.console import say
 from edgeprune.data.cards import Card, SplitLayout
 from edgeprune.data.clip_finder import ClipFinder, stem
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -285,8 +284,7 @@ def _check_labels(card: Card, part: _Part, labels: list[str], lines: list[int]) 
     known = set(card.classes)
     for line, label in zip(lines, labels, strict=True):
         if label not in known if known else not label:
-            near = difflib.get_close_matches(label, card.classes, n=1)
-            hint = f"perhaps '{near[0]}'" if near else f"the labels are {', '.join(card.classes) or 'any but empty'}"
+            hint = nearest(label, card.classes, f"the labels are {', '.join(card.classes) or 'any but empty'}")
             raise EdgepruneError(
                 f"{part.where}: row {line} has the label '{label}', which is not a class of {card.name}; {hint}."
             )

@@ -226,7 +226,7 @@ def test_missing_audio(tau: Path) -> None:
 
 def test_unknown_label(tau: Path) -> None:
     write(tau, "evaluation_setup/fold1_evaluate.csv", "filename\tscene_label\naudio/bus-paris-3-3-a.wav\tbuss\n")
-    refused(tau, r"fold1_evaluate.csv: row 2 has the label 'buss', .*perhaps 'bus'")
+    refused(tau, r"fold1_evaluate.csv: row 2 has the label 'buss', .*perhaps you meant 'bus'")
 
 
 def test_unknown_fold_and_subset(tau: Path, tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""What data sets of clips and of images have in common once they are ready for a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from edgeprune.data.cards import Card
+from edgeprune.data.normalisation import Normalisation
+from edgeprune.data.patches import Patches
+from edgeprune.recipe import LogMel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RunData(ABC):
+    """Clips or images of a split.
+
+    Attributes:
+        train, validation, test: tables of clips (see `splits.Split`); `validation` is None where none was cut.
+        frontend: None for images.
+        normalisation: of the training part without validation, unless replaced by `with_normalisation`.
+    """
+
+    card: Card
+    classes: tuple[str, ...]
+    train: pd.DataFrame
+    validation: pd.DataFrame | None
+    test: pd.DataFrame
+    frontend: LogMel | None
+    normalisation: Normalisation
+    sha256: str
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a network input."""
+
+    @abstractmethod
+    def patches(self, clips: pd.DataFrame) -> Patches:
+        """Some of the clips or images as network inputs."""
+
+    def describe(self) -> dict[str, Any]:
+        """Labels, front-end and normalisation as plain values, which travel with a trained network."""
+        frontend = {} if self.frontend is None else asdict(self.frontend)
+        return {"labels": list(self.classes), "frontend": frontend, "normalisation": self.normalisation.to_dict()}
+
+    def with_normalisation(self, normalisation: Normalisation) -> Self:
+        """The same data, normalised with the statistics of another training set."""
+        return replace(self, normalisation=normalisation)
