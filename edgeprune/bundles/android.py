@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from edgeprune.bundles.c_text import c_float
 from edgeprune.bundles.common import common_files, copy_files, facts_text, fill_template, write_manifest
 from edgeprune.bundles.source import Source
 from edgeprune.files import write_bytes, write_json
+from edgeprune.firmware.c_text import c_float
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 

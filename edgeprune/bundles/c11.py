@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeprune.bundles.c_text import c_array, c_string, c_strings
 from edgeprune.bundles.common import common_files, fill_template, write_manifest
 from edgeprune.bundles.source import Clip, Source
 from edgeprune.devices.qemu import BOARDS, OPTIMISE
 from edgeprune.devices.tflm import reference_micro
 from edgeprune.files import share_folder, write_text
 from edgeprune.firmware.c11 import C11, compile_c11
+from edgeprune.firmware.c_text import c_array, c_string, c_strings
 
 NETWORKS = {"portable": "host", "cortex-m": "cortex-m4"}
 """Folders of the network's code, and the target each is compiled for. The code for Cortex-M is the same for all;

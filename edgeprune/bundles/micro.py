@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.bundles.arena import ALIGNMENT, Arena, Kernels, arena_of
-from edgeprune.bundles.c_text import c_array, c_float, c_string, c_strings
 from edgeprune.bundles.common import common_files, copy_files, facts_text, fill_template, write_manifest
 from edgeprune.bundles.micro_operators import op_resolver
 from edgeprune.bundles.source import Source
 from edgeprune.devices.tflm import outputs
 from edgeprune.files import share_folder, write_text
+from edgeprune.firmware.c_text import c_array, c_float, c_string, c_strings
 from edgeprune.tflite.flatbuffer import operators
 from edgeprune.tflite.interpreter import TFLiteModel
 

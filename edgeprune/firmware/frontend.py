@@ -1,19 +1,18 @@
 """The log-mel front-end as C99 for a device: hand-written code, and tables generated from the `LogMel` that trains."""
 
 import dataclasses
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edgeprune.audio.layout import Layout
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import atomic_path, share_folder, write_text
+from edgeprune.files import share_folder, write_bytes, write_text
+from edgeprune.firmware.c_text import c_array, c_float
 from edgeprune.recipe import LogMel
 
 CONFIG = "edgeprune_frontend_config.h"
@@ -75,10 +74,7 @@ def write_frontend(
     """Write the front-end's C sources; the same arguments give the same bytes.
 
     Args:
-        spec: the front-end that the network was trained with.
-        normalisation: mean and standard deviation `[mels]`.
         out: folder; created if missing.
-        layout: the order of the axes of a patch.
         quantisation: scale and zero point of an int8 network's input; None: the network takes float32.
     """
     _check(spec)
@@ -86,8 +82,7 @@ def write_frontend(
     if quantisation is not None:
         _check_quantisation(*quantisation)
     for name in _WRITTEN:
-        with atomic_path(out / name) as temporary:
-            shutil.copyfile(share_folder("export") / "c" / name, temporary)
+        write_bytes(out / name, (share_folder("export") / "c" / name).read_bytes())
     tables = _tables(spec) | {
         "ep_mean": np.asarray(normalisation.mean, np.float32),
         "ep_std": np.asarray(normalisation.std, np.float32),
@@ -143,35 +138,22 @@ def spec_of(
 
 
 def frontend_cost(spec: LogMel, quantised: bool = True) -> FrontendCost:
-    """Bytes of RAM and flash that a front-end takes on a 32-bit device.
+    """Bytes of RAM and flash that a front-end takes on a 32-bit device; `quantised`: its ring holds int8, not float32.
 
-    Args:
-        spec: the front-end.
-        quantised: whether its ring holds int8 values rather than float32.
+    The code is a constant for each kind of FFT and ring. It is the growth of a bare program that takes 16-bit samples,
+    ends the clip and makes the patch, less the tables (`devices.frontend_cost`), by arm-none-eabi-gcc 12.2, -O2,
+    Cortex-M4F, newlib. It holds nothing of libm: the logarithm is the front-end's own, the square root an instruction.
+    The layouts lie 6 % to either side, since `frames_mels` takes newlib's memcpy.
     """
     _check(spec)
-    tables = sum(table.nbytes for table in _tables(spec).values()) + 2 * 4 * spec.mels
-    return FrontendCost(_ram_bytes(spec, quantised), tables, _code_bytes(spec, quantised))
-
-
-def _ram_bytes(spec: LogMel, quantised: bool) -> int:
-    """`sizeof(ep_frontend)`: one frame (twice where the FFT size is no power of two), the latest samples, the ring."""
-    ring = spec.patch_frames * spec.mels
-    floats = max(spec.fft_size + 2, 2 * spec.mels) + spec.window_samples
-    if _is_mixed(spec):
-        floats += spec.fft_size
-    return 4 * floats + (-(-ring // 4) * 4 if quantised else 4 * ring) + 5 * 4
-
-
-def _code_bytes(spec: LogMel, quantised: bool) -> int:
-    """Machine code of the front-end, to 10 %: a constant for each kind of FFT and ring.
-
-    It is the growth of a bare program that takes 16-bit samples, ends the clip and makes the patch, less the tables
-    (`devices.frontend_cost`), by arm-none-eabi-gcc 12.2, -O2, Cortex-M4F, newlib. It holds nothing of libm: the
-    logarithm is the front-end's own, the square root an instruction. The layouts lie 6 % to either side, since
-    `frames_mels` takes newlib's memcpy.
-    """
-    return 2420 - 310 * _is_mixed(spec) - 120 * (not quantised)
+    mixed, ring = _is_mixed(spec), spec.patch_frames * spec.mels
+    # one frame (twice where the FFT size is no power of two), the latest samples, the ring
+    floats = max(spec.fft_size + 2, 2 * spec.mels) + spec.window_samples + mixed * spec.fft_size
+    return FrontendCost(
+        ram_bytes=4 * floats + (-(-ring // 4) * 4 if quantised else 4 * ring) + 5 * 4,
+        table_bytes=sum(table.nbytes for table in _tables(spec).values()) + 2 * 4 * spec.mels,
+        code_bytes=2420 - 310 * mixed - 120 * (not quantised),
+    )
 
 
 def _is_mixed(spec: LogMel) -> bool:
@@ -237,35 +219,25 @@ def _tables(spec: LogMel) -> dict[str, NDArray[Any]]:
     from edgeprune.audio.logmel import Frontend  # loads PyTorch, which a budget without front-end does not need
 
     frontend = Frontend(spec)
-    window = frontend.window.numpy()[: spec.window_samples // 2 + 1].astype(np.float32)
-    return {"ep_window": window} | _bands(frontend.filter_bank.numpy().T) | _turns(spec)
-
-
-def _bands(bank: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """The filter bank `[mels, bins]` without its zeros."""
-    first, count, weights = [], [], []
-    for band in bank:
+    weights = []  # of the filter bank without its zeros
+    first, count = np.zeros((2, spec.mels), np.uint16)
+    for place, band in enumerate(frontend.filter_bank.numpy().T):
         used = np.flatnonzero(band)
-        start, end = (used[0], used[-1] + 1) if len(used) else (0, 0)
-        first.append(start)
-        count.append(end - start)
-        weights.append(band[start:end])
-    return {
-        "ep_band_first": np.asarray(first, np.uint16),
-        "ep_band_bins": np.asarray(count, np.uint16),
+        if len(used):
+            first[place], count[place] = used[0], used[-1] + 1 - used[0]
+            weights.append(band[used[0] : used[-1] + 1])
+    tables = {
+        "ep_window": frontend.window.numpy()[: spec.window_samples // 2 + 1].astype(np.float32),
+        "ep_band_first": first,
+        "ep_band_bins": count,
         # C knows no array without elements
-        "ep_weights": np.concatenate(weights) if any(count) else np.zeros(1, np.float32),
+        "ep_weights": np.concatenate(weights) if weights else np.zeros(1, np.float32),
     }
-
-
-def _turns(spec: LogMel) -> dict[str, NDArray[Any]]:
-    """Twiddle factors of the FFT, computed in double precision."""
-    size = spec.fft_size
-    angles = 2 * np.pi * np.arange(size // 2) / size
+    angles = 2 * np.pi * np.arange(spec.fft_size // 2) / spec.fft_size  # of the FFT's twiddle factors
     if not _is_mixed(spec):
-        return {"ep_sine": np.sin(2 * np.pi * np.arange(size // 4 + 1) / size).astype(np.float32)}
+        return tables | {"ep_sine": np.sin(angles[: spec.fft_size // 4 + 1]).astype(np.float32)}
     turns = np.stack([np.cos(angles), np.sin(angles)], axis=1).ravel().astype(np.float32)
-    return {"ep_turns": turns, "ep_factors": np.asarray(_factors(size // 2), np.uint8)}
+    return tables | {"ep_turns": turns, "ep_factors": np.asarray(_factors(spec.fft_size // 2), np.uint8)}
 
 
 def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[float, int] | None) -> str:
@@ -282,7 +254,7 @@ def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[floa
         "EP_PATCH_HOP": spec.patch_hop_frames,
         "EP_CENTER": int(spec.center),
         "EP_POWER": int(spec.spectrum == "power"),
-        "EP_LOG_OFFSET": _float(spec.log_offset),
+        "EP_LOG_OFFSET": c_float(np.float32(spec.log_offset)),
         "EP_TIME_FIRST": int(layout == "frames_mels"),
         "EP_INPUT_SIZE": spec.mels * spec.patch_frames,
         "EP_RING_INT8": int(quantisation is not None),
@@ -292,7 +264,8 @@ def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[floa
     else:
         values["EP_FFT_LOG2"] = spec.fft_size.bit_length() - 1
     if quantisation is not None:
-        values |= {"EP_INPUT_SCALE": _float(quantisation[0]), "EP_INPUT_ZERO_POINT": f"({quantisation[1]})"}
+        scale, zero_point = quantisation
+        values |= {"EP_INPUT_SCALE": c_float(np.float32(scale)), "EP_INPUT_ZERO_POINT": f"({zero_point})"}
     lines = "\n".join(f"#define {name} {value}" for name, value in values.items())
     return f"""\
 /* Settings of the front-end, generated: those of the network's training. Samples, frames and bins; Hz; natural log. */
@@ -305,33 +278,19 @@ def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[floa
 """
 
 
-_C_TYPES = {"float32": "float", "uint16": "uint16_t", "uint8": "uint8_t"}
-_FFT_TABLES = ("ep_sine", "ep_turns", "ep_factors")
-
-
 def _tables_source(tables: dict[str, NDArray[Any]]) -> str:
-    def table(name: str) -> str:
-        values = tables[name]
-        words = [_float(value) if values.dtype == np.float32 else str(value) for value in values]
-        return f"const {_C_TYPES[values.dtype.name]} {name}[{len(values)}] = {{\n{_rows(words)}\n}};\n"
-
+    types = {"float32": "float", "uint16": "uint16_t", "uint8": "uint8_t"}
+    arrays = {
+        name: c_array(f"const {types[values.dtype.name]} {name}[{len(values)}]", values)
+        for name, values in tables.items()
+    }
+    of_fft = {"ep_sine", "ep_turns", "ep_factors"}
     parts = [
         "/* Tables of the front-end, generated; computed in double precision, stored in single. */",
         '#include "edgeprune_frontend_tables.h"\n',
-        *(table(name) for name in tables if name not in _FFT_TABLES),
+        *(array for name, array in arrays.items() if name not in of_fft),
         "#ifndef EP_USE_CMSIS_DSP",
-        *(table(name) for name in tables if name in _FFT_TABLES),
+        *(array for name, array in arrays.items() if name in of_fft),
         "#endif\n",
     ]
     return "\n".join(parts)
-
-
-def _rows(words: Sequence[str]) -> str:
-    """Lines of eight values."""
-    return "\n".join("    " + ", ".join(words[start : start + 8]) + "," for start in range(0, len(words), 8))
-
-
-def _float(value: ArrayLike) -> str:
-    """A float32 as C writes it; with 9 significant digits no two have the same text."""
-    text = f"{np.float32(value):.9g}"  # type: ignore[arg-type]
-    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"

@@ -15,10 +15,10 @@ from ai_edge_litert import schema_py_generated as schema
 from bundle_sources import ARENA, LABELS, make_source
 
 from edgeprune.bundles import arena, micro
-from edgeprune.bundles.c_text import c_float
 from edgeprune.bundles.micro_operators import METHODS, op_resolver
 from edgeprune.bundles.source import Source
 from edgeprune.errors import EdgepruneError
+from edgeprune.firmware.c_text import c_float
 from edgeprune.tflite.flatbuffer import operators
 
 TARGETS = ("tflm", "esp-idf", "zephyr", "arduino")

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _PLAIN = set(string.ascii_letters + string.digits + " _.,-")
-_PER_LINE = 20
 
 
 def c_string(text: str) -> str:
@@ -22,7 +21,7 @@ def c_strings(texts: Iterable[str]) -> str:
 
 
 def c_array(declaration: str, values: ArrayLike) -> str:
-    """Definition of an array of whole numbers.
+    """Definition of an array.
 
     Args:
         declaration: what stands before the initialiser, such as `const int8_t rows[2][3]`.
@@ -36,9 +35,10 @@ def c_array(declaration: str, values: ArrayLike) -> str:
 
 
 def _numbers(values: NDArray[Any]) -> str:
-    flat = [str(int(value)) for value in values.reshape(-1)]
-    lines = (", ".join(flat[start : start + _PER_LINE]) for start in range(0, len(flat), _PER_LINE))
-    return ",\n    ".join(lines)
+    whole = not np.issubdtype(values.dtype, np.floating)
+    words = [str(int(value)) if whole else c_float(value) for value in values.reshape(-1)]
+    a_line = 20 if whole else 8
+    return ",\n    ".join(", ".join(words[start : start + a_line]) for start in range(0, len(words), a_line))
 
 
 def c_float(value: float) -> str:
