@@ -30,9 +30,6 @@ def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
     Args:
         model: network from `[n, channels, height, width]` to logits `[n, classes]`.
         softmax: end in probabilities; False leaves logits, for compilers that have no SOFTMAX.
-
-    Returns:
-        a module in evaluation mode on the CPU, with the same input and the outputs `[n, classes]`.
     """
     network = copy.deepcopy(model).cpu().eval()
     try:
@@ -43,20 +40,23 @@ def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
             f"{name}: cannot be exported, its forward depends on tensor values ({error}); make it a fixed graph."
         ) from error
     _flatten_channels_last(traced)
-    _scale_mels(traced)
+    # A MelNorm becomes a scale and a shift for each mel bin. The next convolution cannot take them in: its weights are
+    # the same at every mel bin, the scale is not, and its zero padding has no shift.
+    for path, module in list(traced.named_modules()):
+        if isinstance(module, MelNorm):
+            traced.set_submodule(path, MelScale(module.norm))
     folded = remove_dropout(fuse(traced, inplace=True, no_trace=True))
-    stages = [folded, nn.Softmax(dim=1)] if softmax else [folded]
-    return nn.Sequential(*stages).eval()
+    return nn.Sequential(folded, *([nn.Softmax(dim=1)] if softmax else [])).eval()
 
 
 def _flatten_channels_last(traced: fx.GraphModule) -> None:
     modules = dict(traced.named_modules())
-    for node in traced.graph.nodes:
-        flatten = modules.get(str(node.target)) if node.op == "call_module" else None
+    layers = {node: modules[str(node.target)] for node in traced.graph.nodes if node.op == "call_module"}
+    for node, flatten in layers.items():
         if not isinstance(flatten, Flatten) or flatten.channels_last:
             continue
-        channels = _channels_before(node, modules)
-        dense = _dense_after(node, modules)
+        channels = _channels_before(node, layers)
+        dense = _dense_after(node, layers)
         if dense.in_features % channels:
             raise EdgepruneError(
                 f"{node.target}: {dense.in_features} features do not divide into {channels} channels; "
@@ -67,39 +67,27 @@ def _flatten_channels_last(traced: fx.GraphModule) -> None:
         flatten.channels_last = True
 
 
-def _scale_mels(traced: fx.GraphModule) -> None:
-    """Turn each `MelNorm` into a scale and a shift for each mel bin.
-
-    The next convolution cannot take them in: its weights are the same at every mel bin, the scale is not, and its zero
-    padding has no shift.
-    """
-    for path, module in list(traced.named_modules()):
-        if isinstance(module, MelNorm):
-            parent, _, name = path.rpartition(".")
-            setattr(traced.get_submodule(parent), name, MelScale(module.norm))
-
-
-def _channels_before(node: fx.Node, modules: dict[str, nn.Module]) -> int:
+def _channels_before(node: fx.Node, layers: dict[fx.Node, nn.Module]) -> int:
     """Channels of a flatten's input: those of the nearest convolution or batch norm before it."""
     before = node
     while before.all_input_nodes:
         before = before.all_input_nodes[0]
-        module = modules.get(str(before.target)) if before.op == "call_module" else None
-        if isinstance(module, nn.Conv2d):
-            return module.out_channels
-        if isinstance(module, nn.BatchNorm2d):
-            return module.num_features
+        layer = layers.get(before)
+        if isinstance(layer, nn.Conv2d):
+            return layer.out_channels
+        if isinstance(layer, nn.BatchNorm2d):
+            return layer.num_features
     raise EdgepruneError(f"{node.target}: no convolution leads to this flatten; the network cannot be exported.")
 
 
-def _dense_after(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Linear:
+def _dense_after(node: fx.Node, layers: dict[fx.Node, nn.Module]) -> nn.Linear:
     """The only dense layer after a flatten; between them are elementwise layers alone."""
     after = node
     while len(after.users) == 1:
         after = next(iter(after.users))
-        module = modules.get(str(after.target)) if after.op == "call_module" else None
-        if isinstance(module, nn.Linear):
-            return module
-        if not isinstance(module, _ELEMENTWISE):
+        layer = layers.get(after)
+        if isinstance(layer, nn.Linear):
+            return layer
+        if not isinstance(layer, _ELEMENTWISE):
             break
     raise EdgepruneError(f"{node.target}: must lead straight to one dense layer; the network cannot be exported.")

@@ -25,15 +25,9 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path 
     Args:
         model: network from `[n, channels, height, width]` to logits `[n, classes]`.
         input_shape: `(channels, height, width)`.
-        path: the file to write; it is complete or absent.
         softmax: end in probabilities rather than logits.
-
-    Returns:
-        `path`.
     """
-    path = Path(path)
     form = export_form(model, softmax)
-    example = torch.zeros(1, *input_shape)
     with atomic_path(path) as temporary:
         try:
             # The TorchScript exporter keeps the layers' names, writes no source paths of this machine, and is ten
@@ -42,7 +36,7 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path 
                 warnings.simplefilter("ignore")
                 torch.onnx.export(
                     form,
-                    (example,),
+                    (torch.zeros(1, *input_shape),),
                     str(temporary),
                     input_names=["input"],
                     output_names=["output"],
@@ -62,4 +56,4 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path 
             graph = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, temporary)
-    return path
+    return Path(path)

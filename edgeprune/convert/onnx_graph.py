@@ -21,12 +21,9 @@ from edgeprune.graph.graph import Blocks, Graph, Operator, fixed
 from edgeprune.graph.kinds import FOLDING, FUSING, SCALE, SCALES, UNKNOWN, kinds_by_name, unique
 from edgeprune.graph.padding import Pads, conv_padding, pool_padding, spans
 
-_FREE = frozenset({"Identity", "Dropout"})
-_IN_PLACE = frozenset(
-    {
-        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear"),
-    }
-)
+_IN_PLACE = {
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear"),
+}
 _OF_SHAPES = frozenset({"Constant", "Shape", "Size"})
 """Their outputs are known before the network runs."""
 _KINDS = kinds_by_name(
@@ -54,30 +51,24 @@ _KINDS = kinds_by_name(
     }
 )
 """Operators without a MAC."""
-_FOLDING = FOLDING | {"transpose conv"}
 _FUSED = frozenset({(0.0, inf), (0.0, 6.0), (-1.0, 1.0)})
 """Ranges of the activations that TFLite fuses."""
 
 
 def cost_of_onnx(path: Path | str) -> Cost:
-    """Cost of one run of an ONNX file.
+    """Cost of one run of an ONNX file, with one clip where its batch is left open.
 
     Where the file holds batch norms, `params` are those after folding, as everywhere; where it holds none, they were
     folded already and the counts before folding are None.
     """
-    return count(onnx_graph(path))
-
-
-def onnx_graph(path: Path | str) -> Graph:
-    """The graph of an ONNX file, with one clip where its batch is left open; shapes are channel-first."""
     try:
-        return _Reader(Path(path)).graph()
+        return count(_Reader(Path(path)).graph())
     except (TypeError, ValueError, LookupError, AttributeError) as error:  # such as names that are no text
         raise EdgepruneError(f"{path}: is damaged ({error}); copy or export it again.") from error
 
 
 class _Reader:
-    """Reads the operators of an ONNX file."""
+    """Reads the operators of an ONNX file; shapes are channel-first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -122,7 +113,7 @@ class _Reader:
                 self.tensors[node.output[0]] = node.attribute[0].t
             return
         before = self._producer(inputs[0]) if inputs else None
-        if name in _FREE and inputs:
+        if name in ("Identity", "Dropout") and inputs:
             self._stand_for(node, inputs[0], foldable=True)
         elif (name in _IN_PLACE and inputs[0] not in self.constants) or (
             before is not None and self.operators[before].kind in FUSING and self._range(node, name) in _FUSED
@@ -152,8 +143,8 @@ class _Reader:
         groups = attributes(node).get("group", 1)
         if sizes[1] != (shape[0] if name == "ConvTranspose" else shape[1] * groups):
             raise EdgepruneError(
-                f"{self.path}: a {name} with weights {list(shape)} reads {list(sizes)}, which do not fit; "
-                "export it again."
+                f"{self.path}: a {name} with weights {list(shape)} reads {list(sizes)}, which do not fit; export it "
+                "again."
             )
         if name == "ConvTranspose":
             positions = prod(sizes) // sizes[1]
@@ -162,12 +153,11 @@ class _Reader:
         axes = len(sizes) - 2
         kernel = spans(shape[2:], each(node, "dilations", axes))
         pads = conv_padding(sizes[2:], out[2:], kernel, each(node, "strides", axes), explicit_pads(node, axes))
-        kind = "conv"
-        summed: Blocks = fixed(shape[1])
-        if groups > 1:
-            kind = "grouped conv"
-            if groups == sizes[1] == shape[0] and shape[1] == 1:
-                kind, summed = "depthwise", ()
+        if depthwise := groups > 1 and groups == sizes[1] == shape[0] and shape[1] == 1:
+            kind = "depthwise"
+        else:
+            kind = "grouped conv" if groups > 1 else "conv"
+        summed = () if depthwise else fixed(shape[1])
         padded = self._padded(node, pads)
         self._layer(node, kind, weight, summed, prod(shape[2:]), prod(out) // out[1], padded=padded)
 
@@ -227,7 +217,7 @@ class _Reader:
             holds_weights=weights > 0 and not stacked,
             **details,
         )
-        if kind in _FOLDING:
+        if kind in FOLDING | {"transpose conv"}:
             self.foldable.add(len(self.operators) - 1)
 
     def _batch_norm(self, node: Any, x: str, before: int | None) -> None:
@@ -298,28 +288,24 @@ class _Reader:
             channels_at: the channel axis of the output, the batch included.
             padded: the tensor it reads in place of its input.
         """
-        outputs = tuple(
-            output for output in node.output if output and (output in self.uses or output == node.output[0])
-        )
+        outputs = [name for name in node.output if name and (name in self.uses or name == node.output[0])]
         sources = [source for source in node.input if source and source not in self.constants]
-        if padded is None:
-            reads = tuple(self._remembered(source) for source in sources)
-        else:
-            reads = (padded, *(self._remembered(source) for source in sources[1:]))
+        before = () if padded is None else (padded,)
         shape = self._shape(outputs[0])
-        operator = Operator(
-            name,
-            kind,
-            filters=fixed(shape[channels_at] if len(shape) > 1 else prod(shape)),
-            shape=shape[1:],
-            axis=channels_at - 1,
-            reads=reads,
-            writes=tuple(self._remembered(output) for output in outputs),
-            path=path or module_path(node),
-            **details,
-        )
         self.made_by.update(dict.fromkeys(outputs, len(self.operators)))
-        self.operators.append(operator)
+        self.operators.append(
+            Operator(
+                name,
+                kind,
+                filters=fixed(shape[channels_at] if len(shape) > 1 else prod(shape)),
+                shape=shape[1:],
+                axis=channels_at - 1,
+                reads=(*before, *(self._remembered(source) for source in sources[len(before) :])),
+                writes=tuple(self._remembered(output) for output in outputs),
+                path=path or module_path(node),
+                **details,
+            )
+        )
 
     def _stand_for(self, node: Any, x: str, foldable: bool = False) -> None:
         """A node that works in place on `x`; `foldable`: a batch norm after it can still be folded."""
@@ -378,13 +364,11 @@ class _Reader:
             paths = [path.partition(".")[2] for path in paths]
         lasts = Counter(path.rsplit(".", 1)[-1] for path in paths)
         named: list[Operator] = []
-        taken: list[str] = []
         for operator, path in zip(self.operators, paths, strict=True):
             last = path.rsplit(".", 1)[-1]
-            kinds = sum(other.startswith(f"{operator.kind}_") for other in taken)
+            kinds = sum(other.name.startswith(f"{operator.kind}_") for other in named)
             own = operator.name or (last if lasts[last] == 1 else path) or f"{operator.kind}_{kinds + 1}"
-            taken.append(unique(own, taken))
-            named.append(replace(operator, name=taken[-1]))
+            named.append(replace(operator, name=unique(own, [other.name for other in named])))
         return named
 
 

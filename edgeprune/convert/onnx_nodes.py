@@ -23,8 +23,8 @@ def with_shapes(path: Path, model: Any) -> Any:
         if value.name not in held and any(size.dim_value < 1 for size in sizes):
             named = [size.dim_param or size.dim_value for size in sizes]
             raise EdgepruneError(
-                f"{path}: its input '{value.name}' is {named}, whose sizes are not fixed; "
-                "export it with a fixed input size."
+                f"{path}: its input '{value.name}' is {named}, whose sizes are not fixed; export it with a fixed input "
+                "size."
             )
     for tensor in graph.initializer:
         for values in ("raw_data", "float_data", "double_data", "int32_data"):
@@ -41,7 +41,6 @@ def with_shapes(path: Path, model: Any) -> Any:
 
 
 def attributes(node: Any) -> dict[str, Any]:
-    """A node's attributes."""
     return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 

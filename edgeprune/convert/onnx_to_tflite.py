@@ -16,7 +16,7 @@ def main(folder: Path) -> int:
     import tensorflow as tf
 
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    network = _rebuild(job["onnx"], folder)
+    network = _channel_last(job["onnx"], folder)
     if change := difference(network, job["onnx"]):
         (folder / "difference.txt").write_text(f"{change:.3g}", encoding="utf-8")
         return 1
@@ -25,11 +25,10 @@ def main(folder: Path) -> int:
     module = tf.Module()
     module.function = tf.function(lambda x: {"output": network(x)}, input_signature=[signature])
     stored = folder / "calibration.npy"
-    patches: list[Any] = list(np.load(stored)) if stored.is_file() else []
+    patches = np.load(stored) if stored.is_file() else ()
 
     def representative() -> Iterator[list[Any]]:
-        for patch in patches:
-            yield [patch[np.newaxis]]
+        return ([patch[np.newaxis]] for patch in patches)
 
     for format in job["formats"]:
         content = _converter(format, module, representative).convert()
@@ -37,8 +36,8 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _rebuild(onnx_path: str, folder: Path) -> Any:
-    """The network as a tf_keras model, channel-last."""
+def _channel_last(onnx_path: str, folder: Path) -> Any:
+    """The network as a tf_keras model."""
     import onnx2tf
 
     # For inputs of 3 channels onnx2tf downloads photographs to probe the graph with; noise does as well.
@@ -85,15 +84,11 @@ def _converter(format: str, module: Any, representative: Callable[[], Iterator[l
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if format == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    elif format == "int8":
-        converter.representative_dataset = representative
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
-    elif format == "int16x8":
-        converter.representative_dataset = representative
+    elif format in ("int8", "int16x8"):
         int16x8 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [int16x8]
-        converter.inference_input_type = converter.inference_output_type = tf.int16
+        converter.representative_dataset = representative
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8 if format == "int8" else int16x8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8 if format == "int8" else tf.int16
     return converter
 
 

@@ -18,7 +18,7 @@ FLOAT32_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Parity:
+class ExportParity:
     """An exported file against its reference, over the same clips.
 
     Attributes:
@@ -35,12 +35,11 @@ class Parity:
 
 
 def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], softmax: bool = True) -> NDArray[np.float32]:
-    """Outputs of the trained network in evaluation mode, float32 `[n, classes]`.
+    """Outputs `[n, classes]` of the trained network in evaluation mode: probabilities, or logits without `softmax`.
 
     Args:
         model: network from `[n, channels, height, width]` to logits.
         inputs: float32 `[n, channels, height, width]`.
-        softmax: probabilities rather than logits.
     """
     training = model.training
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -58,12 +57,11 @@ def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], softmax: bo
 
 def check_onnx(
     model: nn.Module, onnx_path: Path | str, inputs: NDArray[np.float32], tolerance: float = ONNX_TOLERANCE
-) -> Parity:
+) -> ExportParity:
     """Compare an ONNX file, run by onnxruntime, with the trained network.
 
     Args:
-        model: the trained network, giving logits.
-        onnx_path: its export, ending in probabilities or in logits.
+        model: gives logits; its export ends in probabilities or in logits.
         inputs: float32 `[n, channels, height, width]`.
         tolerance: largest difference allowed.
     """
@@ -82,12 +80,11 @@ def check_tflite(
     inputs: NDArray[np.float32],
     format: str,
     tolerance: float = FLOAT32_TOLERANCE,
-) -> Parity:
+) -> ExportParity:
     """Compare a TFLite file, run by the interpreter, with the outputs of its network.
 
     Args:
         reference_probabilities: float32 `[n, classes]` of `reference_outputs` (logits for a file that ends in logits).
-        path: the .tflite file.
         inputs: float32 `[n, channels, height, width]`.
         format: one of `tflite_export.FORMATS`; only float32 is held to `tolerance`, quantised files are measured.
         tolerance: largest difference allowed of a float32 file.
@@ -117,7 +114,7 @@ def _compare(
     path: Path | str,
     transposes: int,
     tolerance: float | None,
-) -> Parity:
+) -> ExportParity:
     if reference.shape != outputs.shape:
         raise EdgepruneError(
             f"{path}: gives {list(outputs.shape)} where the reference has {list(reference.shape)}; they are of "
@@ -131,4 +128,4 @@ def _compare(
             f"{path}: differs from the trained network by {error:.3g}, more than {tolerance:g}; export it again."
         )
     flips = int((outputs.argmax(axis=1) != reference.argmax(axis=1)).sum())
-    return Parity(error, flips, transposes, len(outputs))
+    return ExportParity(error, flips, transposes, len(outputs))

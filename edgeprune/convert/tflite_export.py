@@ -35,7 +35,6 @@ FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
 The quantisation scheme is TFLite's 8-bit specification (ai.google.dev/edge/litert/models/quantization_spec).
 """
-CALIBRATED_FORMATS = ("int8", "int16x8")
 MAX_CALIBRATION_PATCHES = 200
 
 
@@ -52,20 +51,17 @@ def convert(
 
     Args:
         onnx_path: a network with one input `[1, channels, height, width]`, from `export_onnx`.
-        out_dir: the folder of the files; created if missing.
+        out_dir: created if missing.
         formats: any of `FORMATS`, each converted once.
         calibration: patches of the *training* split, float32 `[n, channels, height, width]`, normalised; they set the
             ranges of int8 and int16x8 activations. At most `MAX_CALIBRATION_PATCHES` are used, evenly spaced.
         metadata: embedded in each file as `edgeprune.json`, with its `format`: labels, front-end, normalisation.
         prefix: of the files' names: `dense` for the network before pruning, beside `model`.
-
-    Returns:
-        the files by format.
     """
     formats = check_formats(formats)
     onnx_path, out_dir = Path(onnx_path), Path(out_dir)
     shape = input_shape_of(load_onnx(onnx_path))
-    patches = _calibration_patches(calibration, shape) if set(formats) & set(CALIBRATED_FORMATS) else None
+    patches = _calibration_patches(calibration, shape) if {"int8", "int16x8"} & set(formats) else None
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(prefix=".convert.", dir=out_dir)
@@ -139,9 +135,7 @@ def _run_child(
         )
     write_bytes(log, (folder / "log.txt").read_bytes())
     if code < 0:
-        raise EdgepruneError(
-            f"{onnx_path}: its conversion to TFLite was ended by signal {-code}; free memory, see {log}."
-        )
+        raise EdgepruneError(f"{onnx_path}: signal {-code} ended its conversion to TFLite; free memory, see {log}.")
     last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1].rstrip(".")
     raise EdgepruneError(f"{onnx_path}: cannot be converted to TFLite ({last}); the log is {log}.")
 

@@ -36,10 +36,6 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
 
     Args:
         path: a file of any format exported by edgeprune for audio.
-        out: the file to write.
-
-    Returns:
-        `out`.
     """
     description = read_log_mel_description(path)
     model = unpack_model(path)
@@ -52,16 +48,23 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
     waveform = add_frontend(builder, description.logmel, description.normalisation, description.layout, features)
     if network_input["dtype"] != "float32":
         version = _quantise_version(path, network_input)
-        builder.apply("QUANTIZE", [features], graph.inputs[0], "Quantize", version)
+        builder.apply("QUANTIZE", [features], graph.inputs[0], version)
     frontend, builder.operators = builder.operators, []
     if network_output["dtype"] != "float32":
         probabilities = builder.tensor("", tuple(network_output["shape"]))
         version = _quantise_version(path, network_output)
-        builder.apply("DEQUANTIZE", [graph.outputs[0]], probabilities, "Dequantize", version)
+        builder.apply("DEQUANTIZE", [graph.outputs[0]], probabilities, version)
     graph.tensors[probabilities].name = "probabilities" if operator_names(model)[-1] == "SOFTMAX" else "logits"
     graph.operators = [*frontend, *graph.operators, *builder.operators]
-    metadata = {**read_metadata(path), **_waveform_metadata(description.logmel)}
-    return _write(builder, waveform, probabilities, metadata, out)
+    graph.inputs, graph.outputs = [waveform], [probabilities]
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.inputs, signature.outputs = _named(graph, waveform), _named(graph, probabilities)
+    model.signatureDefs = [signature]
+    _raise_runtime(model)
+    set_metadata(model, {**read_metadata(path), **_waveform_metadata(description.logmel)})
+    write_bytes(out, pack_model(model))
+    return Path(out)
 
 
 def read_log_mel_description(path: Path | str) -> Description:
@@ -105,20 +108,6 @@ def _waveform_metadata(spec: LogMel) -> dict[str, Any]:
             "hop": spec.patch_hop_frames * spec.hop_samples,
         },
     }
-
-
-def _write(builder: GraphBuilder, waveform: int, output: int, metadata: Mapping[str, Any], out: Path | str) -> Path:
-    """The graph with its new ends, one signature and the metadata."""
-    model, graph = builder.model, builder.graph
-    graph.inputs, graph.outputs = [waveform], [output]
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-    signature.inputs, signature.outputs = _named(graph, waveform), _named(graph, output)
-    model.signatureDefs = [signature]
-    _raise_runtime(model)
-    set_metadata(model, metadata)
-    write_bytes(out, pack_model(model))
-    return Path(out)
 
 
 def _named(graph: Any, tensor: int) -> list[Any]:

@@ -17,9 +17,6 @@ from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
 
-_BEYOND_OLD_FIELD = 127
-"""Operator codes above it do not fit the schema's older field, which then holds this number."""
-
 
 class GraphBuilder:
     """Adds tensors and operators to the first graph of a `ModelT`; existing ones keep their numbers and bytes."""
@@ -44,26 +41,23 @@ class GraphBuilder:
         self.model.buffers.append(schema.BufferT(content))
         return self.tensor(name, values.shape, values.dtype.name.upper(), len(self.model.buffers) - 1)
 
-    def apply(
-        self, operator: str, inputs: list[int], output: int, options: str = "", version: int = 1, **fields: Any
-    ) -> int:
-        """Add an operator; returns `output`.
+    def apply(self, operator: str, inputs: list[int], output: int, version: int = 1, **options: Any) -> int:
+        """Add an operator that writes `output`; returns `output`.
 
         Args:
             operator: its name in the schema, such as `FULLY_CONNECTED`.
             inputs: numbers of tensors.
-            options: name of its options in the schema, such as `FullyConnected`; empty where it has none.
             version: of the operator in TFLite; an old runtime refuses versions it does not know.
-            fields: of the options; the others keep the schema's defaults.
+            options: fields of its options; the others keep the schema's defaults.
         """
         added = schema.OperatorT()
         added.opcodeIndex = self._code(getattr(schema.BuiltinOperator, operator), version)
         added.inputs, added.outputs = inputs, [output]
-        if options:
-            added.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
-            added.builtinOptions = getattr(schema, f"{options}OptionsT")()
-            for name, value in fields.items():
-                setattr(added.builtinOptions, name, value)
+        kind = "".join(word.capitalize() for word in operator.split("_")) + "Options"
+        if hasattr(schema.BuiltinOptions, kind):
+            added.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            added.builtinOptions = getattr(schema, f"{kind}T")()
+            vars(added.builtinOptions).update(options)
         self.operators.append(added)
         return output
 
@@ -71,7 +65,7 @@ class GraphBuilder:
         """RESHAPE a tensor to `output`, or to a new tensor `frontend/<name>`."""
         sizes = self.constant(f"frontend/{name}_shape", np.array(shape, np.int32))
         target = self.tensor(f"frontend/{name}", shape) if output is None else output
-        return self.apply("RESHAPE", [x, sizes], target, "Reshape", newShape=list(shape))
+        return self.apply("RESHAPE", [x, sizes], target, newShape=list(shape))
 
     def _code(self, builtin: int, version: int) -> int:
         """Index of an operator's entry."""
@@ -79,8 +73,8 @@ class GraphBuilder:
             if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin and code.version == version:
                 return place
         code = schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, _BEYOND_OLD_FIELD)
-        code.version = version
+        # Codes above 127 do not fit the schema's older field, which then holds 127.
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), version
         self.model.operatorCodes.append(code)
         return len(self.model.operatorCodes) - 1
 
@@ -112,7 +106,7 @@ def add_frontend(builder: GraphBuilder, spec: LogMel, normalisation: Normalisati
     if layout == "mels_frames":
         turned = builder.tensor("frontend/turned", (spec.mels, spec.patch_frames))
         order = builder.constant("frontend/order", np.array([1, 0], np.int32))
-        features = builder.apply("TRANSPOSE", [features, order], turned, "Transpose")
+        features = builder.apply("TRANSPOSE", [features, order], turned)
     builder.reshape(features, "patch", tuple(int(size) for size in builder.graph.tensors[output].shape), output)
     return waveform
 
@@ -130,22 +124,22 @@ def _windowed(builder: GraphBuilder, spec: LogMel, waveform: int) -> int:
     if rows * hop > samples:
         after = builder.constant("frontend/after", np.array([[0, 0], [0, rows * hop - samples]], np.int32))
         padded = builder.tensor("frontend/padded", (1, rows * hop))
-        waveform = builder.apply("PAD", [waveform, after], padded, "Pad")
+        waveform = builder.apply("PAD", [waveform, after], padded)
     by_rows = builder.reshape(waveform, "rows", (rows, hop))
     size = builder.constant("frontend/part_shape", np.array([frames, hop], np.int32))
     parts = []
     for part in range(beside):
         start = builder.constant(f"frontend/start_{part}", np.array([part, 0], np.int32))
         piece = builder.tensor(f"frontend/part_{part}", (frames, hop))
-        parts.append(builder.apply("SLICE", [by_rows, start, size], piece, "Slice"))
+        parts.append(builder.apply("SLICE", [by_rows, start, size], piece))
     framed = parts[0]
     if beside > 1:
         framed = builder.tensor("frontend/framed", (frames, columns))
-        builder.apply("CONCATENATION", parts, framed, "Concatenation", axis=1)
+        builder.apply("CONCATENATION", parts, framed, axis=1)
     weights = np.zeros(columns, np.float32)
     weights[: spec.window_samples] = Frontend(spec).window.numpy()
     windowed = builder.tensor("frontend/windowed", (frames, columns))
-    builder.apply("MUL", [framed, builder.constant("frontend/window", weights)], windowed, "Mul")
+    builder.apply("MUL", [framed, builder.constant("frontend/window", weights)], windowed)
     return builder.reshape(windowed, "lines", (frames, 1, columns))
 
 
@@ -154,11 +148,11 @@ def _spectrum(builder: GraphBuilder, spec: LogMel, lines: int) -> int:
     shape = (spec.patch_frames, 1, spec.fft_size // 2 + 1)
     size = builder.constant("frontend/fft_size", np.array([1, spec.fft_size], np.int32))
     bins = builder.tensor("frontend/fft", shape, "COMPLEX64")
-    builder.apply("RFFT2D", [lines, size], bins, "Rfft2d")
+    builder.apply("RFFT2D", [lines, size], bins)
     magnitude = builder.apply("COMPLEX_ABS", [bins], builder.tensor("frontend/magnitude", shape))
     if spec.spectrum == "magnitude":
         return magnitude
-    return builder.apply("SQUARE", [magnitude], builder.tensor("frontend/power", shape), "Square")
+    return builder.apply("SQUARE", [magnitude], builder.tensor("frontend/power", shape))
 
 
 def _log_mel(builder: GraphBuilder, spec: LogMel, spectrum: int) -> int:
@@ -167,7 +161,7 @@ def _log_mel(builder: GraphBuilder, spec: LogMel, spectrum: int) -> int:
     bank = builder.constant("frontend/filter_bank", Frontend(spec).filter_bank.numpy().T.astype(np.float32))
     offset = builder.constant("frontend/log_offset", np.full(spec.mels, spec.log_offset, np.float32))
     bands = builder.tensor("frontend/bands", shape)
-    builder.apply("FULLY_CONNECTED", [spectrum, bank, offset], bands, "FullyConnected")
+    builder.apply("FULLY_CONNECTED", [spectrum, bank, offset], bands)
     return builder.apply("LOG", [bands], builder.tensor("frontend/log_mel", shape))
 
 
@@ -176,5 +170,5 @@ def _normalised(builder: GraphBuilder, spec: LogMel, normalisation: Normalisatio
     shape = (spec.patch_frames, spec.mels)
     mean = builder.constant("frontend/mean", normalisation.mean.astype(np.float32))
     std = builder.constant("frontend/std", normalisation.std.astype(np.float32))
-    centred = builder.apply("SUB", [log_mel, mean], builder.tensor("frontend/centred", shape), "Sub")
-    return builder.apply("DIV", [centred, std], builder.tensor("frontend/normalised", shape), "Div")
+    centred = builder.apply("SUB", [log_mel, mean], builder.tensor("frontend/centred", shape))
+    return builder.apply("DIV", [centred, std], builder.tensor("frontend/normalised", shape))

@@ -60,7 +60,6 @@ def check_waveform(
     Args:
         path: from `write_waveform_model`.
         source_path: the file it was made from.
-        files: audio clips.
         tolerance: largest difference allowed of a log-mel value, natural log units.
     """
     if not files:

@@ -190,8 +190,8 @@ def classifier(tmp_path: Path) -> Path:
     weights = builder.constant("weights", generator.normal(0, 0.3, (4, 240)).astype(np.float32))
     bias = builder.constant("bias", np.zeros(4, np.float32))
     logits, output = builder.tensor("logits", (1, 4)), builder.tensor("output", (1, 4))
-    builder.apply("FULLY_CONNECTED", [features, weights, bias], logits, "FullyConnected")
-    builder.apply("SOFTMAX", [logits], output, "Softmax", beta=1.0)
+    builder.apply("FULLY_CONNECTED", [features, weights, bias], logits)
+    builder.apply("SOFTMAX", [logits], output, beta=1.0)
     graph.operators, graph.inputs, graph.outputs = builder.operators, [features], [output]
     described = {
         "labels": LABELS,
