@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.console import say
-from edgeprune.devices import checks
 from edgeprune.devices.adb_phone import Phone
 from edgeprune.devices.benchmark_model import (
     cannot_write,
@@ -24,7 +23,7 @@ from edgeprune.devices.benchmark_model import (
     refuse_old,
     used_xnnpack,
 )
-from edgeprune.devices.checks import Expected
+from edgeprune.devices.checks import Expected, check_close
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.errors import EdgepruneError
@@ -32,33 +31,20 @@ from edgeprune.files import sha256_file
 from edgeprune.tflite.interpreter import TFLiteModel
 
 WARMUP = 5
-_PLACE = "/data/local/tmp"
-"""The folder of a phone where adb may write and run programs."""
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
-    """Time the files, one after the other, with benchmark_model on a phone.
+    """Time the files, one after the other, with benchmark_model on a phone; `request.timeout_s` is for each run.
 
-    benchmark_model and the files go into a fresh folder under /data/local/tmp, which is removed afterwards. Each clip
-    is run once, and its output is fetched (`--output_filepath`) and compared with the reference, within
-    `checks.TOLERANCE`. Then the file is timed on the first clip, whose output is compared again.
-
-    Args:
-        request: `device` is `adb:SERIAL`, or `adb:` where only one phone is connected; `options.benchmark_model`
-            comes before the environment's `EDGEPRUNE_BENCHMARK_MODEL` and the setting `android.benchmark_model`;
-            `timeout_s` is for each run.
-
-    Returns:
-        One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. Where benchmark_model
-        prints no percentiles, `median` is the mean and `p5` and `p95` are the least and the largest run, as
-        `detail["statistics"]` states. `peak_ram_bytes` is benchmark_model's overall memory footprint: the growth of the
-        peak of its resident memory.
+    Each clip is run once, and its output is fetched (`--output_filepath`) and compared with the reference. Then the
+    file is timed on the first clip, whose output is compared again. Where benchmark_model prints no percentiles,
+    `median` is the mean and `p5` and `p95` are the least and the largest run, as `detail["statistics"]` states.
     """
     request.check()
     phone = Phone.connect(request.device, request.timeout_s)
     benchmark = find_benchmark_model(request)
     about = {**phone.describe(), "benchmark_model_sha256": sha256_file(benchmark)}
-    folder = f"{_PLACE}/edgeprune-{secrets.token_hex(8)}"
+    folder = f"/data/local/tmp/edgeprune-{secrets.token_hex(8)}"  # where adb may write and run programs
     try:
         phone.shell(f"mkdir {folder} && chmod 700 {folder}")
         phone.push(benchmark, f"{folder}/benchmark_model")
@@ -71,13 +57,7 @@ def measure(request: BenchRequest) -> list[Measurement]:
 
 @dataclass(frozen=True, eq=False)
 class _FileOnPhone:
-    """A file on the phone and its clips there.
-
-    Attributes:
-        model: its path on the phone.
-        clips: paths of its inputs on the phone, one each.
-        shape: of the input, as benchmark_model takes it.
-    """
+    """A file on the phone: the paths of model and clips there, and the input's shape as benchmark_model takes it."""
 
     request: BenchRequest
     phone: Phone
@@ -88,7 +68,7 @@ class _FileOnPhone:
 
     @staticmethod
     def push(request: BenchRequest, phone: Phone, folder: str, number: int) -> _FileOnPhone:
-        """Send a file and its clips, under plain names."""
+        """Send a file and its clips under plain names."""
         path = request.paths[number]
         expected = Expected.of(request, path)
         model = f"{folder}/model{number}.tflite"
@@ -108,10 +88,10 @@ class _FileOnPhone:
         name = expected.path.name
         say(f"{request.device}: checking and timing {name}, {request.runs} runs, {threads} thread(s)")
         outputs = [self._run(clip, threads, runs=1, warmup=1)[0] for clip in range(len(self.clips))]
-        error = checks.check_close(request.device, expected.path, expected.outputs, np.stack(outputs))
+        error = check_close(request.device, expected.path, expected.outputs, np.stack(outputs))
         before = self.phone.temperatures()
         output, printed = self._run(0, threads, request.runs, WARMUP)
-        checks.check_close(request.device, expected.path, expected.outputs[:1], output[np.newaxis])
+        check_close(request.device, expected.path, expected.outputs[:1], output[np.newaxis])
         times = parse_times(request.device, printed)
         return Measurement(
             device=request.device,
@@ -143,7 +123,7 @@ class _FileOnPhone:
 
     def _run(self, clip: int, threads: int, runs: int, warmup: int) -> tuple[NDArray[Any], str]:
         """Run benchmark_model on a clip: the network's output, and the text printed."""
-        device, due = self.request.device, self.expected.outputs[clip]
+        device, due, name = self.request.device, self.expected.outputs[clip], self.expected.path.name
         folder = self.model.rpartition("/")[0]
         written = f"{folder}/output{secrets.token_hex(4)}.bin"
         flags = {
@@ -166,7 +146,6 @@ class _FileOnPhone:
         printed = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace").replace("\r", "")
         refuse_old(device, printed)
         content = self.phone.pull(written)
-        name = self.expected.path.name
         if done.returncode or "Inference timings in us" not in printed:
             raise EdgepruneError(
                 f"device {device}: benchmark_model did not run {name} ({failure_reason(printed, done.returncode)}); "

@@ -14,7 +14,6 @@ from edgeprune.console import say
 from edgeprune.devices.tools import last_line, require, run_tool
 from edgeprune.errors import EdgepruneError
 
-_CLEAN_S = 15.0
 _REFUSALS = {
     "unauthorized": "has not allowed this computer; unlock the phone and confirm USB debugging",
     "more than one": "is one of several; give its serial as adb:SERIAL (adb devices lists them)",
@@ -22,8 +21,7 @@ _REFUSALS = {
     "not found": "is not there; adb devices lists the ones that are",
     "authorizing": "has not allowed this computer yet; unlock the phone and confirm USB debugging",
     "offline": "does not answer; reconnect the phone",
-    "no permissions": "cannot be used by this user; set the udev rules of Android phones",
-    "insufficient permissions": "cannot be used by this user; set the udev rules of Android phones",
+    "permissions": "cannot be used by this user; set the udev rules of Android phones",
 }
 """Words of adb about a phone it does not reach, and our messages."""
 _PROPERTIES = {
@@ -51,7 +49,6 @@ class Phone:
     """A phone that adb reaches.
 
     Attributes:
-        device: its name on the command line.
         command: adb, with the phone's serial.
         timeout_s: limit of each call.
     """
@@ -62,9 +59,7 @@ class Phone:
 
     @staticmethod
     def connect(device: str, timeout_s: float) -> Phone:
-        """Reach the phone."""
-        serial = parse(device)
-        adb = require("adb", device)
+        serial, adb = parse(device), require("adb", device)
         phone = Phone(device, (adb, "-s", serial) if serial else (adb,), timeout_s)
         done = phone.call("get-state")
         if done.returncode == 0 and done.stdout.strip().endswith(b"device"):
@@ -127,7 +122,7 @@ class Phone:
         """Remove the folder and end its processes; on a phone that is gone both stay until it restarts."""
         line = f"[ -f {folder}/pid ] && kill -9 $(cat {folder}/pid) 2>/dev/null; rm -rf {folder}"
         try:
-            removed = self.call("shell", line, timeout_s=_CLEAN_S).returncode == 0
+            removed = self.call("shell", line, timeout_s=15).returncode == 0
         except EdgepruneError:
             removed = False
         if not removed:

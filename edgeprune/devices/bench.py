@@ -1,16 +1,22 @@
 """The one way to measure .tflite files on any device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from edgeprune.devices.find import Device, require_device
+from edgeprune.devices.find import require_device
 from edgeprune.devices.inputs import inputs_for
 from edgeprune.devices.record import Measurement, Measurements
 from edgeprune.devices.request import TIMEOUT_S, BenchRequest, DeviceOptions, Inputs
 from edgeprune.errors import EdgepruneError
 
 _DEFAULTS = DeviceOptions()
+_OPTIONS = {
+    "clock_hz": ("cortex_m", "--clock"),
+    "benchmark_model": ("adb", "--benchmark-model"),
+    "xnnpack": ("host", "--no-xnnpack"),
+}
+"""The options that one kind of device takes: its module, and the flag."""
 
 
 def bench(
@@ -46,32 +52,19 @@ def bench(
         CheckFailedError: its outputs are not those of the file; no latency is reported then.
     """
     paths = (files,) if isinstance(files, Path | str) else files
-    kind = require_device(device)
-    _refuse_options(device, kind, options)
+    module = require_device(device).module
+    for option, (owner, flag) in _OPTIONS.items():
+        if module != owner and getattr(options, option) != getattr(_DEFAULTS, option):
+            raise EdgepruneError(f"device {device}: takes no {flag}; leave it out.")
     request = BenchRequest(
         device=device,
         paths=tuple(Path(path) for path in paths),
-        inputs=_inputs_of(clips),
+        inputs=lambda path: clips if isinstance(clips, Inputs) else inputs_for(path, [Path(clip) for clip in clips]),
         threads=(threads,) if isinstance(threads, int) else tuple(threads),
         runs=runs,
         timeout_s=timeout_s,
         options=options,
     )
     request.check()
-    records: list[Measurement] = import_module(f"edgeprune.devices.{kind.module}").measure(request)
+    records: list[Measurement] = import_module(f"edgeprune.devices.{module}").measure(request)
     return Measurements(tuple(records))
-
-
-def _inputs_of(clips: Sequence[Path | str] | Inputs) -> Callable[[Path], Inputs]:
-    if isinstance(clips, Inputs):
-        return lambda path: clips
-    audio = [Path(clip) for clip in clips]
-    return lambda path: inputs_for(path, audio)
-
-
-def _refuse_options(name: str, device: Device, options: DeviceOptions) -> None:
-    """Refuse options that another kind of device takes."""
-    for option, module in (("clock_hz", "cortex_m"), ("benchmark_model", "adb"), ("xnnpack", "host")):
-        if device.module != module and getattr(options, option) != getattr(_DEFAULTS, option):
-            flag = {"clock_hz": "--clock", "benchmark_model": "--benchmark-model", "xnnpack": "--no-xnnpack"}[option]
-            raise EdgepruneError(f"device {name}: takes no {flag}; leave it out.")

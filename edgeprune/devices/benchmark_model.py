@@ -32,12 +32,10 @@ def find_benchmark_model(request: BenchRequest) -> Path:
 
 @dataclass(frozen=True)
 class Times:
-    """Times that benchmark_model prints, in microseconds of one inference.
+    """Times that benchmark_model prints, in microseconds of one inference; None where it prints nothing.
 
-    Attributes:
-        statistics: what `p5_us`, `median_us` and `p95_us` really are.
-        init_ms: None where it is not printed.
-        peak_ram_bytes: growth of the peak resident memory; None where it is not printed.
+    `statistics` names what `p5_us`, `median_us` and `p95_us` really are; `peak_ram_bytes` is the growth of the peak
+    resident memory.
     """
 
     runs: int
@@ -84,11 +82,8 @@ def refuse_old(device: str, output: str) -> None:
     unknown = _unknown_flags(output)
     if "--output_filepath" in unknown:
         raise cannot_write(device)
-    if unknown & _NEEDED_FLAGS:
-        raise EdgepruneError(
-            f"device {device}: this benchmark_model does not know {', '.join(sorted(unknown & _NEEDED_FLAGS))}; give a "
-            "newer one."
-        )
+    if needed := ", ".join(sorted(unknown & _NEEDED_FLAGS)):
+        raise EdgepruneError(f"device {device}: this benchmark_model does not know {needed}; give a newer one.")
 
 
 def cannot_write(device: str) -> EdgepruneError:

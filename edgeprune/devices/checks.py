@@ -20,12 +20,9 @@ layer, which softmax turns into several hundredths."""
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """The inputs a file is checked on, and its outputs by TFLite's plain kernels, both as the file stores them.
+    """The inputs `[n, ...]` a file is checked on, and its outputs `[n, classes]`, as `reference` gives them.
 
-    Attributes:
-        inputs: `[n, ...]` in the file's input type.
-        outputs: `[n, classes]` in the file's output type.
-        source: where the inputs come from, in words.
+    `source` names where the inputs come from.
     """
 
     path: Path
@@ -40,11 +37,7 @@ class Expected:
 
 
 def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Inputs and outputs of a file as it stores them; TFLite's plain kernels compute the outputs.
-
-    Returns:
-        `[n, ...]` inputs in the file's input type, `[n, classes]` outputs in its output type.
-    """
+    """Inputs `[n, ...]` and outputs `[n, classes]` by TFLite's plain kernels, both as the file stores them."""
     model = TFLiteModel(path, xnnpack=False)
     stored = model.quantise(inputs.values)
     outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in stored])
@@ -67,11 +60,7 @@ def check_exact(device: str, path: Path | str, expected: NDArray[Any], outputs: 
 
 
 def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> float:
-    """Refuse outputs whose real values are further than `TOLERANCE` from the reference's.
-
-    Returns:
-        the largest difference, in the unit of the output.
-    """
+    """The largest difference of real values from the reference; more than `TOLERANCE` is refused."""
     if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
         check_exact(device, path, expected, outputs)
     model = TFLiteModel(path)

@@ -33,10 +33,7 @@ LAYER_CLIPS = 3
 def measure(request: BenchRequest) -> list[Measurement]:
     """Count the instructions and memory of each file, whose outputs must be TFLite Micro's, byte for byte.
 
-    Returns:
-        a record a file: `kind` is `emulated`, `unit` is `instructions`, of one inference; median and percentiles are
-        over the clips. `peak_ram_bytes` is for a program of start-up code and network alone: variables (with input,
-        output and working memory) and the deepest stack.
+    Median and percentiles are over the clips.
     """
     if request.device in ("cortex-m55", "cortex-m85"):
         raise EdgepruneError(
@@ -47,7 +44,7 @@ def measure(request: BenchRequest) -> list[Measurement]:
     request.check()
     request.check_one_core()
     tools = qemu.versions(request.device)
-    return [_measure_file(request, Path(path), tools) for path in request.paths]
+    return [_measure_file(request, path, tools) for path in request.paths]
 
 
 def _measure_file(request: BenchRequest, path: Path, tools: dict[str, str]) -> Measurement:
@@ -60,72 +57,48 @@ def _measure_file(request: BenchRequest, path: Path, tools: dict[str, str]) -> M
         program = _Program(request, path, network, folder)
         counts = program.check(stored, expected)
         layers = program.layers(stored[:LAYER_CLIPS], expected[:LAYER_CLIPS])
-        memory = program.bare()
-    detail = {
-        **_describe(request, path, network, memory, float(np.median(counts))),
-        "by_layer": _name_layers(path, network, layers),
-        **tools,
-        "inputs": inputs.source,
-        "outputs": f"byte for byte those of TFLite Micro on {len(counts)} clips",
-    }
-    return Measurement.of_runs(
-        request.device, "emulated", "instructions", path, counts, peak_ram_bytes=memory.ram_bytes, detail=detail
-    )
-
-
-def _describe(
-    request: BenchRequest, path: Path, network: C11, memory: "_Memory", instructions: float
-) -> dict[str, Any]:
-    macs = cost_of_tflite(path).macs
-    described = {
+        bare, stack_bytes = program.bare()
+    instructions, macs, clock_hz = float(np.median(counts)), cost_of_tflite(path).macs, request.options.clock_hz
+    detail: dict[str, Any] = {
         "board": qemu.BOARDS[request.device].description,
         "note": "instructions are not cycles: a time needs the board itself",
         "optimise": qemu.OPTIMISE,
         "macs": macs,
         "instructions_per_mac": round(instructions / macs, 3) if macs else None,
-        "flash_bytes": memory.flash_bytes,
+        "flash_bytes": bare.flash_bytes,
         "arena_bytes": network.arena_bytes,
-        "stack_bytes": memory.stack_bytes,
+        "stack_bytes": stack_bytes,
         "ram": "start-up code and network alone: input, output, working memory, other variables, deepest stack",
         "computed": "logits; softmax is left to the caller" if network.logits else "the whole network",
     }
-    clock_hz = request.options.clock_hz
     if clock_hz:
-        described["estimated_ms"] = {
+        detail["estimated_ms"] = {
             "value": round(instructions / clock_hz * 1e3, 3),
             "assumes": f"one instruction a cycle at {clock_hz / 1e6:g} MHz; a real board takes another time",
         }
-    return described
+    detail |= {
+        "by_layer": _name_layers(path, network, layers),
+        **tools,
+        "inputs": inputs.source,
+        "outputs": f"byte for byte those of TFLite Micro on {len(counts)} clips",
+    }
+    ram_bytes = bare.ram_bytes + stack_bytes
+    return Measurement.of_runs(
+        request.device, "emulated", "instructions", path, counts, peak_ram_bytes=ram_bytes, detail=detail
+    )
 
 
 def _name_layers(path: Path, network: C11, layers: NDArray[np.float64]) -> list[dict[str, Any]]:
     """Instructions of each step, with the layer's name from `edgeprune cost`."""
-    names = operators(path)
-    # The cost has no entry for operators that only rename memory.
-    costs = iter(cost_of_tflite(path).by_layer)
-    entries = [None if name == "RESHAPE" else next(costs, None) for name in names]
+    costs = iter(cost_of_tflite(path).by_layer)  # has no entry for operators that only rename memory
+    pairs = [(name, None if name == "RESHAPE" else next(costs, None)) for name in operators(path)]
     described = []
     for step, instructions in zip(network.layers, layers, strict=True):
-        entry = None if step.operator is None else entries[step.operator]
-        described.append(
-            {
-                "name": entry.name if entry else "",
-                "operator": "" if step.operator is None else names[step.operator],
-                "kernel": step.kernel,
-                "macs": entry.macs if entry else 0,
-                "instructions": float(instructions),
-            }
-        )
+        operator, entry = ("", None) if step.operator is None else pairs[step.operator]
+        name, macs = (entry.name, entry.macs) if entry else ("", 0)
+        counted = {"kernel": step.kernel, "macs": macs, "instructions": float(instructions)}
+        described.append({"name": name, "operator": operator, **counted})
     return described
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """Bytes of the bare program."""
-
-    flash_bytes: int
-    ram_bytes: int
-    stack_bytes: int
 
 
 @dataclass(frozen=True)
@@ -142,8 +115,7 @@ class _Program:
         self._write_clips(stored)
         printed = self._emulate(self._build("check", self.network.sources))
         self._compare(printed, expected)
-        counts = [int(count) for count in re.findall(r"^clip \d+ (\d+) ", printed, re.MULTILINE)]
-        return np.array(counts, np.float64)
+        return np.array(re.findall(r"^clip \d+ (\d+) ", printed, re.MULTILINE), np.float64)
 
     def layers(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
         """Median instructions of each step, counted in a copy of the network that reads the timer between its steps."""
@@ -159,14 +131,13 @@ class _Program:
             raise self._cut_short()
         return np.asarray(np.median(np.reshape(counts, (len(stored), steps)), axis=0), np.float64)
 
-    def bare(self) -> _Memory:
-        """Memory of a program of start-up code and network alone."""
+    def bare(self) -> tuple[qemu.Image, int]:
+        """A program of start-up code and network alone, and its deepest stack in bytes."""
         image = self._build("bare", self.network.sources)
         line = re.search(r"^stack (\d+)$", self._emulate(image), re.MULTILINE)
         if line is None:
             raise self._cut_short()
-        stack = int(line[1])
-        return _Memory(image.flash_bytes, image.ram_bytes + stack, stack)
+        return image, int(line[1])
 
     def _write_clips(self, stored: NDArray[Any]) -> None:
         rows = ",\n".join("{" + ",".join(str(value) for value in clip.ravel()) + "}" for clip in stored)

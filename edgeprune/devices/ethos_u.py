@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from edgeprune.console import say
 from edgeprune.devices import checks
@@ -34,69 +33,66 @@ SYSTEMS = {
 clock of 500 MHz, so that the figures of the families are comparable."""
 MEMORY_MODE = "Shared_Sram"
 """Activations in SRAM, shared with the processor; weights stay in flash, as with TFLite Micro."""
-_CONFIG = "Arm/vela.ini"
-_ON_NPU = "ethos-u"
-"""The custom operator that holds the operators compiled by Vela."""
-_TYPES = ("int8", "int16")
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
     """Estimate the cycles and memory of each file with Vela.
 
     Nothing is run on the accelerator or on a model of it. TFLite runs the file itself, so that a broken one gets no
-    figures, and the network compiled by Vela must have the same ends.
-
-    Returns:
-        One record a file; `kind` is `estimated`, `unit` `cycles` of one inference on the accelerator, `peak_ram_bytes`
-        the whole SRAM that Vela lays out: activations and the buffers of weights. Operators that stay on the processor
-        are in `detail["cpu_operators"]`, and their time is not in the cycles.
+    figures, and the network compiled by Vela must have the same ends. `peak_ram_bytes` is the whole SRAM that Vela lays
+    out: activations and the buffers of weights. Operators that stay on the processor are in `detail["cpu_operators"]`,
+    and their time is not in the cycles.
     """
     if request.device not in ACCELERATORS:
         raise unknown_name("device", request.device, ACCELERATORS)
-    version = _installed(request.device)
-    request.check_one_core()
-    return [_measure_file(request, path, version) for path in request.paths]
-
-
-def _installed(device: str) -> str:
     if importlib.util.find_spec("ethosu") is None or importlib.util.find_spec("ethosu.vela") is None:
-        raise EdgepruneError(f"device {device}: needs the package ethos-u-vela; pip install 'edgeprune[mcu]'.")
-    return importlib.metadata.version("ethos-u-vela")
+        raise EdgepruneError(f"device {request.device}: needs the package ethos-u-vela; pip install 'edgeprune[mcu]'.")
+    request.check_one_core()
+    return [_measure_file(request, path) for path in request.paths]
 
 
-def _measure_file(request: BenchRequest, path: Path, version: str) -> Measurement:
-    _check_types(request.device, path)
-    inputs = request.inputs(path)
-    checks.reference(path, inputs)
-    say(f"{request.device}: compiling {path.name} with Vela")
-    with tempfile.TemporaryDirectory(prefix="edgeprune-vela-") as folder:
-        row, on_cpu = _compile(request, path, Path(folder))
-    cycles = _number(row, "cycles_total", request.device)
-    if cycles <= 0:
-        raise EdgepruneError(
-            f"device {request.device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay "
-            "on the processor); export it as int8."
-        )
-    sram_bytes = _bytes(row, "sram_memory_used", request.device)
-    detail = {
-        **_detail(row, request.device),
-        "cpu_operators": dict(on_cpu),
-        "inputs": inputs.source,
-        "compiler": f"ethos-u-vela {version}",
-    }
-    return Measurement.of_runs(
-        request.device, "estimated", "cycles", path, [cycles], peak_ram_bytes=sram_bytes, detail=detail
-    )
-
-
-def _check_types(device: str, path: Path) -> None:
-    inputs, outputs = describe_tensors(unpack_model(path))
-    types = sorted({tensor["dtype"] for tensor in (*inputs, *outputs)})
-    if not set(types) <= set(_TYPES):
+def _measure_file(request: BenchRequest, path: Path) -> Measurement:
+    device = request.device
+    types = sorted({dtype for side in _ends(path) for dtype, _ in side})
+    if not set(types) <= {"int8", "int16"}:
         raise EdgepruneError(
             f"device {device}: {path.name} has {' and '.join(types)} ends, Ethos-U takes int8 and int16; export it as "
             "int8."
         )
+    inputs = request.inputs(path)
+    checks.reference(path, inputs)
+    say(f"{device}: compiling {path.name} with Vela")
+    with tempfile.TemporaryDirectory(prefix="edgeprune-vela-") as folder:
+        row, on_cpu = _compile(request, path, Path(folder))
+    cycles = _number(row, "cycles_total", device)
+    if cycles <= 0:
+        raise EdgepruneError(
+            f"device {device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay on the "
+            "processor); export it as int8."
+        )
+    kib = 1024  # the unit of Vela's memories
+    detail = {
+        "estimate": "estimated by Arm's Vela, nothing was run; operators on the processor are not in the cycles",
+        "accelerator": row.get("accelerator_configuration"),
+        "system_config": row.get("system_config"),
+        "memory_mode": row.get("memory_mode"),
+        "clock_hz": _number(row, "core_clock", device),
+        "inference_ms": 1e3 * _number(row, "inference_time", device),
+        "npu_cycles": round(_number(row, "cycles_npu", device)),
+        "total_cycles": round(cycles),
+        "macs": round(_number(row, "nn_macs", device)),  # pooling included
+        "flash_bytes": round(kib * _number(row, "off_chip_flash_memory_used", device)),
+        "cpu_operators": dict(on_cpu),
+        "inputs": inputs.source,
+        "compiler": f"ethos-u-vela {importlib.metadata.version('ethos-u-vela')}",
+    }
+    sram_bytes = round(kib * _number(row, "sram_memory_used", device))
+    return Measurement.of_runs(device, "estimated", "cycles", path, [cycles], peak_ram_bytes=sram_bytes, detail=detail)
+
+
+def _ends(path: Path) -> list[list[tuple[str, list[int]]]]:
+    """Type and shape of the inputs, and of the outputs."""
+    return [[(end["dtype"], end["shape"]) for end in side] for side in describe_tensors(unpack_model(path))]
 
 
 def _compile(request: BenchRequest, path: Path, folder: Path) -> tuple[dict[str, str], Counter[str]]:
@@ -106,46 +102,24 @@ def _compile(request: BenchRequest, path: Path, folder: Path) -> tuple[dict[str,
     """
     shutil.copyfile(path, folder / "network.tflite")
     command: list[str | Path] = [sys.executable, "-m", "ethosu.vela", "network.tflite"]
-    command += ["--accelerator-config", request.device, "--config", _CONFIG, "--memory-mode", MEMORY_MODE]
+    command += ["--accelerator-config", request.device, "--config", "Arm/vela.ini", "--memory-mode", MEMORY_MODE]
     command += ["--system-config", SYSTEMS[request.device.rpartition("-")[0]], "--output-dir", "out"]
     done = run_tool(command, request.device, request.timeout_s, cwd=folder)
     summaries, compiled = list((folder / "out").glob("*_summary_*.csv")), folder / "out" / "network_vela.tflite"
     if done.returncode or len(summaries) != 1 or not compiled.is_file():
         reason = last_line(done.stderr if done.stderr.strip() else done.stdout)
         raise EdgepruneError(f"device {request.device}: Vela cannot compile {path.name} ({reason}); export it as int8.")
-    _check_ends(request.device, path, compiled)
+    if _ends(path) != _ends(compiled):
+        raise EdgepruneError(
+            f"device {request.device}: Vela compiled {path.name} to a network with other ends; install another version "
+            "of it."
+        )
     with summaries[0].open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     if len(rows) != 1:
         raise EdgepruneError(f"device {request.device}: Vela's summary has {len(rows)} rows; install another version.")
-    return rows[0], Counter(name for name in operators(compiled) if name != _ON_NPU)
-
-
-def _check_ends(device: str, path: Path, compiled: Path) -> None:
-    """The compiled network must have the inputs and outputs of the file."""
-
-    def ends(file: Path) -> list[list[tuple[str, list[int]]]]:
-        return [[(end["dtype"], end["shape"]) for end in side] for side in describe_tensors(unpack_model(file))]
-
-    if ends(path) != ends(compiled):
-        raise EdgepruneError(
-            f"device {device}: Vela compiled {path.name} to a network with other ends; install another version of it."
-        )
-
-
-def _detail(row: dict[str, str], device: str) -> dict[str, Any]:
-    return {
-        "estimate": "estimated by Arm's Vela, nothing was run; operators on the processor are not in the cycles",
-        "accelerator": row.get("accelerator_configuration"),
-        "system_config": row.get("system_config"),
-        "memory_mode": row.get("memory_mode"),
-        "clock_hz": _number(row, "core_clock", device),
-        "inference_ms": 1e3 * _number(row, "inference_time", device),
-        "npu_cycles": round(_number(row, "cycles_npu", device)),
-        "total_cycles": round(_number(row, "cycles_total", device)),
-        "macs": round(_number(row, "nn_macs", device)),  # pooling included
-        "flash_bytes": _bytes(row, "off_chip_flash_memory_used", device),
-    }
+    # Vela puts the operators it compiled into a custom operator of its own.
+    return rows[0], Counter(name for name in operators(compiled) if name != "ethos-u")
 
 
 def _number(row: dict[str, str], name: str, device: str) -> float:
@@ -156,8 +130,3 @@ def _number(row: dict[str, str], name: str, device: str) -> float:
     if not math.isfinite(value):
         raise EdgepruneError(f"device {device}: Vela's summary has no {name}; install another version of it.")
     return value
-
-
-def _bytes(row: dict[str, str], name: str, device: str) -> int:
-    """Vela writes KiB."""
-    return round(1024 * _number(row, name, device))

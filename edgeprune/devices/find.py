@@ -16,11 +16,8 @@ class Device:
     Attributes:
         names: on the command line; an address follows a name that ends in `:` or `//`.
         module: of `edgeprune.devices`, with `measure(request: BenchRequest) -> list[Measurement]`.
-        kind: how its numbers come about.
-        about: what it measures, in a few words.
         programs: needed on the search path.
         modules: Python packages needed, by the names they are imported by.
-        install: what to install for it.
     """
 
     names: tuple[str, ...]
@@ -99,8 +96,7 @@ def find_device(name: str) -> Device:
 def require_device(name: str) -> Device:
     """Look up a device whose programs and packages are installed here."""
     device = find_device(name)
-    missing = device.missing()
-    if missing:
+    if missing := device.missing():
         raise EdgepruneError(f"device {name}: needs {', '.join(missing)}, not installed here; {device.install}.")
     return device
 

@@ -19,7 +19,8 @@ from edgeprune.firmware.frontend import FrontendFiles, write_frontend
 from edgeprune.recipe import LogMel
 
 HOPS = 20
-"""Hops of noise on which instructions are counted without a signal; the counts hardly depend on it."""
+"""Hops of noise on which instructions are counted; the counts hardly depend on the signal."""
+_PROGRAMS = share_folder("export") / "c" / "board"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,6 @@ class FrontendInstructions:
     """The cost of a front-end on an emulated processor.
 
     Attributes:
-        board: its name (`cortex-m4`).
-        kind: `emulated`.
         instructions_per_hop: median over the hops; from 16-bit samples to the ring of frames. Not cycles.
         least, most: over the hops.
         instructions_per_patch: of copying the network's input out of the ring.
@@ -56,9 +55,8 @@ class FrontendRun:
 
     Attributes:
         instructions: `[hops]`, of the pushes that completed a frame.
-        log_mels: float32 `[frames, mels]`, before normalisation.
-        patch: the last frames of the clip as the network takes them, int8 or float32, flat: `[mels, frames]` or
-            `[frames, mels]`.
+        log_mels: `[frames, mels]`, before normalisation.
+        patch: the last frames of the clip as the network takes them, flat: `[mels, frames]` or `[frames, mels]`.
         patch_instructions: of copying it out.
     """
 
@@ -69,25 +67,23 @@ class FrontendRun:
 
 
 def instructions_per_hop(
-    frontend: LogMel | FrontendFiles,
-    board: str = "cortex-m4",
-    timeout_s: float = TIMEOUT_S,
-    signal: NDArray[np.int16] | None = None,
+    frontend: LogMel | FrontendFiles, board: str = "cortex-m4", timeout_s: float = TIMEOUT_S
 ) -> FrontendInstructions:
-    """Build the front-end for a board, run it in the emulator, and count.
+    """Build the front-end for a board, run it on noise in the emulator, and count.
 
-    Args:
-        frontend: its settings (counted as for an int8 network that takes `[mels, frames]`), or files of
-            `write_frontend`.
-        board: a name of `qemu.BOARDS`.
-        timeout_s: limit for the emulator.
-        signal: int16 `[samples]` at the front-end's rate; None: noise.
+    Settings are counted as for an int8 network that takes `[mels, frames]`. Flash and RAM are those of a bare program
+    beyond the same program without the front-end.
     """
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)
         files = frontend if isinstance(frontend, FrontendFiles) else _write_plain(frontend, folder / "frontend")
-        run = run_frontend(files, _noise(files.spec) if signal is None else signal, board, timeout_s)
-        flash, ram, stack = _sizes(files, board, folder, timeout_s)
+        samples = files.spec.window_samples + HOPS * files.spec.hop_samples
+        noise = np.random.default_rng(0).integers(-8192, 8192, samples).astype(np.int16)
+        run = run_frontend(files, noise, board, timeout_s)
+        sources = [*files.sources, _PROGRAMS / "frontend_bare.c"]
+        bare = qemu.build(board, sources, [files.folder], folder / "bare.elf")
+        empty = qemu.build(board, sources, [files.folder], folder / "empty.elf", defines=("EMPTY",))
+        stack = qemu.run(board, bare.path, timeout_s, cwd=folder).split()[1]
     return FrontendInstructions(
         board=board,
         kind="emulated",
@@ -96,18 +92,21 @@ def instructions_per_hop(
         most=int(run.instructions.max()),
         instructions_per_patch=run.patch_instructions,
         hops=len(run.instructions),
-        flash_bytes=flash,
-        ram_bytes=ram,
-        stack_bytes=stack,
+        flash_bytes=bare.flash_bytes - empty.flash_bytes,
+        ram_bytes=bare.ram_bytes - empty.ram_bytes,
+        stack_bytes=int(stack),
     )
 
 
 def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, timeout_s: float) -> FrontendRun:
-    """Run the front-end in the emulator on a whole clip, int16 `[samples]`; errors as `instructions_per_hop`."""
+    """Run the front-end in the emulator on a whole clip `[samples]`."""
+    rows = (signal[start : start + 16] for start in range(0, len(signal), 16))
+    values = "\n".join(" ".join(f"{value}," for value in row) for row in rows)
+    header = f"#define SAMPLES {len(signal)}\nstatic int16_t signal[SAMPLES] BOARD_VECTORS = {{\n{values}\n}};\n"
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)
-        write_text(folder / "signal.h", _signal_header(signal))
-        sources = [*files.sources, _program("frontend_run.c")]
+        write_text(folder / "signal.h", header)
+        sources = [*files.sources, _PROGRAMS / "frontend_run.c"]
         image = qemu.build(board, sources, [folder, files.folder], folder / "run.elf")
         lines = [line.split() for line in qemu.run(board, image.path, timeout_s, cwd=folder).splitlines()]
     if not lines or lines[-1] != ["end"]:
@@ -122,31 +121,7 @@ def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, ti
     )
 
 
-def _sizes(files: FrontendFiles, board: str, folder: Path, timeout_s: float) -> tuple[int, int, int]:
-    """Flash, RAM and stack of a bare program; flash and RAM without those of the same program less the front-end."""
-    sources = [*files.sources, _program("frontend_bare.c")]
-    bare = qemu.build(board, sources, [files.folder], folder / "bare.elf")
-    empty = qemu.build(board, sources, [files.folder], folder / "empty.elf", defines=("EMPTY",))
-    stack = int(qemu.run(board, bare.path, timeout_s, cwd=folder).split()[1])
-    return bare.flash_bytes - empty.flash_bytes, bare.ram_bytes - empty.ram_bytes, stack
-
-
 def _write_plain(frontend: LogMel, folder: Path) -> FrontendFiles:
     """The front-end in C with a normalisation that changes nothing."""
     plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
     return write_frontend(frontend, plain, folder, layout="mels_frames", quantisation=(0.1, 0))
-
-
-def _noise(spec: LogMel) -> NDArray[np.int16]:
-    samples = spec.window_samples + HOPS * spec.hop_samples
-    return np.random.default_rng(0).integers(-8192, 8192, samples).astype(np.int16)
-
-
-def _signal_header(signal: NDArray[np.int16]) -> str:
-    rows = (signal[start : start + 16] for start in range(0, len(signal), 16))
-    values = "\n".join(" ".join(f"{value}," for value in row) for row in rows)
-    return f"#define SAMPLES {len(signal)}\nstatic int16_t signal[SAMPLES] BOARD_VECTORS = {{\n{values}\n}};\n"
-
-
-def _program(name: str) -> Path:
-    return share_folder("export") / "c" / "board" / name

@@ -22,15 +22,9 @@ from edgeprune.devices.tools import child_environment
 from edgeprune.errors import EdgepruneError
 from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter, runtime_version
 
-_MEMORY_TIMEOUT_S = 300
-
 
 def measure(request: BenchRequest) -> list[Measurement]:
-    """Time the files against each other, after their outputs were compared with those of TFLite's plain kernels.
-
-    Returns:
-        as `time_files`; `detail["max_abs_error"]` is the largest difference from the plain kernels.
-    """
+    """Time the files against each other, after their outputs were compared with those of TFLite's plain kernels."""
     checked = [_check_outputs(request, path) for path in request.paths]
     records = time_files(request.paths, request.threads, request.runs, xnnpack=request.options.xnnpack)
     for record, detail in zip(records, checked * len(request.threads), strict=True):
@@ -59,36 +53,31 @@ def time_files(
     """Time the files against each other on this machine.
 
     In every round each file runs once, and the order rotates from round to round, so that a drift of the machine's
-    speed hits all files alike. Only the inference is timed, not the copying of its input. The inputs are random: normal
-    for float inputs, uniform over the whole range for integers. Nothing else should run meanwhile.
+    speed hits all files alike. Only the inference is timed, not the copying of its random input. Nothing else should
+    run meanwhile.
 
     Args:
-        paths: .tflite files.
-        threads: thread counts; each gets its own rounds and its own records.
-        runs: timed rounds. A published figure needs 50; `Measurement.runs` holds the number.
+        runs: timed rounds. A published figure needs 50.
         warmup: rounds before them that are not counted.
-        xnnpack: use the XNNPACK delegate, as LiteRT does by default.
         memory: also start a fresh process for each file and thread count to find the peak memory.
-
-    Returns:
-        One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. `peak_ram_bytes` is the
-        most resident memory of a process that loads the file and runs it once, Python included (`VmHWM` of Linux, None
-        elsewhere); `detail["ram_before_model_bytes"]` is the memory of the process before the model was loaded.
     """
     if not paths:
         raise EdgepruneError("host: no file to measure; give at least one .tflite file.")
     if not threads or min(threads) < 1:
         raise EdgepruneError(f"host: thread counts {list(threads)}; give counts of 1 or more.")
     if runs < 1 or warmup < 0:
-        raise EdgepruneError(
-            f"host: {runs} runs after {warmup} of warm-up; give at least 1 run and no negative warm-up."
-        )
+        raise EdgepruneError(f"host: {runs} runs after {warmup} of warm-up; give 1 run or more, no negative warm-up.")
     about = {**describe_machine(), "xnnpack": xnnpack, "warmup": warmup}
     records = []
     for count in threads:
         say(f"host: timing {len(paths)} file(s), {runs} runs each, {count} thread(s)")
         files = [LoadedFile.load(path, count, xnnpack) for path in paths]
-        _run_rounds(files, runs, warmup)
+        for turn in range(warmup + runs):  # no progress bar, whose drawing thread would take time from the cores
+            first = turn % len(files)
+            for file in [*files[first:], *files[:first]]:
+                elapsed_ns = file.run()
+                if turn >= warmup:
+                    file.times_ns.append(elapsed_ns)
         for file in files:
             ram = _memory_in_fresh_process(file.path, count, xnnpack) if memory else {"peak_ram": "not asked for"}
             peak = ram.pop("peak_ram_bytes", None)
@@ -144,17 +133,8 @@ class LoadedFile:
         return elapsed_ns
 
 
-def _run_rounds(files: Sequence[LoadedFile], runs: int, warmup: int) -> None:
-    # No progress bar: its drawing thread would take time from the cores under test.
-    for turn in range(warmup + runs):
-        first = turn % len(files)
-        for file in [*files[first:], *files[:first]]:
-            elapsed_ns = file.run()
-            if turn >= warmup:
-                file.times_ns.append(elapsed_ns)
-
-
 def _random_input(path: Path, tensor: dict[str, Any], generator: np.random.Generator) -> NDArray[Any]:
+    """Normal values for float inputs, uniform ones over the whole range for integers."""
     shape, dtype = tuple(tensor["shape"]), np.dtype(tensor["dtype"])
     if np.issubdtype(dtype, np.floating):
         return generator.standard_normal(shape).astype(dtype)
@@ -171,9 +151,7 @@ def _memory_in_fresh_process(path: Path, threads: int, xnnpack: bool) -> dict[st
     code = "import sys; from edgeprune.devices import host; host._print_memory(*sys.argv[1:])"
     command = [sys.executable, "-c", code, str(path), str(threads), str(int(xnnpack))]
     try:
-        done = subprocess.run(
-            command, env=child_environment(), capture_output=True, timeout=_MEMORY_TIMEOUT_S, check=True, text=True
-        )
+        done = subprocess.run(command, env=child_environment(), capture_output=True, timeout=300, check=True, text=True)
         result: dict[str, Any] = json.loads(done.stdout)
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         return {"peak_ram": f"not known: the process that measures it failed ({type(error).__name__})"}

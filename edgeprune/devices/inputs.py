@@ -19,12 +19,9 @@ from edgeprune.tflite.metadata import read_description
 
 
 def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> Inputs:
-    """Inputs for a .tflite file: the given clips, else evaluation clips of its run, else synthetic scenes, else noise.
+    """At most `count` inputs: of the given audio, else evaluation clips of the run, else synthetic scenes, else noise.
 
-    Args:
-        path: the file; a file exported by edgeprune describes the front-end it needs.
-        clips: audio files, of which the first patch is used.
-        count: the most inputs to make.
+    Of audio files the first patch is used.
     """
     try:
         description = read_description(path)
@@ -33,7 +30,7 @@ def inputs_for(path: Path, clips: Sequence[Path] = (), count: int = CLIPS) -> In
     if description is None or description.frontend is None:
         if clips:
             raise EdgepruneError(f"{path}: describes no front-end, so audio cannot be fed to it; leave --clips out.")
-        return _of_images(path, count) if _is_in_run(path) else _noise(path, count)
+        return _images(path, count) if _is_in_run(path) else _noise(path, count)
     if clips:
         return _of_audio(description, clips[:count], f"{len(clips[:count])} clips given")
     files = [file for file, _ in clips_of(path, description.frontend, count)]
@@ -73,7 +70,7 @@ def _of_audio(description: Description, files: Sequence[Path], source: str) -> I
     return Inputs(np.stack([description.patches(clip)[0] for clip in clips]), source)
 
 
-def _of_images(path: Path, count: int) -> Inputs:
+def _images(path: Path, count: int) -> Inputs:
     from edgeprune.data.image_data import load_images
 
     recipe = load_recipe(str(path.parent))
@@ -85,7 +82,7 @@ def _of_images(path: Path, count: int) -> Inputs:
 
 
 def _noise(path: Path, count: int) -> Inputs:
-    """Noise, for files of others without a known front-end; over the whole range of an integer input."""
+    """Noise, over the whole range of an integer input."""
     model = TFLiteModel(path)
     values = np.random.default_rng(0).standard_normal((count, *model.input_shape[1:])).astype(np.float32)
     if model.input_dtype != np.float32:

@@ -25,14 +25,13 @@ SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class StageTable:
-    """The time of a stage as a function of the widths of its groups.
+    """The time of a stage as a function of the widths of its groups, one axis of the table each.
 
     Attributes:
         name: label of its weight operator.
-        groups: the groups whose widths it depends on, one axis of the table each; none for a stage of fixed width.
         grid: the measured widths of each axis, ascending.
         tiles: for each axis, the channels whose time goes up at once: `TILE` or 1 (see `tile_of`).
-        times_ms: float64, an axis for each group, without the cost of a call of the interpreter.
+        times_ms: without the cost of a call of the interpreter.
     """
 
     name: str
@@ -58,21 +57,15 @@ class StageTable:
 
 @dataclass(frozen=True, eq=False)
 class LatencyProfile:
-    """Tables of a network's stages on a device.
+    """Tables of a network's stages on a device, in order of execution.
 
     Attributes:
-        device: as on the command line.
-        kind: how the times came about.
-        machine: processor, cores, runtime and more of the device.
         format: number format of the file.
-        threads: threads an inference could use.
         model: name of the file that was profiled.
-        sha256: of that file.
         runs: the most timed runs of each file.
         monotone: whether the tables were smoothed so that a wider stage is never faster (see `made_monotone`).
         overhead_ms: cost of a call of the interpreter, on top of the stages.
         widths: filters of each group in the file, the largest widths of the tables.
-        stages: the tables in order of execution.
     """
 
     device: str
@@ -89,18 +82,16 @@ class LatencyProfile:
     stages: tuple[StageTable, ...]
 
     def latency_ms(self, widths: ArrayLike, names: Sequence[str]) -> NDArray[np.float64]:
-        """Predicted latency of many networks, milliseconds `[n]`.
+        """Predicted milliseconds `[n]` of networks with `widths` `[n, groups]`, whole numbers or not.
 
-        Args:
-            widths: `[n, groups]`, whole numbers or not.
-            names: the groups of the columns; other groups keep the widths of the file.
+        `names` are the groups of the columns; other groups keep the widths of the file.
         """
         table = np.asarray(widths, dtype=np.float64)
         if table.ndim != 2 or table.shape[1] != len(names):
             raise EdgepruneError(
                 f"latency: widths of shape {list(table.shape)} for {len(names)} names; give an array [n, groups]."
             )
-        columns = {name: table[:, place] for place, name in enumerate(names)}
+        columns = dict(zip(names, table.T, strict=True))
         self._check(columns)
         total = np.full(len(table), self.overhead_ms)
         for stage in self.stages:
@@ -117,20 +108,16 @@ class LatencyProfile:
         return self
 
     def predict(self, widths: Mapping[str, int]) -> float:
-        """Predicted latency of one network in milliseconds; as `latency_ms`."""
+        """Predicted latency of one network in milliseconds."""
         return float(self.latency_ms([list(widths.values())], list(widths))[0])
 
     def stage_tables(
         self, candidates: Mapping[str, Sequence[int]]
     ) -> list[tuple[tuple[str, ...], NDArray[np.float64]]]:
-        """Times of every stage at all candidate widths, for a search over widths.
+        """The groups and milliseconds of each stage at all candidate widths; without `overhead_ms`.
 
-        Args:
-            candidates: the widths each group may take; other groups keep the widths of the file.
-
-        Returns:
-            the groups and milliseconds of each stage, in order of execution; an axis is as long as its group's
-            candidates, or 1. The sum over the stages plus `overhead_ms` is the latency.
+        An axis of the milliseconds is as long as its group's candidates. Groups without candidates keep the width of
+        the file.
         """
         choices = {name: np.asarray(values, dtype=np.float64) for name, values in candidates.items()}
         self._check(choices)
@@ -144,12 +131,10 @@ class LatencyProfile:
 
     def save(self, path: Path) -> None:
         """Write the profile as JSON."""
-        stages = [vars(stage) for stage in self.stages]
-        write_json(path, {"schema": SCHEMA, **vars(self), "stages": stages})
+        write_json(path, {"schema": SCHEMA, **vars(self), "stages": [vars(stage) for stage in self.stages]})
 
     @staticmethod
     def load(path: Path) -> "LatencyProfile":
-        """Read what `save` wrote."""
         content = read_json(path)
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise EdgepruneError(f"{path}: is not a latency profile of this version of edgeprune; profile again.")

@@ -22,7 +22,7 @@ from edgeprune.errors import EdgepruneError
 
 
 def require_tflite_micro(device: str) -> str:
-    """The version of tflite-micro."""
+    """The version of tflite-micro; refused where it is not installed."""
     if importlib.util.find_spec("tflite_micro") is None:
         raise EdgepruneError(
             f"device {device}: needs the package tflite-micro, which exists for Linux; pip install 'edgeprune[mcu]'."
@@ -33,9 +33,7 @@ def require_tflite_micro(device: str) -> str:
 class MicroInterpreter:
     """TFLite Micro in a process that is started again whenever an arena took it down.
 
-    Attributes:
-        clips: the number of inputs.
-        printed: what the interpreter printed in the last run.
+    `clips` is the number of inputs, and `printed` what the interpreter printed in the last run.
     """
 
     def __init__(self, device: str, path: Path, stored: NDArray[Any], folder: Path, timeout_s: float) -> None:
@@ -60,9 +58,7 @@ class MicroInterpreter:
         self.printed = (self._folder / "printed.txt").read_text(encoding="utf-8", errors="replace")
         if not answer:
             self.close()
-        if answer != b"done":
-            return None
-        return np.load(self._folder / "outputs.npy", allow_pickle=False)
+        return np.load(self._folder / "outputs.npy", allow_pickle=False) if answer == b"done" else None
 
     def refusal(self) -> EdgepruneError:
         """The reason why the network cannot be run, from the text the interpreter printed."""
@@ -108,7 +104,7 @@ class MicroInterpreter:
 
 @contextmanager
 def micro_interpreter(device: str, path: Path, stored: NDArray[Any], timeout_s: float) -> Iterator[MicroInterpreter]:
-    """An interpreter for a file and its inputs `[n, ...]` as the file stores them; its process ends with the block."""
+    """An interpreter for a file and its inputs `[n, ...]` as the file stores them."""
     with tempfile.TemporaryDirectory(prefix="edgeprune-tflm-") as folder:
         interpreter = MicroInterpreter(device, path, stored, Path(folder), timeout_s)
         try:

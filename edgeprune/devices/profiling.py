@@ -40,7 +40,6 @@ class ProfileSettings:
     """How a network is profiled.
 
     Attributes:
-        threads: threads an inference may use.
         points: widths a group is measured at, both sides of a step counted once; see `width_grid.grid`.
         runs: timed runs of each file, whose median counts; at least 3 for a file that takes over 0.5 s.
         groups: the groups whose width may change; None: all that are not frozen.
@@ -82,10 +81,7 @@ def profile(
 
     Args:
         path: the file of the widest network of interest, in the format of interest.
-        graph: of the network in the file.
-        device: only `host` so far, unless `measure` is given.
-        settings: widths, runs and threads.
-        measure: times files on another device.
+        device: only `host` so far, unless `measure` is given, which times files on another device.
     """
     clock = _clock(device, settings.threads, settings.runs, measure)
     template = Template(path, graph)
@@ -120,17 +116,8 @@ def verify(
 ) -> list[dict[str, Any]]:
     """Compare a profile's predictions with whole networks, timed against each other on its device.
 
-    Args:
-        profile: of the file.
-        path: the file.
-        graph: of the network in the file.
-        widths_list: filters by group; groups that are not named keep theirs.
-        runs: timed runs of each network, whose median counts.
-        measure: as for `profile`.
-
-    Returns:
-        for each of `widths_list`: `widths`, `predicted_ms`, `measured_ms` and `relative_error`, which is
-        predicted / measured - 1.
+    Groups that are not named in one of `widths_list` keep their filters; the median of the runs counts.
+    `relative_error` is predicted / measured - 1.
     """
     if sha256_file(path) != profile.sha256:
         raise EdgepruneError(f"{path}: is not the file that was profiled ({profile.model}); profile it first.")
@@ -141,19 +128,15 @@ def verify(
         for file, widths in zip(files, widths_list, strict=True):
             file.write_bytes(template.file(widths))
         measured = clock([_StageFile(file, 0) for file in files])
-    rows = []
-    for widths, measured_ms in zip(widths_list, measured, strict=True):
-        predicted_ms = profile.predict(widths)
-        error = predicted_ms / measured_ms - 1
-        rows.append(
-            {
-                "widths": dict(widths),
-                "predicted_ms": predicted_ms,
-                "measured_ms": float(measured_ms),
-                "relative_error": error,
-            }
-        )
-    return rows
+    return [
+        {
+            "widths": dict(widths),
+            "predicted_ms": (predicted_ms := profile.predict(widths)),
+            "measured_ms": float(measured_ms),
+            "relative_error": predicted_ms / measured_ms - 1,
+        }
+        for widths, measured_ms in zip(widths_list, measured, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -17,63 +17,53 @@ OPTIMISE = "-O2"
 
 @dataclass(frozen=True)
 class Board:
-    """A board that QEMU emulates.
+    """A board that QEMU emulates; its memories are in `export/cortex_m/<name>.ld`.
 
     Attributes:
+        name: on the command line, and the compiler's name of its processor.
         machine: QEMU's name for it.
-        cpu_flags: compiler options of its processor and floating-point unit.
+        fpu: the compiler's name of its floating-point unit.
         timer: address of the timer that counts instructions.
         timer_irq: interrupt of that timer.
         tick_ns: nanoseconds of emulated time of one tick.
-        description: for records.
-
-    Its memories are in `export/cortex_m/<name>.ld`.
     """
 
     name: str
     machine: str
-    cpu_flags: tuple[str, ...]
-    timer: int
-    timer_irq: int
-    tick_ns: int
+    fpu: str
     description: str
+    timer: int = 0x40000000
+    timer_irq: int = 8
+    tick_ns: int = 40
 
     @property
     def options(self) -> tuple[str, ...]:
         """Compiler options of the processor, and the timer's constants for `board.c`."""
+        processor = (f"-mcpu={self.name}", "-mthumb", "-mfloat-abi=hard", f"-mfpu={self.fpu}")
         timer = (f"-DBOARD_TIMER=0x{self.timer:x}u", f"-DBOARD_TIMER_IRQ={self.timer_irq}")
-        return (*self.cpu_flags, *timer, f"-DBOARD_TICK_NS={self.tick_ns}")
+        return (*processor, *timer, f"-DBOARD_TICK_NS={self.tick_ns}")
 
 
-def _board(
-    name: str, machine: str, fpu: str, description: str, timer: int = 0x40000000, timer_irq: int = 8, tick_ns: int = 40
-) -> tuple[str, Board]:
-    flags = (f"-mcpu={name}", "-mthumb", "-mfloat-abi=hard", f"-mfpu={fpu}")
-    return name, Board(name, machine, flags, timer, timer_irq, tick_ns, description)
-
-
-BOARDS: dict[str, Board] = dict(
-    [
-        _board("cortex-m4", "mps2-an386", "fpv4-sp-d16", "Arm MPS2 AN386, Cortex-M4F"),
-        _board("cortex-m7", "mps2-an500", "fpv5-d16", "Arm MPS2 AN500, Cortex-M7F"),
-        _board("cortex-m33", "mps2-an505", "fpv5-sp-d16", "Arm MPS2 AN505, Cortex-M33F", 0x50000000, 3, 50),
-    ]
-)
+BOARDS = {
+    board.name: board
+    for board in (
+        Board("cortex-m4", "mps2-an386", "fpv4-sp-d16", "Arm MPS2 AN386, Cortex-M4F"),
+        Board("cortex-m7", "mps2-an500", "fpv5-d16", "Arm MPS2 AN500, Cortex-M7F"),
+        Board("cortex-m33", "mps2-an505", "fpv5-sp-d16", "Arm MPS2 AN505, Cortex-M33F", 0x50000000, 3, 50),
+    )
+}
 """Boards by their name on the command line."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """A built program.
+    """A built ELF file and the sizes of its sections, without the test around the code (`.test*`) and the stack.
 
     Attributes:
-        path: the ELF file.
         text_bytes: code and interrupt vectors.
         rodata_bytes: constants.
         data_bytes: variables with a value of their own, which take as much flash as RAM.
         bss_bytes: variables that begin at zero.
-
-    The test around the code and its vectors (sections `.test*`) and the stack are in none of these.
     """
 
     path: Path
@@ -94,7 +84,6 @@ class Image:
 
 
 def board_of(name: str) -> Board:
-    """The board of a device."""
     if name not in BOARDS:
         raise unknown_name("device", name, BOARDS)
     return BOARDS[name]
@@ -111,35 +100,26 @@ def build(
 ) -> Image:
     """Compile and link a program with the board's start-up code; unused functions are left out.
 
-    Args:
-        board: a key of `BOARDS`.
-        sources: C files, one of which has `main`.
-        includes: folders of headers; that of `board.h` is always among them.
-        out: the ELF file to write.
-        defines: macros, as `NAME` or `NAME=VALUE`.
-        optimise: options for optimisation, such as `-O3`.
-        timeout_s: the compiler is cut off after this time.
+    `defines` are macros, as `NAME` or `NAME=VALUE`. The folder of `board.h` is always among the includes.
     """
     folder = share_folder("export") / "cortex_m"
-    options = [
-        *board_of(board).options,
-        *optimise.split(),
-        "-std=c11",
-        "-Wall",
-        "-ffunction-sections",
-        "-fdata-sections",
+    options = [*board_of(board).options, *optimise.split(), "-std=c11", "-Wall", "-ffunction-sections"]
+    options += ["-fdata-sections", "-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
+    command: list[str | Path] = [
+        require(COMPILER, board),
+        *options,
+        "-nostartfiles",
+        *(f"-D{name}" for name in defines),
     ]
-    options += ["-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-nostartfiles"]
-    command: list[str | Path] = [require(COMPILER, board), *options, *(f"-D{name}" for name in defines)]
     for include in (folder, *includes):
         command += ["-I", include.absolute()]
     command += [source.absolute() for source in (folder / "startup.c", folder / "board.c", *sources)]
     command += ["-T", f"{board}.ld", "-L", folder.absolute(), "-Wl,--gc-sections", "-lm", "-o", out.absolute()]
     done = run_tool(command, board, timeout_s, cwd=out.parent)
     if done.returncode != 0:
-        raise EdgepruneError(
-            f"device {board}: {COMPILER} failed ({_first_error(done.stderr)}); {_advice(done.stderr)}."
-        )
+        too_large = b"overflowed" in done.stderr or b"will not fit" in done.stderr
+        advice = "the program is too large for the board, prune more" if too_large else "check the sources"
+        raise EdgepruneError(f"device {board}: {COMPILER} failed ({_first_error(done.stderr)}); {advice}.")
     return image_of(board, out)
 
 
@@ -147,12 +127,6 @@ def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None)
     """The output of a program that ends with code 0.
 
     Every instruction takes 64 ns of emulated time, so the board's timer counts instructions.
-
-    Args:
-        board: the board the program was built for.
-        image_path: the ELF file.
-        timeout_s: the program is cut off after this time.
-        cwd: working folder of the emulator.
     """
     machine = board_of(board).machine
     command = [require(EMULATOR, board), "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
@@ -192,11 +166,6 @@ def image_of(board: str, path: Path) -> Image:
     if done.returncode or ".text" not in sizes:
         raise EdgepruneError(f"{path}: is no program for a board; build it again.")
     return Image(path, *(sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss")))
-
-
-def _advice(errors: bytes) -> str:
-    too_large = b"overflowed" in errors or b"will not fit" in errors
-    return "the program is too large for the board, prune more" if too_large else "check the sources"
 
 
 def _first_error(errors: bytes) -> str:

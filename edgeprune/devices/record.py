@@ -68,11 +68,7 @@ class Measurement:
     def of_runs(
         device: str, kind: Kind, unit: str, path: Path, values: Sequence[float] | NDArray[np.float64], **rest: Any
     ) -> Measurement:
-        """The record of a file from the value of each run, in `unit`.
-
-        Args:
-            rest: `peak_ram_bytes`, `threads` (1 by default) and `detail`.
-        """
+        """The record of a file from the value of each run in `unit`; `rest` has the fields that are left."""
         p5, median, p95 = (float(value) for value in np.percentile(values, [5, 50, 95]))
         return Measurement(
             device=device,

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeprune.errors import EdgepruneError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 CLIPS = 10
 """Inputs on which a device's outputs are compared with the reference before anything is reported."""
@@ -52,12 +50,10 @@ class BenchRequest:
 
     Attributes:
         device: as on the command line: `host`, `tflm`, `cortex-m4`, `ssh://user@host:22`, `adb:SERIAL` ...
-        paths: .tflite files.
         inputs: gives the inputs of a file.
         threads: thread counts; each gets its own records. Devices with one core take 1 alone.
         runs: timed runs of each file, where the device has a clock.
         timeout_s: a device that gives no answer is cut off after this time.
-        options: settings of this kind of device.
     """
 
     device: str
@@ -73,10 +69,8 @@ class BenchRequest:
         if not self.paths:
             raise EdgepruneError(f"device {self.device}: no file to measure; give at least one .tflite file.")
         if not self.threads or min(self.threads) < 1 or self.runs < 1:
-            raise EdgepruneError(
-                f"device {self.device}: thread counts {list(self.threads)} and {self.runs} runs; give counts of 1 or "
-                "more."
-            )
+            counts = f"thread counts {list(self.threads)} and {self.runs} runs"
+            raise EdgepruneError(f"device {self.device}: {counts}; give counts of 1 or more.")
         if not 0 < self.timeout_s < float("inf"):
             raise EdgepruneError(f"device {self.device}: a limit of {self.timeout_s:g} seconds; give a positive one.")
 

@@ -15,11 +15,7 @@ def settings_path() -> Path:
 
 
 def setting(name: str) -> str | None:
-    """The text of a setting such as `android.benchmark_model`, that is `benchmark_model` in the table `[android]`.
-
-    Returns:
-        None where there is no file, or it does not hold the setting.
-    """
+    """The text of a setting, None where there is none; `android.benchmark_model` is in the table `[android]`."""
     path = settings_path()
     try:
         value: Any = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -55,20 +55,11 @@ _REFUSALS = {
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
-    """Time the files against each other on a board.
+    """Time the files against each other on a board; `request.timeout_s` holds for all of them together.
 
     The files, their check clips and `export/linux/runner.py` go over ssh into a fresh folder of the board's TMPDIR,
     which is always removed. ssh uses keys only, and hosts whose keys are known. The board needs sh, mktemp, head, tar,
     Python 3.7 or newer, numpy and a TFLite interpreter.
-
-    Args:
-        request: `timeout_s` holds for all files together and cuts the board's processes off as well.
-
-    Returns:
-        One record a thread count and file, in that order; `kind` is `measured`, `unit` is `ms`. Before a time is
-        reported, the outputs on every clip are compared with the reference, within `checks.TOLERANCE`;
-        `detail["checked"]` also holds whether they are the same bytes. `peak_ram_bytes` is the most resident memory of
-        a process on the board that loads the file and runs it once, Python included.
     """
     address = parse(request.device)
     ssh = require("ssh", request.device)
@@ -88,26 +79,15 @@ def measure(request: BenchRequest) -> list[Measurement]:
 
 def _pack(request: BenchRequest, files: list[Expected]) -> bytes:
     """An archive of everything the board needs, under plain names."""
-    entries = [
-        {"model": f"model{number}.tflite", "inputs": f"inputs{number}.npy", "name": file.path.name}
-        for number, file in enumerate(files)
-    ]
-    job = {
-        "files": entries,
-        "threads": list(request.threads),
-        "runs": request.runs,
-        "warmup": WARMUP,
-        "timeout_s": request.timeout_s,
-    }
-    contents = {
-        "runner.py": (share_folder("export") / "linux" / "runner.py").read_bytes(),
-        "job.json": json.dumps(job).encode("utf-8"),
-    }
-    for entry, file in zip(entries, files, strict=True):
-        inputs = io.BytesIO()
-        np.save(inputs, file.inputs, allow_pickle=False)
-        contents[entry["model"]] = file.path.read_bytes()
-        contents[entry["inputs"]] = inputs.getvalue()
+    entries = []
+    contents = {"runner.py": (share_folder("export") / "linux" / "runner.py").read_bytes()}
+    for number, file in enumerate(files):
+        model, clips, stream = f"model{number}.tflite", f"inputs{number}.npy", io.BytesIO()
+        np.save(stream, file.inputs, allow_pickle=False)
+        contents |= {model: file.path.read_bytes(), clips: stream.getvalue()}
+        entries.append({"model": model, "inputs": clips, "name": file.path.name})
+    job = {"files": entries, "threads": request.threads, "runs": request.runs, "warmup": WARMUP}
+    contents["job.json"] = json.dumps({**job, "timeout_s": request.timeout_s}).encode("utf-8")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in contents.items():

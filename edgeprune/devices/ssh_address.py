@@ -30,9 +30,8 @@ def parse(device: str) -> Address:
     address = _split(device)
     # The parts put together again must be the text given: nothing else may stand in it.
     if address is None or address.url != device:
-        raise EdgepruneError(
-            f"device {_printable(device)}: is no address of a board; give ssh://user@host or ssh://user@host:port."
-        )
+        shown = _printable(device)
+        raise EdgepruneError(f"device {shown}: is no address of a board; give ssh://user@host or ssh://user@host:port.")
     return address
 
 

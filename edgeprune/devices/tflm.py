@@ -18,12 +18,11 @@ from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.tflite.flatbuffer import operators
 from edgeprune.tflite.interpreter import TFLiteModel
 
-UNIT = "arena_bytes"
 STEP = 16
 """Bytes between two arenas tried; the planner aligns every tensor to as many."""
-POINTERS = "x86-64 build: pointers are 8 bytes, so the tail (persistent part) is smaller on a 32-bit core; "
-KERNELS = (
-    "the head is the same with the same (reference) kernels; CMSIS-NN and ESP-NN may add scratch memory to the head"
+NOTE = (
+    "x86-64 build: pointers are 8 bytes, so the tail (persistent part) is smaller on a 32-bit core; the head is the "
+    "same with the same (reference) kernels; CMSIS-NN and ESP-NN may add scratch memory to the head"
 )
 _AMPLE = (1 << 24, 1 << 28, 1 << 30)
 """Arenas in which a network is first run, in this order; unused pages cost nothing."""
@@ -36,13 +35,9 @@ def measure(request: BenchRequest) -> list[Measurement]:
     Each file is first run in an ample arena, and its outputs are compared with TFLite's. int8 outputs are the same
     bytes except for a step of a dense layer now and then: TFLite's dense kernels round otherwise than those of
     microcontrollers (1 to 3 % of real clips; `detail["checked"]` counts them). Then smaller arenas are tried in a
-    process of their own, each of which must give the same bytes as the first.
-
-    Returns:
-        One record a file, `kind` `measured`. It holds no time: this computer's says nothing about a microcontroller's.
-        `unit` is `arena_bytes`, and `median`, `p5`, `p95` and `peak_ram_bytes` are the smallest arena, a multiple of 16
-        bytes; `detail` splits the used bytes into `head_bytes` (activations and scratch memory) and `tail_bytes` (the
-        persistent part).
+    process of their own, each of which must give the same bytes as the first. No time is measured: this computer's says
+    nothing about a microcontroller's. `detail` splits the used bytes into `head_bytes` (activations and scratch memory)
+    and `tail_bytes` (the persistent part).
     """
     version = require_tflite_micro(request.device)
     request.check_one_core()
@@ -63,9 +58,11 @@ def _measure_file(request: BenchRequest, path: Path, version: str) -> Measuremen
         "checked": checked,
         "inputs": expected.source,
         "runtime": f"tflite-micro {version}",
-        "note": POINTERS + KERNELS,
+        "note": NOTE,
     }
-    return Measurement.of_runs(request.device, "measured", UNIT, path, [arena], peak_ram_bytes=arena, detail=detail)
+    return Measurement.of_runs(
+        request.device, "measured", "arena_bytes", path, [arena], peak_ram_bytes=arena, detail=detail
+    )
 
 
 def outputs(path: Path, stored: NDArray[Any], device: str = "tflm", timeout_s: float = TIMEOUT_S) -> NDArray[Any]:
@@ -78,16 +75,12 @@ def outputs(path: Path, stored: NDArray[Any], device: str = "tflm", timeout_s: f
         return _run_in_ample_arena(micro)[0]
 
 
-def reference_micro(path: Path | str, inputs: Inputs, device: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Inputs and outputs of a file as it stores them, by TFLite Micro's own interpreter.
+def reference_micro(path: Path, inputs: Inputs, device: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inputs `[n, ...]` and outputs `[n, classes]` of a file as it stores them, by TFLite Micro's own interpreter.
 
     Other code for microcontrollers must give these very bytes. TFLite's plain kernels are no oracle for it: their dense
     layers round otherwise, so that an output is a step off on a few of a hundred clips.
-
-    Returns:
-        `[n, ...]` inputs in the file's input type, `[n, classes]` outputs in its output type.
     """
-    path = Path(path)
     stored, expected = checks.reference(path, inputs)
     micro = outputs(path, stored, device)
     compare(device, path, expected, micro, stored.dtype)

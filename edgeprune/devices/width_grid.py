@@ -49,10 +49,7 @@ def made_monotone(times: NDArray[np.float64]) -> NDArray[np.float64]:
 def tile_of(axis: tuple[int, ...], times: NDArray[np.float64], place: int) -> int:
     """`TILE` if the time jumps from a multiple of it to the next width, 1 if it goes up evenly.
 
-    Args:
-        axis: the widths of one axis of a table, as from `grid`.
-        times: the table.
-        place: the number of the axis.
+    `axis` has the widths of the table's axis number `place`.
     """
     along = np.moveaxis(times, place, 0).reshape(len(axis), -1).sum(axis=1)
     shares = []
