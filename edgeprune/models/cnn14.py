@@ -11,15 +11,15 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from math import log
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.layers import Flatten, MelNorm, he_start
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from edgeprune.models.published import PublishedLayer, published_tensors
 
 _BLOCKS = (64, 128, 256, 512, 1024, 2048)
 WIDTHS = {
@@ -82,7 +82,7 @@ def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, 
 
 
 def load_panns_weights(
-    model: CNN14, path: Path | str, mean: "ArrayLike | None" = None, std: "ArrayLike | None" = None
+    model: CNN14, path: Path | str, mean: ArrayLike | None = None, std: ArrayLike | None = None
 ) -> list[str]:
     """Load the published AudioSet weights of CNN14, adapted to the features this network is given.
 
@@ -94,32 +94,12 @@ def load_panns_weights(
     The file holds a state dict, at the top or under "model": `bn0.*`, `conv_block{1-6}.{conv,bn}{1,2}.*`, `fc1.*` and
     `fc_audioset.*`, which becomes the output layer of a network with 527 classes; another output layer keeps its random
     start. `spectrogram_extractor.*` and `logmel_extractor.*` belong to the front-end and are left out.
-
-    Args:
-        model: a CNN14 of width 1 with 64 mels and one channel.
-        path: the .pth file.
-        mean, std: normalisation of the input, `[mels]`, in natural logarithms; None: 0 and 1.
-
-    Returns:
-        the names of the layers that were loaded.
+    `mean` and `std` are `[mels]`, in natural logarithms (None: 0 and 1). The names of the loaded layers are returned.
     """
-    import torch
-
-    state = _state_dict(path)
     own = model.state_dict()
-    loaded = []
-    for theirs, ours, kinds in _layout(own["classifier.output.bias"].numel()):
-        for kind in kinds:
-            tensor, name = state.get(f"{theirs}.{kind}"), f"{ours}.{kind}"
-            if not isinstance(tensor, Tensor):
-                raise EdgepruneError(f"{path}: has no '{theirs}.{kind}'; it is not a checkpoint of the PANNs' CNN14.")
-            if tensor.shape != own[name].shape:
-                raise EdgepruneError(
-                    f"{path}: '{theirs}.{kind}' is {list(tensor.shape)}, the network wants {list(own[name].shape)}; "
-                    "use width 1 and an input of one channel and 64 mels."
-                )
-            own[name] = tensor
-        loaded.append(ours.removesuffix(".norm"))
+    layers = _layout(own["classifier.output.bias"].numel())
+    use = "width 1 and an input of one channel and 64 mels"
+    tensors = published_tensors(path, layers, own, "CNN14", "the PANNs' CNN14", use)
     norm = model.bn0.norm
     centre, spread = (
         _per_mel(values, default, label, norm.num_features)
@@ -128,17 +108,16 @@ def load_panns_weights(
     if not bool((spread > 0).all()):
         raise EdgepruneError("std of the normalisation must be above 0 in every mel bin.")
     # decibels = d (std x + mean), so (decibels - m) / s = (x - (m/d - mean) / std) / (s / (d std)); s^2: variance + eps
-    own["bn0.norm.running_mean"] = (own["bn0.norm.running_mean"].double() / _DECIBELS - centre) / spread
-    variance = (own["bn0.norm.running_var"].double() + norm.eps) / (_DECIBELS * spread) ** 2
-    own["bn0.norm.running_var"] = variance - norm.eps
-    with torch.no_grad():
-        model.load_state_dict(own)
-    return loaded
+    tensors["bn0.norm.running_mean"] = (tensors["bn0.norm.running_mean"].double() / _DECIBELS - centre) / spread
+    variance = (tensors["bn0.norm.running_var"].double() + norm.eps) / (_DECIBELS * spread) ** 2
+    tensors["bn0.norm.running_var"] = variance - norm.eps
+    model.load_state_dict({**own, **tensors})
+    return [ours.removesuffix(".norm") for _, ours, _ in layers]
 
 
-def _layout(classes: int) -> list[tuple[str, str, tuple[str, ...]]]:
+def _layout(classes: int) -> list[PublishedLayer]:
     """Layers of the checkpoint, the names they have here, and their tensors."""
-    layers: list[tuple[str, str, tuple[str, ...]]] = [("bn0", "bn0.norm", _NORM)]
+    layers: list[PublishedLayer] = [("bn0", "bn0.norm", _NORM)]
     for number in range(1, len(_BLOCKS) + 1):
         for place in (1, 2):
             layers.append((f"conv_block{number}.conv{place}", f"features.conv{number}_{place}", ("weight",)))
@@ -149,25 +128,8 @@ def _layout(classes: int) -> list[tuple[str, str, tuple[str, ...]]]:
     return layers
 
 
-def _state_dict(path: Path | str) -> dict[str, Any]:
-    import torch
-
-    try:
-        content = dict(torch.load(path, map_location="cpu", weights_only=True))
-        return dict(content.get("model", content))
-    except FileNotFoundError as error:
-        raise EdgepruneError(f"{path}: there is no such file; give the .pth file of the PANNs' CNN14.") from error
-    except Exception as error:
-        raise EdgepruneError(
-            f"{path}: cannot be read as a CNN14 state dict ({type(error).__name__}); give the .pth file of the PANNs."
-        ) from error
-
-
-def _per_mel(values: "ArrayLike | None", default: float, label: str, mels: int) -> Tensor:
+def _per_mel(values: ArrayLike | None, default: float, label: str, mels: int) -> Tensor:
     """Normalisation values as float64 `[mels]`."""
-    import numpy as np
-    import torch
-
     each = np.full(mels, default) if values is None else np.asarray(values, dtype=np.float64)
     if each.shape != (mels,) or not np.isfinite(each).all():
         raise EdgepruneError(f"{label} of the normalisation must be {mels} finite values, one a mel bin.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgeprune.audio.layout import Layout as Layout
@@ -16,14 +17,14 @@ class Entry:
     """A network of the registry.
 
     Attributes:
-        module: with `WIDTHS`, the filters of each layer, and `build(classes, input_shape, widths)`.
+        name: of the network and of its module, with `WIDTHS`, the filters of each layer, and
+            `build(classes, input_shape, widths)`.
         input_shape: the default input, `(channels, height, width)`.
         frontend: the preset of `LogMel`; empty for networks of images.
         layout: which axis of a patch comes first.
     """
 
     name: str
-    module: str
     input_shape: tuple[int, int, int]
     frontend: str
     layout: Layout
@@ -50,12 +51,12 @@ class ModelSpec:
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("vggish", "edgeprune.models.vggish", (1, 96, 64), "vggish", "frames_mels"),
-        Entry("dcase21", "edgeprune.models.dcase21", (1, 40, 500), "dcase21", "mels_frames"),
-        Entry("cnn14", "edgeprune.models.cnn14", (1, 1001, 64), "cnn14", "frames_mels"),
-        Entry("vgg16", "edgeprune.models.vgg16", (3, 32, 32), "", "mels_frames"),
-        Entry("resnet50", "edgeprune.models.resnet50", (3, 224, 224), "", "mels_frames"),
-        Entry("resnet50_cifar", "edgeprune.models.resnet50_cifar", (3, 32, 32), "", "mels_frames"),
+        Entry("vggish", (1, 96, 64), "vggish", "frames_mels"),
+        Entry("dcase21", (1, 40, 500), "dcase21", "mels_frames"),
+        Entry("cnn14", (1, 1001, 64), "cnn14", "frames_mels"),
+        Entry("vgg16", (3, 32, 32), "", "mels_frames"),
+        Entry("resnet50", (3, 224, 224), "", "mels_frames"),
+        Entry("resnet50_cifar", (3, 32, 32), "", "mels_frames"),
     )
 }
 
@@ -63,15 +64,13 @@ ENTRIES = {
 def entry(name: str) -> Entry:
     """The registry's entry of a network; `DCASE21_Net` and `dcase21_net` name `dcase21` too."""
     known = name.lower().removesuffix("_net")
-    if known in ENTRIES:
-        return ENTRIES[known]
-    raise unknown_name("model", name, ENTRIES)
+    if known not in ENTRIES:
+        raise unknown_name("model", name, ENTRIES)
+    return ENTRIES[known]
 
 
 def _module(name: str) -> Any:
-    from importlib import import_module
-
-    return import_module(entry(name).module)
+    return import_module(f"edgeprune.models.{entry(name).name}")
 
 
 def make_spec(

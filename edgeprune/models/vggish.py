@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.layers import Flatten, channels_first_columns
+from edgeprune.models.published import published_tensors
 
 WIDTHS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 256, "conv5": 512, "conv6": 512, "fc1": 4096, "fc2": 128}
 _POOL_AFTER = ("conv1", "conv2", "conv4", "conv6")
@@ -81,33 +82,14 @@ def load_audioset_weights(model: VGGish, path: Path | str) -> list[str]:
     The file holds `features.{0,3,6,8,11,13}` and `embeddings.{0,2,4}`, each with `.weight` and `.bias`. Its flatten is
     channel-last, so the columns of `embeddings.0` are permuted. `embeddings.2` (4096 x 4096) has no counterpart here,
     and without it `embeddings.4` means nothing: fc2 and the output layer keep their random start.
-
-    Returns:
-        the names of the layers that were loaded.
+    The names of the layers that were loaded are returned.
     """
-    import torch
-
-    try:
-        state = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise EdgepruneError(
-            f"{path}: cannot be read as a VGGish state dict ({type(error).__name__}); give the .pth file of the port."
-        ) from error
     own = model.state_dict()
-    loaded = []
-    for theirs, ours in PORT_LAYOUT.items():
-        for kind in ("weight", "bias"):
-            tensor = state.get(f"{theirs}.{kind}")
-            if tensor is None:
-                raise EdgepruneError(f"{path}: has no '{theirs}.{kind}'; it is not the common PyTorch port of VGGish.")
-            if theirs == "embeddings.0" and kind == "weight" and tensor.shape == own[f"{ours}.{kind}"].shape:
-                tensor = channels_first_columns(tensor, model.features.conv6.out_channels)  # type: ignore[arg-type,union-attr]
-            if tensor.shape != own[f"{ours}.{kind}"].shape:
-                raise EdgepruneError(
-                    f"{path}: '{theirs}.{kind}' is {list(tensor.shape)}, the network wants "
-                    f"{list(own[f'{ours}.{kind}'].shape)}; use width 1 and a 96 x 64 input."
-                )
-            own[f"{ours}.{kind}"] = tensor
-        loaded.append(ours)
-    model.load_state_dict(own)
-    return loaded
+    layers = [(theirs, ours, ("weight", "bias")) for theirs, ours in PORT_LAYOUT.items()]
+    tensors = published_tensors(
+        path, layers, own, "VGGish", "the common PyTorch port of VGGish", "width 1 and a 96 x 64 input"
+    )
+    channels = own["features.conv6.bias"].numel()
+    tensors["classifier.fc1.weight"] = channels_first_columns(tensors["classifier.fc1.weight"], channels)
+    model.load_state_dict({**own, **tensors})
+    return list(PORT_LAYOUT.values())

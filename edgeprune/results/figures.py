@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from edgeprune.results.json_fields import mapping, number, numbers, objects, sequence, text, whole
+from edgeprune.results.json_fields import mapping, number, numbers, objects, plain_fields, sequence, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,26 +59,12 @@ class CostFigures:
 
     @staticmethod
     def from_json(value: Mapping[str, Any], where: str = "") -> CostFigures:
-        layers = tuple(
-            LayerFigures(
-                str(row.get("name")),
-                text(row.get("kind")),
-                whole(row.get("filters")),
-                whole(row.get("params")),
-                whole(row.get("macs")),
-            )
+        by_layer = tuple(
+            LayerFigures(name=str(row.get("name")), **plain_fields(LayerFigures, row))
             for row in objects(value, "by_layer", where)
         )
-        return CostFigures(
-            params=whole(value.get("params")),
-            params_trainable=whole(value.get("params_trainable")),
-            params_with_statistics=whole(value.get("params_with_statistics")),
-            macs=whole(value.get("macs")),
-            flash_bytes=whole(value.get("flash_bytes")),
-            arena_bytes=whole(value.get("arena_bytes")),
-            peak_bound_bytes=whole(value.get("peak_ram_bytes")),
-            by_layer=layers,
-        )
+        renamed = {**value, "peak_bound_bytes": value.get("peak_ram_bytes")}
+        return CostFigures(**plain_fields(CostFigures, renamed), by_layer=by_layer)
 
 
 @dataclass(frozen=True)
@@ -129,21 +115,17 @@ class Scores:
         groups: dict[str, Mapping[str, GroupScores]] = {}
         for kind in ("class", "device", "city"):
             rows = mapping(value, f"per_{kind}", where)
-            groups[kind] = {name: _group_scores(mapping(rows, name, f"{where}per_{kind}.")) for name in rows}
+            groups[kind] = {
+                name: GroupScores(**plain_fields(GroupScores, mapping(rows, name, f"{where}per_{kind}.")))
+                for name in rows
+            }
         return Scores(
-            accuracy=number(value.get("accuracy")),
-            macro_accuracy=number(value.get("macro_accuracy")),
-            log_loss=number(value.get("log_loss")),
+            **plain_fields(Scores, value),
             interval=None if interval[0] is None or interval[1] is None else (interval[0], interval[1]),
-            clips=whole(value.get("clips")),
             groups={kind: rows for kind, rows in groups.items() if rows},
             confusion=tuple(tuple(whole(n) or 0 for n in row) for row in sequence(value, "confusion", where)),
             classes=tuple(str(name) for name in sequence(value, "classes", where)),
         )
-
-
-def _group_scores(value: Mapping[str, Any]) -> GroupScores:
-    return GroupScores(number(value.get("accuracy")), number(value.get("log_loss")), whole(value.get("clips")))
 
 
 @dataclass(frozen=True)
@@ -157,12 +139,7 @@ class Parity:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Parity:
-        return Parity(
-            max_abs_error=number(value.get("max_abs_error")),
-            label_flips=whole(value.get("label_flips")),
-            transposes=whole(value.get("transposes")),
-            clips=whole(value.get("clips")),
-        )
+        return Parity(**plain_fields(Parity, value))
 
 
 @dataclass(frozen=True)
@@ -191,17 +168,10 @@ class Timing:
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Timing:
         return Timing(
+            **plain_fields(Timing, value),
             device=str(value.get("device") or "device"),
-            kind=text(value.get("kind")),
-            unit=text(value.get("unit")),
             file=PurePath(str(value.get("model") or "")).name,
-            median=number(value.get("median")),
-            p5=number(value.get("p5")),
-            p95=number(value.get("p95")),
-            runs=whole(value.get("runs")),
             threads=whole(value.get("threads")) or 1,
-            peak_ram_bytes=whole(value.get("peak_ram_bytes")),
-            sha256=text(value.get("sha256")),
             detail=mapping(value, "detail", "latency."),
         )
 
@@ -228,15 +198,13 @@ class BudgetOutcome:
     def from_json(value: Mapping[str, Any]) -> BudgetOutcome:
         binding = value.get("binding")
         return BudgetOutcome(
+            **plain_fields(BudgetOutcome, value),
             asked=dict(mapping(value, "asked", "budget.")),
             reached=numbers(mapping(value, "reached", "budget.")),
             slack=numbers(mapping(value, "slack", "budget.")),
             binding=(binding,) if isinstance(binding, str) else tuple(sequence(value, "binding", "budget.")),
             kept_scores=numbers(mapping(value, "kept_scores", "budget.")),
-            value=number(value.get("value")),
-            gap=number(value.get("gap")),
             proven=value.get("proven") is True,
-            read_from=text(value.get("read_from")),
         )
 
 
@@ -253,8 +221,8 @@ class DataFacts:
     def from_json(value: Mapping[str, Any]) -> DataFacts:
         clips = value.get("clips")
         counts = {"all": clips} if not isinstance(clips, Mapping | None) else dict(clips or {})
-        parts = {name: count for name, count in ((name, whole(n)) for name, n in counts.items()) if count is not None}
-        return DataFacts(str(value.get("name") or ""), text(value.get("split")), parts, text(value.get("sha256")))
+        parts = {name: int(count) for name, count in numbers(counts).items()}
+        return DataFacts(name=str(value.get("name") or ""), clips=parts, **plain_fields(DataFacts, value))
 
 
 @dataclass(frozen=True)
@@ -274,11 +242,6 @@ class FrontendFigures:
     def from_json(value: Mapping[str, Any]) -> FrontendFigures | None:
         if not value:
             return None
-        rows = [(str(row.get("board")), row) for row in objects(value, "emulated", "frontend.")]
-        counts = ((board, number(row.get("instructions_per_hop"))) for board, row in rows)
-        return FrontendFigures(
-            whole(value.get("ram_bytes")),
-            whole(value.get("flash_bytes")),
-            number(value.get("hop_s")),
-            {board: count for board, count in counts if count is not None},
-        )
+        emulated = objects(value, "emulated", "frontend.")
+        counts = {str(row.get("board")): row.get("instructions_per_hop") for row in emulated}
+        return FrontendFigures(**plain_fields(FrontendFigures, value), instructions_per_hop=numbers(counts))

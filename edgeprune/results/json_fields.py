@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from numbers import Real
 from typing import Any
 
@@ -30,6 +31,14 @@ def numbers(value: Mapping[str, Any]) -> dict[str, float]:
 def text(value: Any) -> str | None:
     """`value` as text; None where it is absent or empty."""
     return str(value) if value not in (None, "") else None
+
+
+_READERS = {"float | None": number, "int | None": whole, "str | None": text}
+
+
+def plain_fields(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers and texts of a dataclass, each read by its annotation from the entry of its name."""
+    return {field.name: _READERS[field.type](value.get(field.name)) for field in fields(kind) if field.type in _READERS}
 
 
 def mapping(value: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.recipe import FORMATS
 from edgeprune.results.figures import BudgetOutcome, CostFigures, DataFacts, FrontendFigures, Parity, Scores, Timing
-from edgeprune.results.json_fields import mapping, numbers, objects, text, whole
+from edgeprune.results.json_fields import mapping, numbers, objects, plain_fields, text, whole
 from edgeprune.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class File:
 
     @property
     def key(self) -> str:
-        """Its name among the artefacts of `result.json`: `int8`, or `dense_int8` of the unpruned network."""
+        """Its name among the artefacts of `result.json`."""
         return artefact_key(self.network, self.format)
 
     @staticmethod
@@ -69,8 +69,7 @@ class File:
             network=network,
             format=format,
             path=str(value.get("path") or ""),
-            bytes=whole(value.get("bytes")),
-            sha256=text(value.get("sha256")),
+            **plain_fields(File, value),
             cost=CostFigures.from_json(mapping(value, "cost", where), f"{where}cost."),
             scores=Scores.from_json(mapping(value, "accuracy", where), f"{where}accuracy."),
             parity=Parity.from_json(mapping(value, "parity", where)),
