@@ -18,16 +18,10 @@ from edgeprune.tflite.metadata import read_description
 def audio_probabilities(
     path: Path | str, files: Sequence[Path], title: str = "evaluating", threads: int = 0
 ) -> NDArray[np.float64]:
-    """Means of the class probabilities over each clip's patches.
+    """Means of the class probabilities over each clip's patches, `[clips, classes]` in the order of the file's labels.
 
-    Args:
-        path: the .tflite; it takes log-mel or the waveform.
-        files: clips, decoded and resampled one at a time.
-        title: of the progress bar.
-        threads: of the interpreter; 0: one a core.
-
-    Returns:
-        `[clips, classes]`, in the order of the file's labels.
+    The .tflite takes log-mel or the waveform. Clips are decoded and resampled one at a time. `threads` are the
+    interpreter's; 0: one a core.
     """
     description = read_description(path)
     model = TFLiteModel(path, threads=threads or os.cpu_count() or 1)

@@ -38,15 +38,7 @@ def write_predictions(
     probabilities: ArrayLike,
     classes: Sequence[str],
 ) -> None:
-    """Write the file whole or not at all; reading gives the same probabilities bit for bit.
-
-    Args:
-        path: `RUN/predictions_<format>.csv`.
-        filenames: `[clips]`, each once.
-        labels: true classes `[clips]`; empty text where the truth is not known.
-        probabilities: `[clips, classes]`.
-        classes: names of the columns.
-    """
+    """Write the file whole or not at all; reading gives the same probabilities bit for bit (see `Predictions`)."""
     rows = np.asarray(probabilities, dtype=np.float64)
     predictions = Predictions(list(filenames), list(labels), decide(rows, classes), rows, list(classes))
     _check(predictions, str(path))
@@ -62,12 +54,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> Predictions:
-    """Read a predictions file.
-
-    Args:
-        path: the file.
-        classes: the classes it must have, in order; None takes those of the file.
-    """
+    """Read a predictions file; `classes` are those it must have, in order (None: its own)."""
     try:
         table = list(csv.reader(io.StringIO(_whole_text(path), newline=""), strict=True))
     except csv.Error as error:
@@ -90,13 +77,13 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
             raise EdgepruneError(
                 f"{path}: line {number + 2} does not hold {len(names)} probabilities; write the file again."
             ) from error
-    columns = [[row[place] for row in body] for place in range(len(LEADING))]
-    predictions = Predictions(columns[0], columns[1], columns[2], values, names)
+    filenames, labels, predicted = ([row[place] for row in body] for place in range(len(LEADING)))
+    predictions = Predictions(filenames, labels, predicted, values, names)
     _check(predictions, str(path))
-    for number, (predicted, highest) in enumerate(zip(predictions.predicted, decide(values, names), strict=True)):
-        if predicted != highest:
+    for number, (stored, highest) in enumerate(zip(predicted, decide(values, names), strict=True)):
+        if stored != highest:
             raise EdgepruneError(
-                f"{path}: line {number + 2} predicts {predicted!r} but {highest!r} has the highest probability; "
+                f"{path}: line {number + 2} predicts {stored!r} but {highest!r} has the highest probability; "
                 "write the file again."
             )
     return predictions

@@ -21,20 +21,46 @@ EPSILON = 1e-15
 """Probabilities are clipped to [EPSILON, 1 - EPSILON] before the logarithm, then each row is divided by its sum."""
 
 
-def validate(labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[str]) -> None:
-    """Refuse what the metrics cannot be computed from.
+def validate(
+    labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """True class numbers `[clips]` and probabilities `[clips, classes]` as float64.
 
-    Raises:
-        EdgepruneError: no clips, no or repeated classes, a wrong shape, a label that is not a class, or a row (named by
-            its clip index) that is not finite, leaves [0, 1] or sums to less than 0.5 or more than 1.5. The wide bounds
-            leave room for 8-bit softmax outputs, whose rounded rows do not sum to one, and still catch logits.
+    Refused are no clips, no or repeated classes, a wrong shape, a label that is not a class, and a row that is not
+    finite, leaves [0, 1] or sums to less than 0.5 or more than 1.5. These wide bounds leave room for 8-bit softmax
+    outputs, whose rounded rows do not sum to one, and still catch logits.
     """
-    _checked(labels, probabilities, classes)
+    column = {name: number for number, name in enumerate(classes)}
+    if not column or len(column) != len(classes):
+        raise EdgepruneError(f"classes: {list(classes)} is empty or names a class twice; name every column once.")
+    try:
+        rows = np.asarray(probabilities, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise EdgepruneError(f"probabilities: not a table of numbers ({error}); give [clips, classes].") from error
+    if len(labels) == 0 or rows.shape != (len(labels), len(classes)):
+        raise EdgepruneError(
+            f"probabilities: shape {rows.shape} for {len(labels)} labels and {len(classes)} classes; "
+            "give [clips, classes] with at least one clip."
+        )
+    for index, label in enumerate(labels):
+        if label not in column:
+            raise EdgepruneError(f"labels: clip {index} is labelled {label!r}; use one of {', '.join(classes)}.")
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise EdgepruneError(f"probabilities: clip {int(np.argmin(finite))} holds NaN or infinity; check the system.")
+    inside = ((rows >= 0) & (rows <= 1 + 1e-6)).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) <= 0.5)
+    if not inside.all():
+        index = int(np.argmin(inside))
+        raise EdgepruneError(
+            f"probabilities: clip {index} runs from {rows[index].min():.4g} to {rows[index].max():.4g} and sums to "
+            f"{rows[index].sum():.4g}; apply softmax if these are logits."
+        )
+    return np.asarray([column[label] for label in labels], dtype=np.int64), rows
 
 
 def accuracy(labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[str]) -> float:
     """Fraction of the clips decided rightly (micro average)."""
-    truth, rows = _checked(labels, probabilities, classes)
+    truth, rows = validate(labels, probabilities, classes)
     return float(np.mean(rows.argmax(axis=1) == truth))
 
 
@@ -55,7 +81,7 @@ def log_loss(labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[
     Clipping at `EPSILON` and the division by the row's sum after it are those of the DCASE 2021 and 2022 baselines (the
     default of scikit-learn before 1.3), so that a probability of exactly zero costs 34.5 nats.
     """
-    truth, rows = _checked(labels, probabilities, classes)
+    truth, rows = validate(labels, probabilities, classes)
     return float(np.mean(_clip_losses(truth, rows)))
 
 
@@ -63,7 +89,7 @@ def confusion(labels: Sequence[str], probabilities: ArrayLike, classes: Sequence
     """Clip counts `[classes, classes]`: row the true class, column the decision."""
     from sklearn.metrics import confusion_matrix
 
-    truth, rows = _checked(labels, probabilities, classes)
+    truth, rows = validate(labels, probabilities, classes)
     table: NDArray[np.int64] = confusion_matrix(truth, rows.argmax(axis=1), labels=np.arange(len(classes)))
     return table
 
@@ -83,16 +109,12 @@ def per_class(
 def per_group(
     labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[str], values: Sequence[str]
 ) -> dict[str, dict[str, float | int | None]]:
-    """`{value: {accuracy, log_loss, clips}}`, sorted by value, for one value a clip (its device, its city).
-
-    Raises:
-        EdgepruneError: `values` has another length than `labels`, or something besides text in it.
-    """
-    truth, rows = _checked(labels, probabilities, classes)
+    """`{value: {accuracy, log_loss, clips}}`, sorted by value, for one value a clip (its device, its city)."""
+    truth, rows = validate(labels, probabilities, classes)
     if len(values) != len(truth):
         raise EdgepruneError(f"group values: {len(values)} for {len(truth)} clips; give one a clip.")
     for index, value in enumerate(values):
-        if not isinstance(value, str):
+        if not isinstance(value, str):  # a table gives NaN for an empty cell
             raise EdgepruneError(f"group values: clip {index} has {value!r}; give text for every clip.")
     right = rows.argmax(axis=1) == truth
     losses = _clip_losses(truth, rows)
@@ -117,22 +139,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """All metrics of this module as plain numbers, lists and dictionaries, ready for JSON.
 
-    Args:
-        labels: true scene of each clip, `[clips]`.
-        probabilities: `[clips, classes]`.
-        classes: names of the columns.
-        devices: recording device of each clip, or None where the data set does not say.
-        cities: city of each clip, or None.
-
-    Returns:
-        `accuracy`, `macro_accuracy`, `log_loss`; `interval`, the 95 % Wilson interval `[low, high]` of `accuracy`;
-        `per_class`, `per_device`, `per_city` (`{name: {accuracy, log_loss, clips}}`, empty where not known);
-        `confusion` (list of rows), `classes` and `clips`.
-
-    Raises:
-        EdgepruneError: as `validate` and `per_group`.
+    `interval` is the 95 % Wilson interval `[low, high]` of `accuracy`; `per_class`, `per_device` and `per_city` are
+    `{name: {accuracy, log_loss, clips}}`, empty where the data set does not say; `confusion` is a list of rows.
     """
-    truth, rows = _checked(labels, probabilities, classes)
+    truth, rows = validate(labels, probabilities, classes)
     right = int(np.sum(rows.argmax(axis=1) == truth))
     return {
         "accuracy": accuracy(labels, rows, classes),
@@ -155,18 +165,11 @@ def evaluate_clips(clips: "pd.DataFrame", probabilities: ArrayLike, classes: Seq
 
 
 def mean_patch_probabilities(probabilities: ArrayLike, clip_index: ArrayLike, clips: int) -> NDArray[np.float64]:
-    """Probabilities of each clip: the mean over its patches.
+    """Probabilities of each clip, float64 `[clips, classes]`: the mean over its patches, of which it must have one.
 
     Args:
         probabilities: `[patches, classes]`.
         clip_index: the clip each patch was cut from, `[patches]`, integers from 0 to `clips - 1` in any order.
-        clips: how many clips there are.
-
-    Returns:
-        `[clips, classes]`, float64.
-
-    Raises:
-        EdgepruneError: shapes disagree, an index lies outside, or a clip has no patch.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
     owner = np.asarray(clip_index)
@@ -192,39 +195,3 @@ def _clip_losses(truth: NDArray[np.int64], rows: NDArray[np.float64]) -> NDArray
     clipped = np.clip(rows, EPSILON, 1 - EPSILON)
     likelihood = clipped[np.arange(len(truth)), truth] / clipped.sum(axis=1)
     return -np.log(likelihood)
-
-
-def _checked(
-    labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """True class numbers `[clips]` and probabilities `[clips, classes]` as float64, or the errors of `validate`."""
-    column = {name: number for number, name in enumerate(classes)}
-    if not column or len(column) != len(classes):
-        raise EdgepruneError(f"classes: {list(classes)} is empty or names a class twice; name every column once.")
-    try:
-        rows = np.asarray(probabilities, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise EdgepruneError(f"probabilities: not a table of numbers ({error}); give [clips, classes].") from error
-    if len(labels) == 0 or rows.shape != (len(labels), len(classes)):
-        raise EdgepruneError(
-            f"probabilities: shape {rows.shape} for {len(labels)} labels and {len(classes)} classes; "
-            "give [clips, classes] with at least one clip."
-        )
-    for index, label in enumerate(labels):
-        if label not in column:
-            raise EdgepruneError(f"labels: clip {index} is labelled {label!r}; use one of {', '.join(classes)}.")
-    _check_rows(rows)
-    return np.asarray([column[label] for label in labels], dtype=np.int64), rows
-
-
-def _check_rows(rows: NDArray[np.float64]) -> None:
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise EdgepruneError(f"probabilities: clip {int(np.argmin(finite))} holds NaN or infinity; check the system.")
-    inside = ((rows >= 0) & (rows <= 1 + 1e-6)).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) <= 0.5)
-    if not inside.all():
-        index = int(np.argmin(inside))
-        raise EdgepruneError(
-            f"probabilities: clip {index} runs from {rows[index].min():.4g} to {rows[index].max():.4g} and sums to "
-            f"{rows[index].sum():.4g}; apply softmax if these are logits."
-        )

@@ -55,10 +55,7 @@ def paired_bootstrap(
     """Percentile bootstrap interval of accuracy A minus accuracy B on the same clips (Efron & Tibshirani, 1993).
 
     Args:
-        correct_a: whether system A decided each clip rightly, `[clips]`, bool or 0 and 1.
-        correct_b: the same for system B, in the same order.
-        resamples: how many times the clips are drawn again.
-        seed: equal seeds give equal intervals.
+        correct_a, correct_b: whether each system decided each clip rightly, `[clips]`, bool or 0 and 1.
         confidence: share of the resampled differences between `low` and `high`.
         groups: the recording or location of each clip. Whole groups are drawn then, as clips of one recording are not
             independent.
@@ -78,11 +75,7 @@ def paired_bootstrap(
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     """McNemar's test in its exact binomial form (McNemar, Psychometrika 12, 1947), two-sided.
 
-    Only the clips on which the systems disagree count; with none, the p-value is 1.
-
-    Args:
-        correct_a: whether system A decided each clip rightly, `[clips]`, bool or 0 and 1.
-        correct_b: the same for system B, in the same order.
+    Only the clips on which the systems disagree count; with none, the p-value is 1. Arguments as `paired_bootstrap`.
     """
     from scipy.stats import binomtest
 
