@@ -47,7 +47,7 @@ def render_comparison(comparison: Comparison) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     # Names of settings may break after an underscore rather than anywhere.
     environment.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
-    folder = files("edgeprune.reporting")
+    folder = files("edgeprune.comparing.report")
     source, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.from_string(source).render(**_context(comparison), script=script, script_hash=digest)
