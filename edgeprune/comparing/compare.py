@@ -1,8 +1,9 @@
 """Compare runs: variants, their figures, differences to the controls, fronts and notes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from edgeprune.comparing import measures, notes, pareto
 from edgeprune.comparing.comparison import METRICS, Comparison, Variant
@@ -60,11 +61,7 @@ def compare(runs: Path | str | Iterable[Path | str], format: str | None = None) 
 
 
 def choose_format(groups: Sequence[RunGroup], format: str | None) -> str:
-    """The number format to compare: `format`, or the first of `PREFERRED` that most groups have.
-
-    Raises:
-        EdgepruneError: no finished run has it, or none has any file.
-    """
+    """The number format to compare: `format`, or the first of `PREFERRED` that most groups have."""
     if format is not None and format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     if not any(group.finished for group in groups):
@@ -82,14 +79,8 @@ def choose_format(groups: Sequence[RunGroup], format: str | None) -> str:
     return best
 
 
-@dataclass(frozen=True)
-class _Ordered:
-    """All groups, dense controls first.
-
-    Attributes:
-        names: of the groups.
-        controls: positions of the controls each group is compared with, by the group's position.
-    """
+class _Ordered(NamedTuple):
+    """All groups with their names, dense controls first, and the positions of each group's controls by its own."""
 
     groups: list[RunGroup]
     names: list[str]
@@ -100,8 +91,9 @@ class _Ordered:
 def _order(groups: Sequence[RunGroup]) -> _Ordered:
     dense, dense_of, dense_notes = dense_groups(groups)
     # A dense group without a finished run is no control, but still a row of the table.
+    ids = {id(run) for control in dense for run in control.runs}
     waiting = [group for group in groups if group.role == "dense" and not group.finished]
-    waiting = [group for group in waiting if not any(_shares_a_run(group, control) for control in dense)]
+    waiting = [group for group in waiting if ids.isdisjoint(map(id, group.runs))]
     pruned = [(position, group) for position, group in enumerate(groups) if group.role != "dense"]
     pruned.sort(key=lambda item: ROLES.index(item[1].role))
     ordered = [*dense, *waiting, *(group for _, group in pruned)]
@@ -112,36 +104,23 @@ def _order(groups: Sequence[RunGroup]) -> _Ordered:
     return _Ordered(ordered, name_groups(ordered), controls, dense_notes)
 
 
-def _shares_a_run(group: RunGroup, control: RunGroup) -> bool:
-    return any(run is other for run in group.runs for other in control.runs)
-
-
 def _nearest_controls(group: RunGroup, groups: Sequence[RunGroup]) -> list[int]:
-    """Positions of the random and the scratch control with the fewest other settings.
+    """Positions of the random and the scratch control of the same budget and dense network that differ least."""
 
-    Budget and dense network must be the group's own.
-    """
-    nearest = []
-    for role in ("random", "scratch"):
-        rivals = [
-            position
-            for position, other in enumerate(groups)
-            if other.role == role
-            and other.budget() == group.budget()
-            and other.dense_settings() == group.dense_settings()
-        ]
-        if rivals:
-            nearest.append(min(rivals, key=lambda rival: len(differing([group.settings, groups[rival].settings]))))
-    return nearest
+    def distance(position: int) -> int:
+        return len(differing([group.settings, groups[position].settings]))
+
+    same = (group.budget(), group.dense_settings())
+    rivals = [place for place, other in enumerate(groups) if (other.budget(), other.dense_settings()) == same]
+    by_role = ([place for place in rivals if groups[place].role == role] for role in ("random", "scratch"))
+    return [min(places, key=distance) for places in by_role if places]
 
 
 def _variants(ordered: _Ordered, format: str, processors: Mapping[str, set[str]]) -> list[Variant]:
     """The variants with figures of their own, not yet compared."""
-    fields = {
-        name
-        for dense in (True, False)
-        for name in differing([group.settings for group in ordered.groups if (group.role == "dense") == dense])
-    }
+    dense = [group.settings for group in ordered.groups if group.role == "dense"]
+    pruned = [group.settings for group in ordered.groups if group.role != "dense"]
+    fields = {*differing(dense), *differing(pruned)}
     return [
         Variant(
             name=name,

@@ -17,19 +17,11 @@ if TYPE_CHECKING:
 COSTS = ("params", "macs", "flash_bytes", "peak_ram_bytes")
 """Costs of a variant; `peak_ram_bytes` is the arena that TFLite Micro plans."""
 METRICS = ("accuracy", "log_loss")
-_SPREAD = ("n", "std", "low", "high")
 
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """A mean over seeds and folds, with its spread.
-
-    Attributes:
-        mean: of the runs.
-        n: number of runs.
-        std: sample standard deviation; None for one run.
-        low, high: 95 % interval of the mean; None for one run.
-    """
+    """A mean over `n` runs, their sample standard deviation and the 95 % interval of the mean; None for one run."""
 
     mean: float
     n: int
@@ -40,12 +32,10 @@ class MeanEstimate:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A variant minus a control, over the runs with the same seed and fold.
+    """Accuracy or log loss of a variant minus that of a control, over the runs with the same seed and fold.
 
     Attributes:
         against: name of the control.
-        metric: `accuracy` or `log_loss`.
-        estimate: of the paired differences.
         p_value: of the test that the comparison names; None for one pair.
     """
 
@@ -72,13 +62,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run, standing for one of its two networks.
+    """One run, standing for one of its two networks; seed and fold pair it with runs of other variants.
 
     Attributes:
-        folder: run folder.
-        seed, fold: they pair it with runs of other variants.
         recipe: its settings, with newer fields at their defaults.
-        state: how far the run has come.
         result: its result without layers, confusion matrices and history; None unless the run is done.
         failure: why it failed, or what is damaged, without a full stop.
         network: `pruned`, or `dense` where the run's unpruned network serves as a control.
@@ -133,9 +120,7 @@ class Variant:
         role: `dense`, `scratch` or `random` for controls, `variant` for the others.
         settings: recipe fields that differ between the variants, by dotted name.
         cost: means over the runs, by the names in `COSTS`.
-        accuracy, log_loss: by number format.
-        bytes: size of the file by number format.
-        latency: by device.
+        accuracy, log_loss, bytes: of the file by number format.
         differences: to each control, for the format compared.
         pareto: costs on whose front the variant lies.
         runs: all runs, also those without a result.
@@ -221,10 +206,9 @@ class Comparison(Tabular):
         roles = {other.name: other.role for other in self.variants}
         row: dict[str, Any] = {}
         for difference in variant.differences:
-            role = roles[difference.against]
-            row[f"{role}_control"] = difference.against
-            row |= _spread(f"{difference.metric}_minus_{role}", difference.estimate)
-            row[f"{difference.metric}_minus_{role}_p"] = difference.p_value
+            name = f"{difference.metric}_minus_{roles[difference.against]}"
+            row[f"{roles[difference.against]}_control"] = difference.against
+            row |= {**_spread(name, difference.estimate), f"{name}_p": difference.p_value}
         row["pareto"] = " ".join(variant.pareto)
         for latency in variant.latency:
             row[f"latency_{latency.unit}, {latency.device}, {latency.kind}"] = latency.estimate.mean
@@ -254,7 +238,10 @@ def _row(variant: Variant, format: str, fields: Sequence[str]) -> dict[str, Any]
 
 
 def _spread(name: str, estimate: MeanEstimate | None) -> dict[str, Any]:
-    return {name: _mean(estimate), **{f"{name}_{key}": getattr(estimate, key, None) for key in _SPREAD}}
+    return {
+        name: _mean(estimate),
+        **{f"{name}_{key}": getattr(estimate, key, None) for key in ("n", "std", "low", "high")},
+    }
 
 
 def _mean(estimate: MeanEstimate | None) -> float | None:
@@ -262,14 +249,13 @@ def _mean(estimate: MeanEstimate | None) -> float | None:
 
 
 def _run_to_json(run: ComparedRun) -> dict[str, Any]:
-    files = {} if run.figures is None else run.figures.files
+    formats = run.figures.files if run.figures else ()
+    scores = {format: {metric: run.score(metric, format) for metric in METRICS} for format in formats}
     return {
         "folder": str(run.folder.path),
         "seed": run.seed,
         "fold": run.fold,
         "stage": run.network,
         "reason": run.problem,
-        "scores": None
-        if run.result is None
-        else {name: {metric: run.score(metric, name) for metric in METRICS} for name in files},
+        "scores": scores if run.result else None,
     }

@@ -14,13 +14,12 @@ _SeedAndFold = tuple[int, int]
 
 @dataclass
 class _Pool:
-    """Groups whose unpruned networks are the same, and these networks by seed and fold.
+    """Groups whose unpruned networks are the same, and the runs that hold these networks by seed and fold.
 
     Attributes:
         settings: those that all groups share.
         keys: the settings of each group's unpruned networks.
         members: positions of the groups.
-        networks: every run that holds the unpruned network of a seed and fold.
     """
 
     settings: dict[str, Any]
@@ -46,10 +45,8 @@ class _Pool:
 def dense_groups(groups: Sequence[RunGroup]) -> tuple[list[RunGroup], dict[int, int], list[str]]:
     """Form the dense controls: one network a seed and fold, from dense runs and from runs that pruned it.
 
-    Groups share a control if their settings before pruning are equal, or if their unpruned networks are.
-
-    Returns:
-        The controls; the position of each other group's control by the group's position; and notes.
+    Groups share a control if their settings before pruning are equal, or if their unpruned networks are. Returned are
+    the controls, the position of each other group's control by the group's position, and notes.
     """
     pools: list[_Pool] = []
     for position, group in enumerate(groups):
@@ -86,29 +83,19 @@ def same_network(first: ComparedRun, second: ComparedRun) -> bool:
 
     The split must be equal, and so must be the files that both have, or, where they share no file, the figures.
     """
-    if first.split != second.split:
+    if first.split != second.split or first.result is None or second.result is None:
         return False
-    hashes, other_hashes = _hashes(first), _hashes(second)
+    networks = first.result.networks["dense"], second.result.networks["dense"]
+    hashes, other_hashes = (
+        {format: file.sha256 for format, file in network.files.items() if file.sha256} for network in networks
+    )
     shared = hashes.keys() & other_hashes.keys()
     if shared:
         return all(hashes[name] == other_hashes[name] for name in shared)
-    (params, loss), (other_params, other_loss) = _figures(first), _figures(second)
     # The log loss of one network may differ in its last digits, by the order of additions.
-    return params == other_params and (loss == other_loss or isclose(loss or 0.0, other_loss or 0.0, rel_tol=1e-4))
-
-
-def _hashes(run: ComparedRun) -> dict[str, str]:
-    """SHA-256 of the unpruned network's files by format."""
-    files = run.result.networks["dense"].files if run.result else {}
-    return {format: file.sha256 for format, file in files.items() if file.sha256}
-
-
-def _figures(run: ComparedRun) -> tuple[int | None, float | None]:
-    """Parameters and log loss of the unpruned network itself."""
-    if run.result is None:
-        return None, None
-    dense = run.result.networks["dense"]
-    return dense.cost.params, dense.scores.log_loss
+    loss, other_loss = (network.scores.log_loss for network in networks)
+    same_loss = loss == other_loss or isclose(loss or 0.0, other_loss or 0.0, rel_tol=1e-4)
+    return same_loss and networks[0].cost.params == networks[1].cost.params
 
 
 def _control(pool: _Pool, groups: Sequence[RunGroup], notes: list[str]) -> RunGroup:
@@ -117,8 +104,7 @@ def _control(pool: _Pool, groups: Sequence[RunGroup], notes: list[str]) -> RunGr
     chosen: list[ComparedRun] = []
     ambiguous: list[_SeedAndFold] = []
     for place, runs in sorted(pool.networks.items()):
-        own = [run for run in runs if any(run is dense for dense in dense_runs)]
-        run = own[0] if own else _most_common(runs)
+        run = next((run for run in runs if any(run is dense for dense in dense_runs)), None) or _most_common(runs)
         chosen.append(run)
         if not all(same_network(run, other) for other in runs):
             ambiguous.append(place)
@@ -137,8 +123,7 @@ def _most_common(runs: Sequence[ComparedRun]) -> ComparedRun:
     for run in runs:
         kind = next((kind for kind in kinds if same_network(kind[0], run)), None)
         if kind is None:
-            kinds.append([run])
-        else:
-            kind.append(run)
-    largest = max(kinds, key=len)
-    return max(largest, key=lambda run: len(run.result.files) if run.result else 0)
+            kinds.append(kind := [])
+        kind.append(run)
+    most_common = max(kinds, key=len)
+    return max(most_common, key=lambda run: len(run.result.files) if run.result else 0)

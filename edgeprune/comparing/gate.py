@@ -1,9 +1,10 @@
 """Hold new runs to earlier ones: accuracy, latency, size of the file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from edgeprune.comparing import measures
@@ -24,12 +25,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Limits:
-    """How much worse the new runs may be.
+    """How much worse the new runs may be; None: not checked.
 
     Attributes:
         drop: of the accuracy, a fraction: 0.01 is one point.
-        latency: new divided by old, on each device that timed both; None: not checked.
-        bytes: new divided by old size of the file; None: not checked.
+        latency: new divided by old, on each device that timed both.
+        bytes: new divided by old size of the file.
     """
 
     drop: float = MAX_DROP
@@ -81,10 +82,8 @@ class Match:
     """A variant of the new runs and its counterpart among the old ones.
 
     Attributes:
-        name: among the new runs.
         pairs: number of runs with a counterpart; 0: means over different seeds and folds are compared.
         old, new: accuracy.
-        bytes_old, bytes_new: size of the file; None where unknown.
         latency: on the devices that timed both.
         chance: None where predictions are missing.
         breaches: the limits it breaks, each as a clause.
@@ -103,12 +102,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Gate:
-    """The comparison with a baseline, and the limits that were broken.
-
-    Attributes:
-        new, old: folders, as they were given.
-        lost: variants with a result in the baseline, whose new runs have none.
-    """
+    """The comparison with a baseline, and the limits that were broken; `lost` variants have only old results."""
 
     new: str
     old: str
@@ -128,10 +122,8 @@ class Gate:
     def require(self) -> None:
         """Raise CheckFailedError with every breach, if there is one."""
         if self.breaches:
-            raise CheckFailedError(
-                f"{self.new}: is worse than {self.old} ({self.format}): {'; '.join(self.breaches)}; find out what "
-                "changed, or raise the limit on purpose."
-            )
+            worse = f"{self.new}: is worse than {self.old} ({self.format}): {'; '.join(self.breaches)}"
+            raise CheckFailedError(f"{worse}; find out what changed, or raise the limit on purpose.")
 
     def summary(self) -> str:
         """One line on what was compared."""
@@ -177,11 +169,7 @@ def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str 
 
     A variant of the new runs is matched with the old variant that has the same values in the fields that differ within
     either side. So one run is matched with one run whatever their settings, and a sweep with an earlier sweep point by
-    point.
-
-    Args:
-        new, old: run folders, or folders that hold run folders.
-        format: number format; None: int8 where all have it.
+    point. The folders are run folders, or hold them; without a format int8 is compared where all have it.
     """
     sides, notes = [], []
     for folders in (new, old):
@@ -195,7 +183,9 @@ def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str 
     names = [", ".join(map(str, folders)) for folders in (new, old)]
     matches, lost = [], []
     for name, new_group, old_group in _matched(sides[0], sides[1], notes):
-        after, before = (_with_accuracy(group, format) for group in (new_group, old_group))
+        after, before = (
+            [run for run in group.runs if run.score("accuracy", format) is not None] for group in (new_group, old_group)
+        )
         if after and before:
             matches.append(_compare(name, after, before, format, limits, notes))
         elif before:
@@ -204,15 +194,9 @@ def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str 
             notes.append(f"Not compared: {name} has no accuracy in {format} in the baseline.")
     if not matches:
         reasons = f" ({some(note.rstrip('.') for note in notes)})" if notes else ""
-        raise EdgepruneError(
-            f"{names[0]}: no variant with an accuracy in {format} is both there and in {names[1]}{reasons}; give a "
-            "baseline of the same variants."
-        )
+        nothing = f"{names[0]}: no variant with an accuracy in {format} is both there and in {names[1]}{reasons}"
+        raise EdgepruneError(f"{nothing}; give a baseline of the same variants.")
     return Gate(names[0], names[1], format, limits, tuple(matches), tuple(dict.fromkeys(notes)), tuple(lost))
-
-
-def _with_accuracy(group: RunGroup, format: str) -> list[ComparedRun]:
-    return [run for run in group.runs if run.score("accuracy", format) is not None]
 
 
 def _matched(new: list[RunGroup], old: list[RunGroup], notes: list[str]) -> Iterator[tuple[str, RunGroup, RunGroup]]:
@@ -222,26 +206,19 @@ def _matched(new: list[RunGroup], old: list[RunGroup], notes: list[str]) -> Iter
     def point(group: RunGroup) -> tuple[Any, ...]:
         return (group.role if axes else "", *(group.settings.get(name) for name in axes))
 
-    new_points = {point(group): (name, group) for name, group in zip(name_groups(new), new, strict=True)}
-    old_points = {point(group): (name, group) for name, group in zip(name_groups(old), old, strict=True)}
-    for title, one, other in (
-        ("Not in the baseline", new_points, old_points),
-        ("In the baseline alone", old_points, new_points),
-    ):
-        alone = [name for place, (name, _) in one.items() if place not in other]
+    after, before = (
+        {point(group): (name, group) for name, group in zip(name_groups(side), side, strict=True)}
+        for side in (new, old)
+    )
+    for title, side, other in (("Not in the baseline", after, before), ("In the baseline alone", before, after)):
+        alone = [name for place, (name, _) in side.items() if place not in other]
         notes += [f"{title}: {some(alone)}."] if alone else []
-    for place, (name, group) in new_points.items():
-        if place in old_points:
-            yield name, group, old_points[place][1]
+    for place in [place for place in after if place in before]:
+        yield *after[place], before[place][1]
 
 
 def _compare(
-    name: str,
-    new: Sequence[ComparedRun],
-    old: Sequence[ComparedRun],
-    format: str,
-    limits: Limits,
-    notes: list[str],
+    name: str, new: list[ComparedRun], old: list[ComparedRun], format: str, limits: Limits, notes: list[str]
 ) -> Match:
     """Compare one variant over the seeds and folds of both sides, else over all runs of each."""
     pairs = _pairs(name, new, old, notes)
@@ -252,14 +229,16 @@ def _compare(
     if not pairs and {run.split for run in new} != {run.split for run in old}:
         raise _other_clips(new[0], old[0])
     if pairs:
-        new, old = [run for run, _ in pairs], [run for _, run in pairs]
+        new, old = map(list, zip(*pairs, strict=True))
+    sizes = [measures.file_bytes(runs).get(format) for runs in (old, new)]
+    bytes_old, bytes_new = (size.mean if size else None for size in sizes)
     match = Match(
         name=name,
         pairs=len(pairs),
         old=measures.scores(old, "accuracy")[format].mean,
         new=measures.scores(new, "accuracy")[format].mean,
-        bytes_old=_mean_bytes(old, format),
-        bytes_new=_mean_bytes(new, format),
+        bytes_old=bytes_old,
+        bytes_new=bytes_new,
         latency=tuple(_ratios(new, old, format, name, notes)),
         chance=_chance([run.fold for run, _ in pairs], tables),
     )
@@ -283,45 +262,32 @@ def _pairs(
     return pairs
 
 
-def _mean_bytes(runs: Sequence[ComparedRun], format: str) -> float | None:
-    size = measures.file_bytes(runs).get(format)
-    return None if size is None else size.mean
-
-
 def _breaches(match: Match, limits: Limits) -> Iterator[str]:
-    drop = match.old - match.new
+    drop, chance = match.old - match.new, ""
+    if match.chance:
+        more = "more than" if match.chance.high < 0 or match.chance.low > 0 else "no more than"
+        p = "" if match.chance.p_value is None else f", McNemar p {match.chance.p_value:.3f}"
+        chance = f" ({more} chance on {match.chance.clips} clips{p})"
     if drop > limits.drop + _ROUNDING:
-        yield (
-            f"accuracy fell by {100 * drop:.2f} points of {100 * limits.drop:.2f} allowed, from "
-            f"{format_percent(match.old)} to {format_percent(match.new)}{_chance_text(match.chance)}"
-        )
-    if limits.latency is not None:
-        for ratio in match.latency:
-            if ratio.ratio > limits.latency + _ROUNDING:
-                yield (
-                    f"{ratio.device} took {format_significant(ratio.old)} and takes {format_significant(ratio.new)} "
-                    f"{ratio.unit} ({ratio.kind}), {_times(ratio.new, ratio.old)} of {limits.latency:g} allowed"
-                )
+        change = f"from {format_percent(match.old)} to {format_percent(match.new)}"
+        yield f"accuracy fell by {100 * drop:.2f} points of {100 * limits.drop:.2f} allowed, {change}{chance}"
+    for ratio in match.latency:
+        if limits.latency is not None and ratio.ratio > limits.latency + _ROUNDING:
+            yield (
+                f"{ratio.device} took {format_significant(ratio.old)} and takes {format_significant(ratio.new)} "
+                f"{ratio.unit} ({ratio.kind}), {_times(ratio.new, ratio.old)} of {limits.latency:g} allowed"
+            )
     old, new = match.bytes_old, match.bytes_new
     if limits.bytes is not None and old and new is not None and new / old > limits.bytes + _ROUNDING:
         yield f"the file grew from {old:,.0f} to {new:,.0f} B, {_times(new, old)} of {limits.bytes:g} allowed"
 
 
-def _chance_text(chance: Chance | None) -> str:
-    if chance is None:
-        return ""
-    p = "" if chance.p_value is None else f", McNemar p {chance.p_value:.3f}"
-    more = "more than" if chance.high < 0 or chance.low > 0 else "no more than"
-    return f" ({more} chance on {chance.clips} clips{p})"
-
-
 def _change(match: Match) -> str:
-    text = format_signed(100 * (match.new - match.old))
-    chance = match.chance
+    text, chance = format_signed(100 * (match.new - match.old)), match.chance
     if chance is None:
         return text
-    text += f" [{format_signed(100 * chance.low)}, {format_signed(100 * chance.high)}]"
-    return text if chance.p_value is None else f"{text}, {chance.p_value:.3f}"
+    p = "" if chance.p_value is None else f", {chance.p_value:.3f}"
+    return f"{text} [{format_signed(100 * chance.low)}, {format_signed(100 * chance.high)}]{p}"
 
 
 def _times(new: float | None, old: float | None) -> str:
@@ -334,16 +300,17 @@ def _times(new: float | None, old: float | None) -> str:
 def _ratios(
     new: Sequence[ComparedRun], old: Sequence[ComparedRun], format: str, name: str, notes: list[str]
 ) -> Iterator[Ratio]:
-    after, before = measures.median_latencies(new, format), measures.median_latencies(old, format)
+    after, before = (
+        {key: median(medians) for key, medians in measures.all_latencies(runs, format).items()} for runs in (new, old)
+    )
     shared = after.keys() & before.keys()
     for key in sorted(shared):
         yield Ratio(key.label(), key.kind, key.unit, before[key], after[key])
     devices, old_devices = ({key.device for key in side} for side in (after, before))
     for device in sorted((devices & old_devices) - {key.device for key in shared}):
-        settings = " and now ".join(
-            some(_timed_on(key) for key in side if key.device == device) for side in (before, after)
-        )
-        notes.append(f"{name}: latency on {device} is not compared, as it was measured otherwise: {settings}.")
+        settings = (some(_timed_on(key) for key in side if key.device == device) for side in (before, after))
+        text = f"{name}: latency on {device} is not compared, as it was measured otherwise"
+        notes.append(f"{text}: {' and now '.join(settings)}.")
     for device in sorted(old_devices - devices):
         notes.append(f"{name}: latency on {device} is not compared, as it is in the baseline alone.")
 
@@ -356,36 +323,30 @@ def _timed_on(key: measures.TimedOn) -> str:
 
 
 def _other_clips(new: ComparedRun, old: ComparedRun) -> EdgepruneError:
-    return EdgepruneError(
-        f"{new.folder.path}: was evaluated on another split of the data than {old.folder.path}, so their accuracies "
-        "do not compare; give a baseline on the same split."
-    )
+    splits = f"{new.folder.path}: was evaluated on another split of the data than {old.folder.path}"
+    return EdgepruneError(f"{splits}, so their accuracies do not compare; give a baseline on the same split.")
 
 
 def _same_clips(new: Predictions | None, old: Predictions | None) -> bool:
     """Whether both tables are there and hold the same clips with the same labels."""
-    return new is not None and old is not None and _labels(new) == _labels(old)
-
-
-def _labels(predictions: Predictions) -> Mapping[str, str]:
-    return dict(zip(predictions.filenames, predictions.labels, strict=True))
+    if new is None or old is None:
+        return False
+    labels, old_labels = (dict(zip(table.filenames, table.labels, strict=True)) for table in (new, old))
+    return labels == old_labels
 
 
 def _chance(folds: Sequence[int], tables: Sequence[tuple[Predictions | None, Predictions | None]]) -> Chance | None:
     """Judge the change by the clips; None unless both tables of every pair hold the same ones."""
-    after: list[bool] = []
-    before: list[bool] = []
-    clips: list[str] = []
+    rows: list[tuple[bool, bool, str]] = []
     for fold, (new, old) in zip(folds, tables, strict=True):
         if new is None or old is None or not _same_clips(new, old):
             return None
-        old_predicted = dict(zip(old.filenames, old.predicted, strict=True))
-        for filename, label, predicted in zip(new.filenames, new.labels, new.predicted, strict=True):
-            after.append(predicted == label)
-            before.append(old_predicted[filename] == label)
-            clips.append(f"{fold} {filename}")
-    if not clips:
+        before = dict(zip(old.filenames, old.predicted, strict=True))
+        clips = zip(new.filenames, new.labels, new.predicted, strict=True)
+        rows += [(after == label, before[clip] == label, f"{fold} {clip}") for clip, label, after in clips]
+    if not rows:
         return None
-    interval = paired_bootstrap(after, before, groups=clips)
-    once = len(set(clips)) == len(clips)
-    return Chance(len(clips), interval.low, interval.high, mcnemar(after, before).p_value if once else None)
+    correct, correct_before, groups = zip(*rows, strict=True)
+    interval = paired_bootstrap(correct, correct_before, groups=groups)
+    p_value = mcnemar(correct, correct_before).p_value if len(set(groups)) == len(groups) else None
+    return Chance(len(groups), interval.low, interval.high, p_value)

@@ -21,29 +21,22 @@ _LARGE = {"by_layer", "confusion", "classes", "before_finetuning", "history"}
 
 
 def load_runs(folders: Iterable[Path]) -> tuple[list[ComparedRun], list[str]]:
-    """Read every run in some folders once, in the order of their paths.
-
-    Args:
-        folders: run folders, or folders that hold run folders at any depth.
-
-    Returns:
-        The runs, and a note on each folder that cannot be read.
-    """
+    """Read every run in some folders, at any depth, once; a note names each folder that cannot be read."""
     folders = list(folders)
     runs: list[ComparedRun] = []
     notes: list[str] = []
     paths = dict.fromkeys(path.resolve() for root in folders for path in _run_folders(root, notes))
+    here = Path.cwd()
     for path in paths:
+        shown = path.relative_to(here) if path != here and path.is_relative_to(here) else path
         try:
-            runs.append(_read_run(RunFolder(_shortened(path))))
+            runs.append(_read_run(RunFolder(shown)))
         except EdgepruneError as error:
             notes.append(f"Not compared: {error}")
     if not runs:
         reason = f" ({notes[0]})" if notes else ""
-        raise EdgepruneError(
-            f"{', '.join(map(str, folders))}: there is no run in it, which would hold a {RECIPE}{reason}; give run "
-            "folders or a folder of them."
-        )
+        nothing = f"{', '.join(map(str, folders))}: there is no run in it, which would hold a {RECIPE}{reason}"
+        raise EdgepruneError(f"{nothing}; give run folders or a folder of them.")
     return runs, notes
 
 
@@ -58,20 +51,14 @@ def _run_folders(root: Path, notes: list[str]) -> Iterator[Path]:
     if not root.is_dir():
         raise EdgepruneError(f"{root}: is no folder; give a run folder, or a folder that holds run folders.")
 
-    def note_unreadable(error: OSError) -> None:
+    def note(error: OSError) -> None:
         notes.append(f"Not compared: {error.filename}: cannot be read ({error.strerror}).")
 
-    for path, folders, files in os.walk(root, onerror=note_unreadable):
+    for path, folders, files in os.walk(root, onerror=note):
         if RECIPE in files or FAILED in files:
             folders.clear()
             yield Path(path)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-
-
-def _shortened(folder: Path) -> Path:
-    """The path relative to the working folder, where it lies in it."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder != here and folder.is_relative_to(here) else folder
 
 
 def _read_run(folder: RunFolder) -> ComparedRun:
@@ -82,7 +69,10 @@ def _read_run(folder: RunFolder) -> ComparedRun:
     if not folder.is_done:
         return ComparedRun(folder, seed, fold, recipe, folder.state(), failure=folder.failure_reason())
     try:
-        return ComparedRun(folder, seed, fold, recipe, RunState.DONE, _read_light_result(folder, recipe))
+        # Without its largest parts, so that thousands of results fit into memory.
+        stored = _without_large_parts(_read_object(folder.result_file))
+        result = replace(Result.from_json({**stored, "recipe": {}}, folder.path), recipe=recipe, raw={})
+        return ComparedRun(folder, seed, fold, recipe, RunState.DONE, result)
     except EdgepruneError as error:
         return ComparedRun(folder, seed, fold, recipe, RunState.DAMAGED, failure=str(error).rstrip("."))
 
@@ -105,12 +95,6 @@ def _defaults() -> dict[str, dict[str, Any]]:
     """The default fields of each part of a recipe."""
     parts = {name: value for name, value in vars(Recipe(name="")).items() if hasattr(value, "__dataclass_fields__")}
     return {name: asdict(type(value)()) for name, value in parts.items()}
-
-
-def _read_light_result(folder: RunFolder, recipe: Mapping[str, Any]) -> Result:
-    """A result without its largest parts, so that thousands fit into memory."""
-    stored = _without_large_parts(_read_object(folder.result_file))
-    return replace(Result.from_json({**stored, "recipe": {}}, folder.path), recipe=recipe, raw={})
 
 
 def _without_large_parts(value: Any) -> Any:

@@ -1,16 +1,15 @@
 """Figures of a variant over its runs: costs, accuracy by number format, latency by device."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 from edgeprune.comparing.comparison import ComparedRun, Latency, MeanEstimate
 from edgeprune.comparing.statistics import estimate, median_estimate
 from edgeprune.recipe import FORMATS
 
 _COSTS = {"params": "params", "macs": "macs", "flash_bytes": "flash_bytes", "peak_ram_bytes": "arena_bytes"}
-"""Costs of a variant, and the figures they are."""
+"""Costs of a variant, and the fields of `CostFigures` they come from."""
 
 
 class TimedOn(NamedTuple):
@@ -41,12 +40,9 @@ def clip_ratio(runs: Sequence[ComparedRun]) -> float:
     folds = len({run.fold for run in runs})
     if folds < 2:
         return 0.0
-    ratios = []
-    for run in runs:
-        clips = run.result.data.clips if run.result else {}
-        train, test = clips.get("train", 0) + clips.get("validation", 0), clips.get("test", 0)
-        if train and test:
-            ratios.append(test / train)
+    counts = [run.result.data.clips for run in runs if run.result]
+    parts = [(clips.get("train", 0) + clips.get("validation", 0), clips.get("test", 0)) for clips in counts]
+    ratios = [test / train for train, test in parts if train and test]
     # Folds of unknown size count as the equal parts of a cross-validation.
     return sum(ratios) / len(ratios) if ratios else 1 / (folds - 1)
 
@@ -102,34 +98,25 @@ def latencies(run: ComparedRun, format: str) -> dict[TimedOn, float]:
 
 def all_latencies(runs: Sequence[ComparedRun], format: str) -> dict[TimedOn, list[float]]:
     """The runs' medians by what they were taken on."""
-    medians: dict[TimedOn, list[float]] = {}
+    medians = defaultdict(list)
     for run in runs:
         for key, median in latencies(run, format).items():
-            medians.setdefault(key, []).append(median)
+            medians[key].append(median)
     return medians
-
-
-def median_latencies(runs: Sequence[ComparedRun], format: str) -> dict[TimedOn, float]:
-    """Medians of the runs' medians by what they were taken on."""
-    return {key: float(np.median(medians)) for key, medians in all_latencies(runs, format).items()}
 
 
 def processors(runs: Sequence[ComparedRun], format: str) -> dict[str, set[str]]:
     """Processors the runs were timed on, by device."""
-    names: dict[str, set[str]] = {}
+    names = defaultdict(set)
     for key in all_latencies(runs, format):
-        names.setdefault(key.device, set()).add(key.processor)
+        names[key.device].add(key.processor)
     return names
 
 
 def latency_estimates(
     runs: Sequence[ComparedRun], format: str, all_processors: Mapping[str, set[str]]
 ) -> Iterator[Latency]:
-    """Median of the runs' medians by device; a device with several processors is named with its own.
-
-    Args:
-        all_processors: by device, of everything compared.
-    """
+    """Median of the runs' medians by device; the label names the processor where a device was more than one."""
     for key, medians in all_latencies(runs, format).items():
         label = key.label(with_processor=len(all_processors.get(key.device, ())) > 1)
         yield Latency(label, key.kind, key.unit, median_estimate(medians))

@@ -1,5 +1,6 @@
 """Sentences on what limits a comparison."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from edgeprune.comparing.comparison import Variant
@@ -32,20 +33,19 @@ def on_format(variants: Sequence[Variant], format: str) -> list[str]:
 def on_spread(variants: Sequence[Variant], format: str) -> list[str]:
     """What the intervals cover, and which variants have none."""
     counts = {variant.name: variant.accuracy[format].n for variant in variants if format in variant.accuracy}
+    several_folds = any(len({run.fold for run in variant.finished}) > 1 for variant in variants)
     single = [name for name, runs in counts.items() if runs == 1]
     notes = []
     if single:
         names = "every variant" if len(single) == len(counts) else some(single)
         notes.append(f"One run only ({names}): its spread is not known, so there is no interval and no p.")
-    if len(single) == len(counts):
-        return notes
-    if any(len({run.fold for run in variant.finished}) > 1 for variant in variants):
+    if len(single) < len(counts) and several_folds:
         notes.append(
             "The training sets of several folds overlap, so their runs are not independent and a plain t interval "
             "would be too narrow. 95 % intervals over folds are Nadeau and Bengio's corrected t intervals; p ignores "
             "the overlap and is too small."
         )
-    else:
+    elif len(single) < len(counts):
         notes.append(
             "The intervals (95 %, t) show how much the seeds vary on the same evaluation clips, not how much other "
             "clips would."
@@ -56,21 +56,17 @@ def on_spread(variants: Sequence[Variant], format: str) -> list[str]:
 def on_pairs(pairs: Mapping[tuple[str, str], Pairs]) -> list[str]:
     """Runs without a counterpart, by variant and control."""
     missing = [
-        f"{variant} against {control} ({row.missing} of {len(row.runs) + row.missing + row.elsewhere})"
-        for (variant, control), row in pairs.items()
+        f"{' against '.join(names)} ({row.missing} of {len(row.runs) + row.missing + row.elsewhere})"
+        for names, row in pairs.items()
         if row.missing
     ]
-    elsewhere = [
-        f"{variant} against {control} ({row.elsewhere})" for (variant, control), row in pairs.items() if row.elsewhere
-    ]
+    elsewhere = [f"{' against '.join(names)} ({row.elsewhere})" for names, row in pairs.items() if row.elsewhere]
     notes = []
     if missing:
         notes.append(f"Runs without a counterpart of the same seed and fold are in no difference: {some(missing)}.")
     if elsewhere:
-        notes.append(
-            f"Runs whose counterpart was evaluated on another split of the data are in no difference: "
-            f"{some(elsewhere)}."
-        )
+        text = "Runs whose counterpart was evaluated on another split of the data are in no difference"
+        notes.append(f"{text}: {some(elsewhere)}.")
     return notes
 
 
@@ -84,10 +80,8 @@ def on_p(variants: Sequence[Variant]) -> list[str]:
 
 def on_splits(variants: Sequence[Variant]) -> list[str]:
     """Folds whose runs were evaluated on more than one split."""
-    splits: dict[int, set[str | None]] = {}
-    for run in (run for variant in variants for run in variant.finished):
-        splits.setdefault(run.fold, set()).add(run.split)
-    mixed = [str(fold) for fold, hashes in sorted(splits.items()) if len(hashes) > 1]
+    splits = {(run.fold, run.split) for variant in variants for run in variant.finished}
+    mixed = [str(fold) for fold, number in sorted(Counter(fold for fold, _ in splits).items()) if number > 1]
     if not mixed:
         return []
     return [

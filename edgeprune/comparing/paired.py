@@ -15,10 +15,9 @@ TEST = (
 
 @dataclass(frozen=True)
 class Pairs:
-    """Runs of a variant with their counterparts in a control.
+    """Runs of a variant with their counterparts in a control, of the same seed, fold and split.
 
     Attributes:
-        runs: a run of the variant and one of the control, with the same seed, fold and split.
         missing: number of the variant's runs without a counterpart of the same seed and fold.
         elsewhere: number of the variant's runs whose counterpart has another split, so that the clips differ.
     """
@@ -32,9 +31,7 @@ def pair(runs: Sequence[ComparedRun], control: Sequence[ComparedRun], format: st
     """Pair the runs that have an accuracy in a number format."""
     partners = {(run.seed, run.fold): run for run in control if run.score("accuracy", format) is not None}
     pairs, missing, elsewhere = [], 0, 0
-    for run in runs:
-        if run.score("accuracy", format) is None:
-            continue
+    for run in (run for run in runs if run.score("accuracy", format) is not None):
         partner = partners.get((run.seed, run.fold))
         if partner is None:
             missing += 1
@@ -47,12 +44,9 @@ def pair(runs: Sequence[ComparedRun], control: Sequence[ComparedRun], format: st
 
 def difference(pairs: Pairs, against: str, metric: str, format: str) -> PairedDifference | None:
     """Variant minus control in `accuracy` or `log_loss`; None where no pair has both."""
-    values, used = [], []
-    for run, partner in pairs.runs:
-        own, other = run.score(metric, format), partner.score(metric, format)
-        if own is not None and other is not None:
-            values.append(own - other)
-            used.append(run)
-    if not values:
+    scores = [(run, run.score(metric, format), partner.score(metric, format)) for run, partner in pairs.runs]
+    both = [(run, own - other) for run, own, other in scores if own is not None and other is not None]
+    if not both:
         return None
+    used, values = zip(*both, strict=True)
     return PairedDifference(against, metric, estimate(values, clip_ratio(used)), sign_flip_test(values))

@@ -11,11 +11,8 @@ QUANTITIES = ("macs", "params", "flash_bytes", "peak_ram_bytes")
 def front(points: Mapping[str, tuple[float, float]]) -> set[str]:
     """Names of the points on the front of the highest accuracy and the lowest cost.
 
-    A point is off the front if another has at least its accuracy at no more cost, and is better in one of the two.
-    Equal points are both on it.
-
-    Args:
-        points: accuracy and cost by name.
+    A point, `(accuracy, cost)`, is off the front if another has at least its accuracy at no more cost, and is better
+    in one of the two. Equal points are both on it.
     """
     best_accuracy, best_cost = float("-inf"), float("inf")
     names = set()

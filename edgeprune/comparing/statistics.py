@@ -21,7 +21,6 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 
             several folds. Training sets of folds overlap, so these runs are not independent. The variance of the mean
             is then `(1 / runs + test_to_train) * std ** 2`: the corrected resampled t interval of Nadeau & Bengio,
             "Inference for the generalization error", Machine Learning 52, 2003.
-        confidence: of the interval.
     """
     numbers = _finite(values)
     runs, mean = len(numbers), float(numbers.mean())
@@ -46,14 +45,11 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0) -> float | None:
 
     Without a difference, each pair could as well have come with the other sign. The p-value is the share of all sign
     patterns whose mean lies at least as far from zero. Beyond `EXACT_PAIRS` pairs it is the share among `DRAWS` random
-    patterns and the observed one (Phipson & Smyth, "Permutation p-values should never be zero", 2010).
+    patterns and the observed one (Phipson & Smyth, "Permutation p-values should never be zero", 2010). One pair has no
+    p-value.
 
     Args:
         differences: one a pair, `[pairs]`.
-        seed: equal seeds draw equal patterns.
-
-    Returns:
-        The p-value; None for one pair.
     """
     numbers = _finite(differences)
     if len(numbers) == 1:

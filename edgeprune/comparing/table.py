@@ -1,6 +1,6 @@
 """The console's tables of a comparison."""
 
-from edgeprune.comparing.comparison import Comparison, MeanEstimate, PairedDifference, Variant
+from edgeprune.comparing.comparison import COSTS, METRICS, Comparison, MeanEstimate, PairedDifference, Variant
 from edgeprune.reporting.numbers import (
     MISSING,
     format_bytes,
@@ -11,12 +11,7 @@ from edgeprune.reporting.numbers import (
 )
 from edgeprune.reporting.tables import Table
 
-_FORMATTERS = {
-    "params": format_count,
-    "macs": format_count,
-    "flash_bytes": format_bytes,
-    "peak_ram_bytes": format_bytes,
-}
+_FORMATTERS = dict(zip(COSTS, (format_count, format_count, format_bytes, format_bytes), strict=True))
 STAR = "*"
 LEGEND = f"{STAR} on the Pareto front of mean accuracy and this cost."
 
@@ -29,7 +24,8 @@ def main_table(comparison: Comparison) -> Table:
     columns += [_device_column(only)] if only else []
     rows = []
     for variant in comparison.variants:
-        row = [_title(variant), *(_cost(variant, quantity) for quantity in _FORMATTERS)]
+        finished = f" ({len(variant.finished)} of {len(variant.runs)})" if variant.unfinished else ""
+        row = [f"{variant.name}{finished}", *(_cost(variant, quantity) for quantity in _FORMATTERS)]
         row.append(_percent(variant.accuracy.get(comparison.format)))
         change, p = _difference(variant.difference(dense, "accuracy"))
         row.append(change if p == MISSING else f"{change}, p {p}")
@@ -49,26 +45,19 @@ def latency_table(comparison: Comparison) -> Table | None:
 
 def controls_table(comparison: Comparison) -> Table | None:
     """All differences to controls; None where the unpruned network is the only control."""
-    names = [(variant, one.against) for variant in comparison.variants for one in variant.differences]
-    if {against for _, against in names} <= set(comparison.of_role("dense")):
-        return None
     rows = []
     for variant in comparison.variants:
         for against in dict.fromkeys(one.against for one in variant.differences):
-            accuracy, loss = (variant.difference([against], metric) for metric in ("accuracy", "log_loss"))
+            accuracy, loss = (variant.difference([against], metric) for metric in METRICS)
             rows.append((variant.name, against, *_difference(accuracy), *_difference(loss, scale=1, digits=3)))
+    if {row[1] for row in rows} <= set(comparison.of_role("dense")):
+        return None
     return Table(("variant", "minus", "accuracy, points [95 %]", "p", "log loss [95 %]", "p"), tuple(rows))
 
 
 def _device_column(key: tuple[str, str, str]) -> str:
     device, kind, unit = key
     return f"{device}, {unit} ({kind})"
-
-
-def _title(variant: Variant) -> str:
-    if not variant.unfinished:
-        return variant.name
-    return f"{variant.name} ({len(variant.finished)} of {len(variant.runs)})"
 
 
 def _cost(variant: Variant, quantity: str) -> str:

@@ -1,6 +1,6 @@
 """Group runs that differ in seed and fold alone, and name each group."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,6 @@ class RunGroup:
 
     Attributes:
         settings: every recipe field that decides the network, by dotted name.
-        role: `dense`, `scratch`, `random` or `variant`.
         runs: finished or not, each seed and fold once.
     """
 
@@ -54,14 +53,11 @@ class RunGroup:
 def group_runs(runs: Sequence[ComparedRun]) -> tuple[list[RunGroup], list[str]]:
     """Group runs by their settings, in the order of each group's first run.
 
-    Of runs with the same settings, seed and fold one is kept, a finished one if there is any.
-
-    Returns:
-        The groups, and notes on the runs left out.
+    Of runs with the same settings, seed and fold one is kept, a finished one if there is any; notes name the others.
     """
-    by_settings: dict[frozenset[tuple[str, Any]], list[ComparedRun]] = {}
+    by_settings = defaultdict(list)
     for run in runs:
-        by_settings.setdefault(frozenset(settings_of(run.recipe).items()), []).append(run)
+        by_settings[frozenset(settings_of(run.recipe).items())].append(run)
     groups, left_out = [], []
     for members in by_settings.values():
         first: dict[tuple[int, int], ComparedRun] = {}
@@ -71,13 +67,11 @@ def group_runs(runs: Sequence[ComparedRun]) -> tuple[list[RunGroup], list[str]]:
         kept = tuple(run for run in members if first[run.seed, run.fold] is run)
         recipe = members[0].recipe
         groups.append(RunGroup(settings_of(recipe), role_of(recipe), kept))
-    notes = []
-    if left_out:
-        notes.append(
-            f"{len(left_out)} runs repeat the seed and fold of another run of their variant, so they are left out: "
-            f"{some(run.folder.path for run in left_out)}."
-        )
-    return groups, notes
+    if not left_out:
+        return groups, []
+    paths = some(run.folder.path for run in left_out)
+    repeats = f"{len(left_out)} runs repeat the seed and fold of another run of their variant"
+    return groups, [f"{repeats}, so they are left out: {paths}."]
 
 
 def settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,15 +121,16 @@ def name_groups(groups: Sequence[RunGroup]) -> list[str]:
     names = _with_fields(groups, [_name(group, fields) for group in groups], others)
     if len(set(names)) < len(names):  # two sizes may differ only in digits that were rounded off
         names = _with_fields(groups, [_name(group, fields, exact=True) for group in groups], others)
-    return _each_once(names)
+    repeats = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name} #{count + 1}" if count else name for name, count in zip(names, repeats, strict=True)]
 
 
 def _with_fields(groups: Sequence[RunGroup], names: list[str], fields: Sequence[str]) -> list[str]:
     """Names with the value of each field in which groups of the same name differ."""
     for field in fields:
-        values: dict[str, set[Any]] = {}
+        values = defaultdict(set)
         for name, group in zip(names, groups, strict=True):
-            values.setdefault(name, set()).add(group.settings.get(field))
+            values[name].add(group.settings.get(field))
         names = [
             f"{name}, {_words(field, group.settings[field], exact=True, with_default=True)}"
             if len(values[name]) > 1 and field in group.settings
@@ -143,15 +138,6 @@ def _with_fields(groups: Sequence[RunGroup], names: list[str], fields: Sequence[
             for name, group in zip(names, groups, strict=True)
         ]
     return names
-
-
-def _each_once(names: Sequence[str]) -> list[str]:
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
-    return unique
 
 
 def _name(group: RunGroup, fields: Sequence[str], exact: bool = False) -> str:
@@ -171,16 +157,16 @@ def _words(field: str, value: Any, exact: bool = False, with_default: bool = Fal
         return str(value)
     if field == "prune.restart" or (not with_default and value == getattr(_DEFAULTS.get(part), leaf, None)):
         return ""  # the role says that a network was trained anew
-    title = leaf.replace("_", " ") if part in ("model", "prune", "budget", "frontend", "data") else field
+    title = leaf.replace("_", " ") if part in (*_DEFAULTS, "frontend", "data") else field
     if part == "budget" and isinstance(value, int) and not isinstance(value, bool):
         return f"{title} {_size(value, exact)}{'B' if field in _BYTES else ''}"
     if field == "budget.latency_ms":
         limit, _, device = str(value).partition("@")
         return f"latency {limit} ms on {device or 'host'}"
-    text = "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    if isinstance(value, float):
-        text = f"{value:g}"
-    return title if value is True else f"{title} {text}"
+    if value is True:
+        return title
+    number = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{title} {'+'.join(map(str, value)) if isinstance(value, tuple) else number}"
 
 
 def _size(value: int, exact: bool) -> str:
