@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edgeprune.comparing.comparison import Latency, MeanEstimate, PairedDifference
@@ -13,10 +14,9 @@ ONE_RUN = "one run: no interval"
 
 @dataclass(frozen=True)
 class PageCell:
-    """A cell.
+    """A cell of two lines, `text` and `note`.
 
     Attributes:
-        text, note: first and second line.
         key: what sorting goes by; None sorts last.
         shade: -1 to 1, depth of the colour; a change for the worse is below 0.
         code: whether the text is to be copied, such as a command or a hash.
@@ -40,10 +40,9 @@ class PageColumn:
 
 @dataclass(frozen=True)
 class PageRow:
-    """A row.
+    """A row; the first cell is its heading.
 
     Attributes:
-        cells: its heading first, one a column.
         number: of the variant the row is about; None for other rows.
         badges: the role of a control, and the state of runs without a result.
         front: whether the variant lies on a Pareto front.
@@ -80,26 +79,20 @@ def estimate_cell(
     """A mean; with `interval` its interval as the second line."""
     if value is None:
         return NOTHING
-    note = ""
-    if interval is not None:
-        note = ONE_RUN if value.n == 1 else interval(value)
+    note = "" if interval is None else ONE_RUN if value.n == 1 else interval(value)
     return PageCell(show(value.mean), note, value.mean)
 
 
 def percent_interval(value: MeanEstimate) -> str:
     """`62.3 to 66.5 %`."""
-    if value.low is None or value.high is None:
-        return "no interval"
-    return format_interval((value.low, value.high))
+    return "no interval" if value.low is None or value.high is None else format_interval((value.low, value.high))
 
 
 def plain_interval(show: Show) -> Callable[[MeanEstimate], str]:
     """`1.08 to 1.12`; empty where all runs have the same value."""
 
     def text(value: MeanEstimate) -> str:
-        if value.low is None or value.high is None or value.low == value.high:
-            return ""
-        return f"{show(value.low)} to {show(value.high)}"
+        return "" if value.low == value.high else f"{show(value.low)} to {show(value.high)}"
 
     return text
 
@@ -108,8 +101,7 @@ def difference_cell(difference: PairedDifference | None, with_p: bool = True) ->
     """A difference with interval and p-value; of accuracies in percentage points."""
     if difference is None:
         return NOTHING
-    show = points if difference.metric == "accuracy" else _signed_loss
-    value = difference.estimate
+    value, show = difference.estimate, points if difference.metric == "accuracy" else partial(format_signed, digits=3)
     if value.n == 1:
         return PageCell(show(value.mean), "one pair: no interval", value.mean)
     notes = [] if value.low is None or value.high is None else [f"{show(value.low)} to {show(value.high)}"]
@@ -120,10 +112,6 @@ def difference_cell(difference: PairedDifference | None, with_p: bool = True) ->
 def points(value: float) -> str:
     """A difference of accuracies in percentage points."""
     return format_signed(100 * value, 1)
-
-
-def _signed_loss(value: float) -> str:
-    return format_signed(value, 3)
 
 
 def p_text(value: float) -> str:
@@ -139,7 +127,6 @@ def latency_cell(latency: Latency | None) -> PageCell:
     return PageCell(format_quantity(latency.estimate.mean), note, latency.estimate.mean)
 
 
-def plain_table(name: str, value: str, texts: Mapping[str, str]) -> PageTable | None:
-    """A table of names and texts; None without any."""
-    rows = [PageRow((PageCell(key), PageCell(text))) for key, text in texts.items()]
-    return PageTable(columns(name, value), rows) if rows else None
+def plain_table(name: str, value: str, texts: Mapping[str, str]) -> PageTable:
+    """A table of names and texts."""
+    return PageTable(columns(name, value), [PageRow((PageCell(key), PageCell(text))) for key, text in texts.items()])

@@ -21,10 +21,8 @@ COLORS = 6
 """Colours of the page for groups of variants: `--c0` to `--c5`; controls have `--soft`."""
 _GROUP_COLORS = tuple(f"#0c000{number}" for number in range(COLORS))
 _CONTROL_COLOR, _CARD = "#0d0000", "#0d0001"
-_THEME = {color: f"var(--c{number})" for number, color in enumerate(_GROUP_COLORS)} | {
-    _CONTROL_COLOR: "var(--soft)",
-    _CARD: "var(--card)",
-}
+_THEME = {color: f"var(--c{number})" for number, color in enumerate(_GROUP_COLORS)}
+_THEME |= {_CONTROL_COLOR: "var(--soft)", _CARD: "var(--card)"}
 _MARKERS = {"dense": "D", "scratch": "s", "random": "^"}
 SYMBOLS = {
     "variant": "\N{WHITE CIRCLE}",
@@ -46,7 +44,6 @@ class Point:
 
     Attributes:
         number: of the variant in the comparison, written beside the point.
-        role: decides the marker.
         color: of a variant, 0 to 5; None for a control.
         x, y: cost, and accuracy as a fraction.
         front: whether no other point is both cheaper and more accurate.
@@ -63,15 +60,9 @@ class Point:
 
 
 def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], str]) -> str:
-    """Accuracy against a cost, with intervals, numbers beside the points, and a line along the front.
+    """Draw accuracy against a cost, with intervals, numbers beside the points, and a line along the front.
 
-    Args:
-        points: at least one.
-        quantity: the cost, named on the horizontal axis.
-        show: writes a value of the cost.
-
-    Returns:
-        An `<svg>` element with a text alternative.
+    The result is an `<svg>` element with a text alternative; `show` writes a value of the cost.
     """
     front = sorted((point for point in points if point.front), key=lambda point: point.x.mean)
 

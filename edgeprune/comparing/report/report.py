@@ -4,10 +4,9 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,7 +21,6 @@ from edgeprune.files import write_text
 from edgeprune.reporting.numbers import format_bytes, format_exact, format_percent, format_quantity
 from edgeprune.reporting.tables import confused_pairs
 
-_TEMPLATE, _SCRIPT = "comparison.html.jinja", "comparison.js"
 _MOST_NAMES = 8  # a longer front is listed by numbers alone
 _MOST_CLASSES = 40  # a larger matrix is unreadable; its most frequent mistakes are listed
 _ROLE_TITLES = {"dense": "dense: not pruned", "scratch": "trained from scratch", "random": "random filters removed"}
@@ -34,10 +32,6 @@ def write_comparison(comparison: Comparison, path: Path | str) -> None:
     The page is readable without its script, which sorts tables and shows what a point of a plot stands for. A content
     security policy forbids other scripts and loading anything. Parts that no result has are left out. Confusion
     matrices come from the run folders.
-
-    Args:
-        comparison: the variants, their runs and how they were compared.
-        path: the file to write, whole or not at all.
     """
     write_text(path, render_comparison(comparison))
 
@@ -48,7 +42,8 @@ def render_comparison(comparison: Comparison) -> str:
     # Names of settings may break after an underscore rather than anywhere.
     environment.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
     folder = files("edgeprune.comparing.report")
-    source, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT))
+    names = ("comparison.html.jinja", "comparison.js")
+    source, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.from_string(source).render(**_context(comparison), script=script, script_hash=digest)
     return page + "\n"
@@ -60,12 +55,13 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     finished = [run for variant in comparison.variants for run in variant.finished]
     # A run and its unpruned network, as two variants' runs, lie in one folder.
     distinct = list({run.folder.path: run for run in finished}.values())
+    names = _distinct(run.recipe.get("name") for run in distinct)
     coloring = _coloring(comparison.variants)
     shared_files = runs.files_of(finished)
     parts = [(by, variant_tables.parts_table(entries, by, comparison)) for by in runs.PARTS]
     test = comparison.test if comparison.test.endswith((".", "!", "?")) else f"{comparison.test}."
     return {
-        "title": _title(distinct),
+        "title": f"Comparison: {names}" if names else "Comparison of runs",
         "lead": _lead(comparison, distinct),
         "format": comparison.format,
         "synthetic": any(_data_name(run) == "synthetic" for run in distinct),
@@ -79,7 +75,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "formats": variant_tables.formats_table(entries),
         "controls": variant_tables.controls_table(entries),
         "widths": variant_tables.widths_table(entries),
-        "parts": [(by, table) for by, table in parts if table],
+        "parts": [(by, part) for by, part in parts if part[0].rows],
         "confusions": _confusions(entries, comparison.format),
         "files": run_tables.files_table(entries, shared_files),
         "parity": _parity_sentence(shared_files),
@@ -99,11 +95,6 @@ def _data_name(run: ComparedRun) -> str:
 
 def _distinct(values: Iterable[Any]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values if value not in (None, "")))
-
-
-def _title(finished: Sequence[ComparedRun]) -> str:
-    names = _distinct(run.recipe.get("name") for run in finished)
-    return f"Comparison: {names}" if names else "Comparison of runs"
 
 
 def _lead(comparison: Comparison, finished: Sequence[ComparedRun]) -> str:
@@ -135,10 +126,9 @@ def _facts(comparison: Comparison, finished: Sequence[ComparedRun]) -> list[tupl
 
 def _single_runs(comparison: Comparison) -> list[str]:
     """A warning of variants that are on a front by one run, where others have several."""
-    estimates = {variant.name: variant.accuracy.get(comparison.format) for variant in comparison.variants}
-    counts = {name: estimate.n for name, estimate in estimates.items() if estimate}
-    lucky = [variant.name for variant in comparison.variants if variant.pareto and counts.get(variant.name) == 1]
-    if not lucky or max(counts.values()) == 1:
+    estimates = [(variant, variant.accuracy.get(comparison.format)) for variant in comparison.variants]
+    lucky = [variant.name for variant, estimate in estimates if variant.pareto and estimate and estimate.n == 1]
+    if not lucky or all(estimate.n == 1 for _, estimate in estimates if estimate):
         return []
     return [f"On a front by a single run, which may be a lucky one: {'; '.join(lucky)}."]
 
@@ -147,12 +137,12 @@ def _parity_sentence(shared_files: Sequence[runs.SharedFile]) -> str:
     """The largest deviations over all files."""
     parities = [shared.file.parity for shared in shared_files]
     worst = []
-    for name, values, show in (
-        ("largest error", [parity.max_abs_error for parity in parities], lambda value: f"{value:#.2g}"),
-        ("label flips at most", [parity.label_flips for parity in parities], format_exact),
-        ("transposes at most", [parity.transposes for parity in parities], format_exact),
+    for name, field, show in (
+        ("largest error", "max_abs_error", lambda value: f"{value:#.2g}"),
+        ("label flips at most", "label_flips", format_exact),
+        ("transposes at most", "transposes", format_exact),
     ):
-        known = [value for value in values if value is not None]
+        known = [value for parity in parities if (value := getattr(parity, field)) is not None]
         worst += [f"{name} {show(max(known))}"] if known else []
     unknown = sum(parity.max_abs_error is None for parity in parities)
     sentences = [f"Over {count(len(parities), 'file')}: {', '.join(worst)}."] if worst else []
@@ -163,8 +153,7 @@ def _parity_sentence(shared_files: Sequence[runs.SharedFile]) -> str:
 # Plots
 
 
-@dataclass(frozen=True)
-class _Coloring:
+class _Coloring(NamedTuple):
     """The setting that gives variants their colours, and its values; all have one colour where there is none."""
 
     setting: str
@@ -191,14 +180,10 @@ def _coloring(variants: Sequence[Variant]) -> _Coloring:
 
 def _legend(variants: Sequence[Variant], coloring: _Coloring) -> list[tuple[str, str, str]]:
     """Marker, colour and meaning of each kind of point."""
-    roles = dict.fromkeys(variant.role for variant in variants if variant.finished)
     circle = plots.SYMBOLS["variant"]
     legend = [(circle, plots.color_name(place), value) for place, value in enumerate(coloring.values or ("variant",))]
-    legend += [
-        (plots.SYMBOLS.get(role, circle), plots.color_name(None), _ROLE_TITLES.get(role, role))
-        for role in roles
-        if role != "variant"
-    ]
+    for role in dict.fromkeys(variant.role for variant in variants if variant.finished and variant.role != "variant"):
+        legend.append((plots.SYMBOLS.get(role, circle), plots.color_name(None), _ROLE_TITLES.get(role, role)))
     return [*legend, (plots.ON_FRONT, plots.color_name(0), "filled: on the front")]
 
 
@@ -208,8 +193,7 @@ def _plots(comparison: Comparison, coloring: _Coloring) -> list[dict[str, Any]]:
     drawn = []
     for key in ("macs", "flash_bytes", "peak_ram_bytes", "params"):
         name, show = COSTS[key]
-        costs = [variant.cost.get(key) for variant in variants]
-        drawn.append(_plot(comparison, coloring, costs, name, show))
+        drawn.append(_plot(comparison, coloring, [variant.cost.get(key) for variant in variants], name, show))
     sizes = [variant.bytes.get(format) for variant in variants]
     drawn.insert(1, _plot(comparison, coloring, sizes, f"size of the {format} file", format_bytes))
     for device, kind, unit in variant_tables.devices(comparison):
@@ -277,9 +261,8 @@ def _confusions(entries: Sequence[NumberedVariant], format: str) -> list[dict[st
     shown = []
     for entry in entries:
         variant = entry.variant
-        if variant.role != "dense" and not variant.pareto:
-            continue
-        confusion = runs.confusion(variant.finished, format)
+        is_shown = variant.role == "dense" or variant.pareto
+        confusion = runs.confusion(variant.finished, format) if is_shown else None
         if confusion is None:
             continue
         counts = confusion.counts.tolist()

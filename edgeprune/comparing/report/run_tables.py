@@ -1,8 +1,8 @@
 """Tables of the page about runs: commands, files, data, versions, settings."""
 
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from edgeprune.comparing.comparison import ComparedRun
 from edgeprune.comparing.report.page_table import PageCell, PageRow, PageTable, columns, plain_table, value_cell
@@ -34,11 +34,10 @@ def files_table(entries: Sequence[NumberedVariant], files: Sequence[SharedFile])
     names = ("variant", "seed", "fold", "file", "bytes", "largest error", "label flips", "transposes", "SHA-256")
     entry_of = {id(run): entry for entry in entries for run in entry.variant.runs}
     rows = []
-    for shared in files:
-        file, first, more = shared.file, shared.runs[0], len(shared.runs) - 1
+    for file, (first, *others) in files:
         entry = entry_of[id(first)]
         cells = (
-            PageCell(entry.variant.name, f"and {more} more with the same file" if more else "", entry.number),
+            PageCell(entry.variant.name, f"and {len(others)} more with the same file" if others else "", entry.number),
             value_cell(first.seed),
             value_cell(first.fold),
             value_cell(file.name or file.key),
@@ -52,7 +51,7 @@ def files_table(entries: Sequence[NumberedVariant], files: Sequence[SharedFile])
     return PageTable(columns(*names), rows)
 
 
-def data_table(runs: Sequence[ComparedRun]) -> PageTable | None:
+def data_table(runs: Sequence[ComparedRun]) -> PageTable:
     """The data of the runs, once each."""
     counts: Counter[tuple[str, ...]] = Counter()
     for data in (run.result.data for run in runs if run.result):
@@ -62,25 +61,25 @@ def data_table(runs: Sequence[ComparedRun]) -> PageTable | None:
         PageRow((PageCell(name), PageCell(split), PageCell(clips), value_cell(count), PageCell(sha256, code=True)))
         for (name, split, clips, sha256), count in counts.items()
     ]
-    return PageTable(columns("data set", "split", "clips", "runs", "SHA-256"), rows) if rows else None
+    return PageTable(columns("data set", "split", "clips", "runs", "SHA-256"), rows)
 
 
-def versions_table(runs: Sequence[ComparedRun]) -> PageTable | None:
+def versions_table(runs: Sequence[ComparedRun]) -> PageTable:
     """Versions of each package, with the number of runs where they differ."""
-    counts: dict[str, Counter[str]] = {}
-    for run in runs:
-        for name, version in (run.result.versions if run.result else {}).items():
-            counts.setdefault(name, Counter())[str(version)] += 1
-    return plain_table("package", "version", {name: _versions(versions) for name, versions in counts.items()})
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for name, version in (item for run in runs if run.result for item in run.result.versions.items()):
+        counts[name][str(version)] += 1
+    texts = {
+        name: ", ".join(
+            f"{version} ({number} runs)" if len(versions) > 1 else version for version, number in versions.items()
+        )
+        for name, versions in counts.items()
+    }
+    return plain_table("package", "version", texts)
 
 
-def _versions(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{version} ({runs} runs)" if len(counts) > 1 else version for version, runs in counts.items())
-
-
-def settings_table(runs: Sequence[ComparedRun]) -> PageTable | None:
+def settings_table(runs: Sequence[ComparedRun]) -> PageTable:
     """Recipe fields that all runs share."""
-    settings = [dict(flatten(run.recipe)) for run in runs]
-    first = settings[0] if settings else {}
-    shared = {key: value for key, value in first.items() if all(one.get(key) == value for one in settings[1:])}
+    settings = [dict(flatten(run.recipe)) for run in runs] or [{}]
+    shared = {key: value for key, value in settings[0].items() if all(one.get(key) == value for one in settings)}
     return plain_table("setting", "value", shared)

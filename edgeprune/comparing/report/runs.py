@@ -1,8 +1,9 @@
 """Figures of runs that are not in a comparison's means: widths, accuracy in parts, confusion matrices, files."""
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 from edgeprune.comparing.comparison import ComparedRun
 from edgeprune.comparing.load import predictions_of
 from edgeprune.errors import EdgepruneError
-from edgeprune.results.figures import GroupScores
 from edgeprune.results.result import File
 
 PARTS = ("class", "device", "city")
@@ -25,57 +25,53 @@ def widths(runs: Sequence[ComparedRun]) -> dict[str, float]:
 
 def dense_widths(runs: Sequence[ComparedRun]) -> dict[str, int]:
     """Filters by layer before pruning, the most that any run has."""
-    most: dict[str, int] = {}
-    for run in runs:
-        for name, width in (run.result.networks["dense"].widths if run.result else {}).items():
-            most[name] = max(most.get(name, 0), width)
-    return most
+    of_runs = [run.result.networks["dense"].widths for run in runs if run.result]
+    names = dict.fromkeys(name for layers in of_runs for name in layers)
+    return {name: max(layers.get(name, 0) for layers in of_runs) for name in names}
 
 
-@dataclass(frozen=True)
-class Shift:
+class Shift(NamedTuple):
     """A mean over runs, and its distance to the dense control's over the runs that share seed and fold."""
 
     mean: float
     change: float | None
 
 
-def parts_of(run: ComparedRun, by: str, format: str) -> Mapping[str, GroupScores]:
-    """Scores of a run's file by class, device or city, where it has an accuracy."""
+def parts_of(run: ComparedRun, by: str, format: str) -> dict[str, float]:
+    """Accuracy of a run's file by class, device or city, where it has one."""
     file = run.file(format)
     rows = file.scores.groups.get(by, {}) if file else {}
-    return {name: scores for name, scores in rows.items() if scores.accuracy is not None}
+    return {name: scores.accuracy for name, scores in rows.items() if scores.accuracy is not None}
 
 
 def shifts(runs: Sequence[ComparedRun], dense: Sequence[ComparedRun], by: str, format: str) -> dict[str, Shift]:
     """Accuracy by class, device or city: the mean over runs and its distance to the dense control's."""
     control = {(run.seed, run.fold): parts_of(run, by, format) for run in dense}
-    values: dict[str, list[float]] = {}
-    changes: dict[str, list[float]] = {}
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    changes: defaultdict[str, list[float]] = defaultdict(list)
     for run in runs:
-        for name, scores in parts_of(run, by, format).items():
-            values.setdefault(name, []).append(scores.accuracy or 0.0)
-            before = control.get((run.seed, run.fold), {}).get(name)
-            if before is not None:
-                changes.setdefault(name, []).append((scores.accuracy or 0.0) - (before.accuracy or 0.0))
+        before = control.get((run.seed, run.fold), {})
+        for name, accuracy in parts_of(run, by, format).items():
+            values[name].append(accuracy)
+            changes[name] += [accuracy - before[name]] if name in before else []
     return {
-        name: Shift(statistics.fmean(row), statistics.fmean(changes[name]) if name in changes else None)
+        name: Shift(statistics.fmean(row), statistics.fmean(changes[name]) if changes[name] else None)
         for name, row in values.items()
     }
 
 
 def clips_of(runs: Sequence[ComparedRun], by: str, format: str) -> dict[str, int]:
     """Clips of the evaluation part by class, device or city, from the first run that has them."""
-    clips: dict[str, int] = {}
-    for run in runs:
-        for name, scores in parts_of(run, by, format).items():
-            if scores.clips is not None:
-                clips.setdefault(name, scores.clips)
-    return clips
+    files = [file for run in runs if (file := run.file(format))]
+    rows = [row for file in files for row in file.scores.groups.get(by, {}).items()]
+    return {
+        name: scores.clips
+        for name, scores in reversed(rows)
+        if scores.clips is not None and scores.accuracy is not None
+    }
 
 
-@dataclass(frozen=True)
-class Confusion:
+class Confusion(NamedTuple):
     """Mean counts over `runs` runs, `[true classes, predicted classes]`."""
 
     classes: tuple[str, ...]
@@ -99,30 +95,24 @@ def confusion(runs: Sequence[ComparedRun], format: str) -> Confusion | None:
 def _confusion_of(run: ComparedRun, format: str) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
     try:
         predictions = predictions_of(run, format)
-        if predictions is None:
-            return _confusion_in_result(run, format)
+        # The whole result: that of a comparison has no large parts.
+        file = None if predictions is not None else run.folder.result().networks[run.network].files.get(format)
     except EdgepruneError:
         return None
-    place = {name: number for number, name in enumerate(predictions.classes)}
-    counts = np.zeros((len(place), len(place)))
-    for label, predicted in zip(predictions.labels, predictions.predicted, strict=True):
-        if label:
-            counts[place[label], place[predicted]] += 1
-    return tuple(predictions.classes), counts
+    if predictions is not None:
+        place = {name: number for number, name in enumerate(predictions.classes)}
+        counts = np.zeros((len(place), len(place)))
+        for label, predicted in zip(predictions.labels, predictions.predicted, strict=True):
+            if label:
+                counts[place[label], place[predicted]] += 1
+        return tuple(predictions.classes), counts
+    classes, counts = (
+        (file.scores.classes, np.asarray(file.scores.confusion, np.float64)) if file else ((), np.zeros(0))
+    )
+    return (classes, counts) if classes and counts.shape == (len(classes), len(classes)) else None
 
 
-def _confusion_in_result(run: ComparedRun, format: str) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
-    """The matrix of the whole result: the one of a comparison has no large parts."""
-    file = run.folder.result().networks[run.network].files.get(format)
-    if file is None or not file.scores.confusion:
-        return None
-    counts = np.asarray(file.scores.confusion, dtype=np.float64)
-    classes = file.scores.classes
-    return (classes, counts) if counts.shape == (len(classes), len(classes)) else None
-
-
-@dataclass(frozen=True)
-class SharedFile:
+class SharedFile(NamedTuple):
     """One exported file and the runs that hold it: all runs of a seed may share the dense network's."""
 
     file: File

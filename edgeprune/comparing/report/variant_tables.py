@@ -1,10 +1,10 @@
 """Tables of the page with a row a variant."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeprune.comparing.comparison import Comparison, Variant
+from edgeprune.comparing.comparison import METRICS, Comparison, Variant
 from edgeprune.comparing.report import runs
 from edgeprune.comparing.report.page_table import (
     NOTHING,
@@ -75,37 +75,27 @@ def shipped_table(entries: Sequence[NumberedVariant], comparison: Comparison) ->
     rows = []
     for entry in entries:
         variant = entry.variant
-        loss = format_decimal
+        states = Counter(run.state.value for run in variant.unfinished)
+        note = ", ".join(f"{number} {state}" for state, number in states.items())
         cells = [
-            _runs_cell(variant),
+            PageCell(str(len(variant.finished)), note, len(variant.finished)),
             estimate_cell(variant.accuracy.get(format), format_percent, percent_interval),
-            estimate_cell(variant.log_loss.get(format), loss, plain_interval(loss)),
+            estimate_cell(variant.log_loss.get(format), format_decimal, plain_interval(format_decimal)),
         ]
         cells += [difference_cell(variant.difference(dense, "accuracy"))] if dense else []
         cells += [estimate_cell(variant.cost.get(key), show) for key, (_, show) in COSTS.items()]
         cells.append(estimate_cell(variant.bytes.get(format), format_bytes))
         cells += [latency_cell(variant.latency_of(device)) for device in timed]
+        fronts = [COSTS[key][0] for key in variant.pareto]
+        cells.append(PageCell(", ".join(fronts) or MISSING, key=len(fronts)))
         reasons = dict.fromkeys(run.failure or run.problem for run in variant.unfinished)
-        rows.append(entry.row(*cells, _pareto_cell(variant), note="; ".join(reasons)))
+        rows.append(entry.row(*cells, note="; ".join(reasons)))
     return PageTable(heads, rows)
-
-
-def _runs_cell(variant: Variant) -> PageCell:
-    counts = Counter(run.state.value for run in variant.unfinished)
-    finished = len(variant.finished)
-    return PageCell(str(finished), ", ".join(f"{number} {state}" for state, number in counts.items()), finished)
-
-
-def _pareto_cell(variant: Variant) -> PageCell:
-    names = [COSTS[key][0] for key in variant.pareto]
-    return PageCell(", ".join(names) or MISSING, key=len(names))
 
 
 def formats_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
     """Accuracy and file by number format; None for one format."""
     names = list(dict.fromkeys(name for entry in entries for name in entry.variant.accuracy))
-    if len(names) < 2:
-        return None
     heads, rows = columns("variant"), []
     for name in names:
         heads += columns(f"{name}, accuracy", f"{name}, file", down=(f"{name}, accuracy",))
@@ -115,29 +105,29 @@ def formats_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
             cells.append(estimate_cell(entry.variant.accuracy.get(name), format_percent, percent_interval))
             cells.append(estimate_cell(entry.variant.bytes.get(name), format_bytes))
         rows.append(entry.row(*cells))
-    return PageTable(heads, rows)
+    return PageTable(heads, rows) if len(names) > 1 else None
 
 
-def controls_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
-    """Every variant minus each control it was compared with, accuracy and log loss; None without a difference."""
+def controls_table(entries: Sequence[NumberedVariant]) -> PageTable:
+    """Every variant minus each control it was compared with, accuracy and log loss."""
     names = ("variant", "minus", "pairs", "accuracy, points", "p", "log loss", "p")
     rows = []
     for entry in entries:
         for against in dict.fromkeys(one.against for one in entry.variant.differences):
-            both = [entry.variant.difference([against], metric) for metric in ("accuracy", "log_loss")]
+            both = [entry.variant.difference([against], metric) for metric in METRICS]
             cells = [value_cell(against), value_cell(max(one.estimate.n for one in both if one))]
             for one in both:
                 p = one.p_value if one else None
                 cells += [difference_cell(one, with_p=False), value_cell(p, lambda p: p_text(p).removeprefix("p "))]
             rows.append(entry.row(*cells))
-    return PageTable(columns(*names, down=("accuracy, points",)), rows) if rows else None
+    return PageTable(columns(*names, down=("accuracy, points",)), rows)
 
 
 # Widths, and accuracy in parts
 
 
-def widths_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
-    """Filters by layer, shaded by the share of the dense network's that stays; None where no run has widths."""
+def widths_table(entries: Sequence[NumberedVariant]) -> PageTable:
+    """Filters by layer, shaded by the share of the dense network's that stays."""
     means = {entry.number: runs.widths(entry.variant.finished) for entry in entries}
     layers = list(dict.fromkeys(name for widths in means.values() for name in widths))
     dense = runs.dense_widths([run for entry in entries for run in entry.variant.finished])
@@ -146,7 +136,7 @@ def widths_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
         for entry in entries
         if (widths := means[entry.number])
     ]
-    return PageTable(columns("variant", *layers), rows) if rows else None
+    return PageTable(columns("variant", *layers), rows)
 
 
 def _width_cell(width: float | None, dense: float | None) -> PageCell:
@@ -157,12 +147,8 @@ def _width_cell(width: float | None, dense: float | None) -> PageCell:
     return PageCell(f"{width:.1f}".removesuffix(".0"), note, width, share)
 
 
-def parts_table(entries: Sequence[NumberedVariant], by: str, comparison: Comparison) -> tuple[PageTable, int] | None:
-    """Accuracy by class, device or city, with its change from the dense control.
-
-    Returns:
-        The table, and how many of the parts it leaves out; None where no run has such accuracies.
-    """
+def parts_table(entries: Sequence[NumberedVariant], by: str, comparison: Comparison) -> tuple[PageTable, int]:
+    """Accuracy by class, device or city, with its change from the dense control, and how many parts are left out."""
     format = comparison.format
     dense = {entry.variant.name: entry.variant for entry in entries if entry.variant.role == "dense"}
     shifts = {
@@ -170,9 +156,11 @@ def parts_table(entries: Sequence[NumberedVariant], by: str, comparison: Compari
         for entry in entries
     }
     names = list(dict.fromkeys(name for row in shifts.values() for name in row))
-    if not names:
-        return None
-    most_changed = set(sorted(names, key=lambda name: -_largest_change(name, shifts.values()))[:MOST_PARTS])
+
+    def largest_change(name: str) -> float:
+        return max(abs(row[name].change or 0.0) for row in shifts.values() if name in row)
+
+    most_changed = sorted(names, key=largest_change, reverse=True)[:MOST_PARTS]
     shown = [name for name in names if name in most_changed]
     clips = runs.clips_of([run for entry in entries for run in entry.variant.finished], by, format)
     titles = [f"{name} ({clips[name]})" if name in clips else name for name in shown]
@@ -190,10 +178,6 @@ def _dense_runs(variant: Variant, dense: Mapping[str, Variant]) -> Sequence[runs
     if difference is not None:
         return dense[difference.against].finished
     return next(iter(dense.values())).finished if len(dense) == 1 else ()
-
-
-def _largest_change(name: str, shifts: Collection[Mapping[str, Shift]]) -> float:
-    return max((abs(row[name].change or 0.0) for row in shifts if name in row), default=0.0)
 
 
 def _shift_cell(shift: Shift | None, plain: bool) -> PageCell:
