@@ -25,7 +25,7 @@ class LocalEngine:
         command: see `work.COMMAND`, the default.
     """
 
-    def __init__(self, slots: int, threads: int, command: Sequence[str] | None = None) -> None:
+    def __init__(self, slots: int, threads: int, command: Sequence[str] = ()) -> None:
         self.slots, self.threads, self.command = slots, threads, command or work.COMMAND
         self._running: dict[Job, Work] = {}
 

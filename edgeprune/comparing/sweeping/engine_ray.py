@@ -29,38 +29,30 @@ class RayEngine:
 
     Args:
         slots: jobs that Ray is given at a time; it starts as many as its cores allow.
-        threads: cores of each job.
+        threads, gpus: cores and GPUs of each job.
         command: see `work.COMMAND`, the default.
         address: a cluster's, `auto` or `host:port`; None: Ray is started here and stopped at the end.
-        gpus: GPUs of each job.
     """
 
     def __init__(
-        self,
-        slots: int,
-        threads: int,
-        command: Sequence[str] | None = None,
-        address: str | None = None,
-        gpus: int = 0,
+        self, slots: int, threads: int, command: Sequence[str] = (), address: str | None = None, gpus: int = 0
     ) -> None:
         self.slots, self.threads, self.command = slots, threads, tuple(command or work.COMMAND)
         self._ray = _import_ray()
         self._started = not self._ray.is_initialized()
         if self._started:
-            self._connect(address, max(cores(), slots * threads) if address is None else None)
+            self._connect(address, max(cores(), slots * threads))
         if self._started and address is not None:
             self._check_size(threads, gpus)
-        options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": 0}
-        self._task = self._ray.remote(**options)(do_job)
+        self._task = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(do_job)
         self._running: dict[Any, tuple[Job, int]] = {}
 
-    def _connect(self, address: str | None, num_cpus: int | None) -> None:
-        here: dict[str, Any] = {} if num_cpus is None else {"num_cpus": num_cpus, "include_dashboard": False}
-        if num_cpus is not None:
-            here["object_store_memory"] = _OBJECT_STORE_BYTES
+    def _connect(self, address: str | None, num_cpus: int) -> None:
+        own = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
         try:
             _reach(address)
-            self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **here)
+            options = own if address is None else {}
+            self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except (OSError, RuntimeError, ValueError) as error:
             where = f"no cluster answers at '{address}'" if address else "it cannot be started here"
             raise EdgepruneError(
@@ -76,15 +68,10 @@ class RayEngine:
             most = max((node["Resources"].get(kind, 0) for node in self._ray.nodes() if node["Alive"]), default=0)
             if needed > most:
                 self._ray.shutdown()
-                raise EdgepruneError(
-                    f"Ray: a run asks for {needed} {what}, and no machine of the cluster has more than {most:g}; "
-                    f"{hint}."
-                )
+                lack = f"a run asks for {needed} {what}, and no machine of the cluster has more than {most:g}"
+                raise EdgepruneError(f"Ray: {lack}; {hint}.")
 
-    def start(self, job: Job) -> None:
-        self._start(job, 1)
-
-    def _start(self, job: Job, attempt: int) -> None:
+    def start(self, job: Job, attempt: int = 1) -> None:
         sha256 = sha256_file(job.folder / RECIPE)
         task = self._task.remote(str(job.folder), sha256, self.threads, self.command, __version__)
         self._running[task] = job, attempt
@@ -100,7 +87,7 @@ class RayEngine:
                 if attempt >= TRIES or not _is_death(self._ray, error):
                     return job, Outcome(f"{reason}, {attempt} of {TRIES} tries.", 1)
             say(f"{job.folder.name}: {reason}; it is started again")
-            self._start(job, attempt + 1)
+            self.start(job, attempt + 1)
 
     def close(self) -> None:
         for task in self._running:

@@ -33,13 +33,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds a run of one kind takes.
-
-    Attributes:
-        kind: `dense`, `scratch` or `pruned`.
-        runs: how many of this kind are not done.
-        how: what the estimate rests on.
-    """
+    """Seconds a run of one kind takes, how many such runs are not done, and what the estimate rests on."""
 
     kind: str
     runs: int
@@ -66,7 +60,16 @@ def estimates(plan: SweepPlan, cells: Sequence[Cell], threads: int) -> list[Esti
         if epoch is None:
             shape = shape_of(recipe)
             epoch = shape.patches, step_seconds(recipe, shape, threads)
-        kinds.append(_from_steps(kind, len(of_kind), recipe, *epoch))
+        patches, step_s = epoch
+        train = recipe.finetune if kind == "pruned" else recipe.train
+        epochs = train.epochs + (recipe.finetune.epochs if kind == "scratch" else 0)
+        steps = math.ceil(patches / train.batch_size) * epochs
+        export_s = EXPORT_S * len(recipe.export.formats)
+        how = (
+            f"{steps:,} steps at {1000 * step_s:.0f} ms, which {STEPS} of the dense network took here, and "
+            f"{export_s:.0f} s assumed for export and evaluation"
+        )
+        kinds.append(Estimate(kind, len(of_kind), steps * step_s + export_s, how))
     return kinds
 
 
@@ -75,18 +78,6 @@ def total_seconds(kinds: Sequence[Estimate], slots: int) -> float:
     dense = max((one.seconds for one in kinds if one.kind == "dense"), default=0.0)
     others = max((one.seconds for one in kinds if one.kind != "dense"), default=0.0)
     return max(dense + others, sum(one.runs * one.seconds for one in kinds) / slots)
-
-
-def _from_steps(kind: str, runs: int, recipe: Recipe, patches: int, step_s: float) -> Estimate:
-    train = recipe.finetune if kind == "pruned" else recipe.train
-    epochs = train.epochs + (recipe.finetune.epochs if kind == "scratch" else 0)
-    steps = math.ceil(patches / train.batch_size) * epochs
-    export_s = EXPORT_S * len(recipe.export.formats)
-    how = (
-        f"{steps:,} steps at {1000 * step_s:.0f} ms, which {STEPS} of the dense network took here, and "
-        f"{export_s:.0f} s assumed for export and evaluation"
-    )
-    return Estimate(kind, runs, steps * step_s + export_s, how)
 
 
 def step_seconds(recipe: Recipe, shape: Shape, threads: int) -> float:
@@ -131,11 +122,11 @@ def shape_of(recipe: Recipe) -> Shape:
 
         images = load_images(data)
         return Shape(images.classes, images.input_shape, len(images.train))
-    classes, clips, samples = _counted(recipe)
     from edgeprune.audio.logmel import Frontend, patch_starts
     from edgeprune.data.scene_data import patch_shape
     from edgeprune.models.registry import entry
 
+    classes, clips, samples = _counted(recipe)
     frames = Frontend(frontend).frames(samples)
     patches = len(patch_starts(frames, frontend.patch_frames, frontend.patch_hop_frames))
     share = data.train_share * (1 - data.validation)

@@ -54,8 +54,7 @@ class Grid:
                 raise EdgepruneError(f"--{axis}: give whole numbers from {int(axis == 'folds')}.")
         for axis, values in asdict(self).items():
             if len(set(values)) < len(values):
-                flag = f"--{axis.replace('_', '-')}"
-                raise EdgepruneError(f"{flag}: a value stands there twice; name each once.")
+                raise EdgepruneError(f"--{axis.replace('_', '-')}: a value stands there twice; name each once.")
         return self
 
     def budgets(self, recipe: Recipe) -> list[tuple[Budget, float]]:
@@ -108,7 +107,11 @@ class Cell:
 
 def cells(grid: Grid, recipe: Recipe) -> list[Cell]:
     """All runs of a grid, seed by seed and fold by fold, each dense run before those that start from it."""
+    from edgeprune.pruning.scores import criterion
+
     criteria = grid.criteria or (recipe.prune.criterion,)
+    # A dense run scores its filters but loses none, so it takes a criterion that looks at no clips.
+    of_dense = "l1" if criterion(recipe.prune.criterion).active else recipe.prune.criterion
     kinds: list[tuple[Role, str]] = [(RANDOM if name == RANDOM else "variant", name) for name in criteria]
     if RANDOM in grid.controls and RANDOM not in criteria:
         kinds.append((RANDOM, RANDOM))
@@ -116,28 +119,14 @@ def cells(grid: Grid, recipe: Recipe) -> list[Cell]:
         kinds.append(("scratch", criteria[0]))
     runs = []
     for seed, fold in product(grid.seeds or (recipe.seed,), grid.folds or (recipe.data.fold,)):
-        runs.append(Cell("dense", _cheap(recipe.prune.criterion), Budget(), 1.0, seed, fold))
+        runs.append(Cell("dense", of_dense, Budget(), 1.0, seed, fold))
         for (budget, keep), (role, name) in product(grid.budgets(recipe), kinds):
             runs.append(Cell(role, name, budget, keep, seed, fold))
     return runs
 
 
-def _cheap(name: str) -> str:
-    """A criterion that looks at no clips: the dense run scores its filters, but loses none."""
-    from edgeprune.pruning.scores import criterion
-
-    return "l1" if criterion(name).active else name
-
-
 def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threads: int) -> Recipe:
-    """The recipe of a cell.
-
-    Args:
-        base: the sweep's recipe, its paths absolute.
-        out: the sweep's folder, absolute.
-        devices: where latency is measured.
-        threads: CPU threads of training.
-    """
+    """The recipe of a cell, from the sweep's, whose paths are absolute as `out` is."""
     dense = cell.role == "dense"
     prune = replace(base.prune, criterion=cell.criterion, keep=cell.keep, restart=cell.role == "scratch")
     if dense or cell.role == "scratch":
@@ -151,8 +140,7 @@ def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threa
         finetune=replace(base.finetune, threads=threads, epochs=0 if dense else base.finetune.epochs),
         prune=prune,
         budget=cell.budget,
-        # the unpruned network's files are the dense run's own
-        export=replace(base.export, dense_formats=()),
+        export=replace(base.export, dense_formats=()),  # the unpruned network's files are the dense run's own
         bench=replace(base.bench, devices=tuple(devices)),
         seed=cell.seed,
         dense_from=base.dense_from if dense else out / cell.dense_folder / "dense.ckpt",

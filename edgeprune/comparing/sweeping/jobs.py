@@ -23,7 +23,7 @@ class Outcome:
 
     Attributes:
         reason: why it failed, one sentence; "" where it did not.
-        exit_code: the run's; a negative one is the signal that killed it.
+        exit_code: a negative one is the signal that killed the run.
         seconds: how long it took, without the waiting before it.
     """
 
@@ -52,16 +52,11 @@ class Engine(Protocol):
 
 
 def work_through(
-    jobs: Sequence[Job],
-    engine: Engine,
-    started: Callable[[Job], None] = lambda job: None,
-    ended: Callable[[Job, Outcome], None] = lambda job, outcome: None,
+    jobs: Sequence[Job], engine: Engine, started: Callable[[Job], None], ended: Callable[[Job, Outcome], None]
 ) -> None:
     """Do all jobs; one that fails leaves `failed.json` in its folder, and only those that need it fail with it.
 
-    Args:
-        jobs: in the order they are started; the job that another needs stands before it, or is done.
-        started, ended: called for each job.
+    The job that another needs stands before it, or is done. `started` and `ended` are called for each job.
     """
     waiting, running, open_needs = list(jobs), 0, {job.folder for job in jobs}
     failed: dict[Path, Outcome] = {}

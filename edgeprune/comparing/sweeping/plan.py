@@ -59,7 +59,11 @@ class SweepPlan:
     def write(self) -> None:
         """Write `sweep.json`, then the recipe of every cell that has no result."""
         for cell, recipe in self.recipes.items():
-            _refuse_other_run(self.folder(cell), recipe)
+            folder = self.folder(cell)
+            changed = _changes(folder.recipe().to_dict(), recipe) if folder.is_run else []
+            if changed:
+                other = f"{folder.path}: holds a run with other settings ({'; '.join(changed)})"
+                raise EdgepruneError(f"{other}; choose another --out.")
         write_json(
             self.out / SWEEP,
             {
@@ -85,12 +89,7 @@ class SweepPlan:
 
 
 def make_plan(recipe: Recipe, grid: Grid, out: Path, alone: bool, threads: int) -> SweepPlan:
-    """The sweep of a grid in a folder; nothing is written.
-
-    Args:
-        alone: whether each run has this machine for itself.
-        threads: CPU threads of each run.
-    """
+    """The sweep of a grid in a folder; nothing is written. `alone`: each run has this machine for itself."""
     out, base = out.absolute(), with_absolute_paths(recipe)
     if RunFolder(out).is_done or RunFolder(out).is_run:
         raise EdgepruneError(f"{out}: is the folder of a run; choose another --out for the sweep.")
@@ -135,24 +134,11 @@ def _refuse_other_sweep(out: Path, old: Mapping[Cell, Recipe], new: Mapping[Cell
     by_folder = {cell.folder: recipe for cell, recipe in new.items()}
     for cell, recipe in old.items():
         if cell.folder not in by_folder:
-            raise EdgepruneError(
-                f"{out}: holds a sweep that also has {cell.folder}; name all it has (more may be added), or choose "
-                "another --out."
-            )
-        changed = _changes(recipe.to_dict(), by_folder[cell.folder])
-        if changed:
-            raise EdgepruneError(
-                f"{out}: holds a sweep whose {cell.folder} has other settings ({'; '.join(changed)}); choose another "
-                "--out."
-            )
-
-
-def _refuse_other_run(folder: RunFolder, recipe: Recipe) -> None:
-    changed = _changes(folder.recipe().to_dict(), recipe) if folder.is_run else []
-    if changed:
-        raise EdgepruneError(
-            f"{folder.path}: holds a run with other settings ({'; '.join(changed)}); choose another --out."
-        )
+            missing = f"{out}: holds a sweep that also has {cell.folder}; name all it has (more may be added)"
+            raise EdgepruneError(f"{missing}, or choose another --out.")
+        if changed := _changes(recipe.to_dict(), by_folder[cell.folder]):
+            other = f"{out}: holds a sweep whose {cell.folder} has other settings ({'; '.join(changed)})"
+            raise EdgepruneError(f"{other}; choose another --out.")
 
 
 def _changes(old: dict[str, Any], new: Recipe) -> list[str]:

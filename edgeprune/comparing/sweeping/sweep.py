@@ -21,9 +21,7 @@ class CellEnd:
     Attributes:
         state: `done` or `failed`; `begun` or `new` where the sweep did not reach it.
         reason: why it failed; "" where it did not.
-        exit_code: the run's.
         seconds: how long the run took; None where it was interrupted.
-        result: None where there is none.
     """
 
     cell: Cell
@@ -35,12 +33,7 @@ class CellEnd:
 
 
 def sweep(plan: SweepPlan, make_engine: Callable[[], Engine], tracking: Tracking | None = None) -> list[CellEnd]:
-    """Do every cell that has no result.
-
-    Args:
-        make_engine: called if there is anything to do.
-        tracking: where results are sent.
-    """
+    """Do every cell that has no result; the engine is made if there is anything to do."""
     with _locked(plan):
         plan.write()
         tracking = tracking or Tracking(plan)

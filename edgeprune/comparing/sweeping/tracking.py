@@ -64,8 +64,7 @@ class Tracking:
         self._client.set_tag(run_id, "folder", str(folder.path))
         self._client.set_tag(run_id, "reason", "")
         if not folder.is_done:
-            reason = read_json(folder.failure_file)["reason"]
-            self._client.set_tag(run_id, "reason", reason[:_LONGEST])
+            self._client.set_tag(run_id, "reason", read_json(folder.failure_file)["reason"][:_LONGEST])
             self._client.set_terminated(run_id, "FAILED")
             return
         result = folder.result()
@@ -94,8 +93,8 @@ class Tracking:
         name = cell.folder.removeprefix("runs/").replace("/", "-")
         tags = {"mlflow.runName": name, "role": cell.role, "mlflow.source.name": "edgeprune sweep"}
         run_id = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
-        fields = dict(flattened(self.plan.recipes[cell].to_dict()))
-        self._client.log_batch(run_id, params=[Param(name, value) for name, value in fields.items()])
+        fields = flattened(self.plan.recipes[cell].to_dict())
+        self._client.log_batch(run_id, params=[Param(name, value) for name, value in fields])
         return run_id
 
 

@@ -33,8 +33,8 @@ class Work:
     def start(folder: Path, threads: int, command: Sequence[str]) -> "Work":
         """Start it, in a process group of its own.
 
-        Its standard input is a pipe that nothing is written to. The pipe ends when this process does, however it dies,
-        and the job ends with the pipe (see `child.ended_with_parent`).
+        Its standard input is a pipe that ends when this process does, however it dies, and the job ends with the pipe
+        (see `child.ended_with_parent`).
         """
         environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "TF_CPP_MIN_LOG_LEVEL": "3"}
         with (folder / _STDERR).open("wb") as errors:
@@ -86,8 +86,7 @@ def _reason(code: int, errors: Path) -> str:
             return f"killed by {signal.Signals(-code).name}; if memory ran out, use fewer --jobs."
         return f"killed by signal {-code}."
     text = errors.read_text(encoding="utf-8", errors="replace")
-    sentences = re.findall(r"^edgeprune: error: (.+)$", text, flags=re.MULTILINE)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if sentences:
+    if sentences := re.findall(r"^edgeprune: error: (.+)$", text, flags=re.MULTILINE):
         return str(sentences[-1])
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"ended with exit code {code}{f' ({lines[-1]})' if lines else ''}; see {errors}."
