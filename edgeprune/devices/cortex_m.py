@@ -112,20 +112,16 @@ class _Program:
 
     def check(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
         """Instructions of each clip."""
-        self._write_clips(stored)
-        printed = self._emulate(self._build("check", self.network.sources))
-        self._compare(printed, expected)
+        printed = self._run_clips(self.network.sources, stored, expected)
         return np.array(re.findall(r"^clip \d+ (\d+) ", printed, re.MULTILINE), np.float64)
 
     def layers(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
         """Median instructions of each step, counted in a copy of the network that reads the timer between its steps."""
         steps = len(self.network.layers)
-        self._write_clips(stored)
         marked = self.folder / "marked" / self.network.source.name
         write_text(marked, mark_steps(self.network.source.read_text(encoding="utf-8"), steps))
         sources = [marked if source == self.network.source else source for source in self.network.sources]
-        printed = self._emulate(self._build("check", sources, (f"BY_LAYER={steps}",), image="layers"))
-        self._compare(printed, expected)
+        printed = self._run_clips(sources, stored, expected, (f"BY_LAYER={steps}",))
         counts = [int(count) for count in re.findall(r"^layer \d+ \d+ (\d+)$", printed, re.MULTILINE)]
         if len(counts) != len(stored) * steps:
             raise self._cut_short()
@@ -139,19 +135,28 @@ class _Program:
             raise self._cut_short()
         return image, int(line[1])
 
-    def _write_clips(self, stored: NDArray[Any]) -> None:
+    def _run_clips(
+        self, sources: Sequence[Path], stored: NDArray[Any], expected: NDArray[Any], defines: tuple[str, ...] = ()
+    ) -> str:
+        """What the program with the clips prints, whose outputs must be those expected."""
         rows = ",\n".join("{" + ",".join(str(value) for value in clip.ravel()) + "}" for clip in stored)
         size = int(np.prod(stored.shape[1:]))
         text = f"#define CLIPS {len(stored)}\nstatic int8_t clips[CLIPS][{size}] BOARD_VECTORS = {{\n{rows}\n}};\n"
         write_text(self.folder / "clips.h", text)
+        printed = self._emulate(self._build("check", sources, defines))
+        answers = re.findall(r"^clip \d+ \d+ ([0-9a-f]*)$", printed, re.MULTILINE)
+        if len(answers) != len(expected) or f"all {len(expected)} clips done" not in printed.splitlines():
+            raise self._cut_short()
+        outputs = np.stack([np.frombuffer(bytes.fromhex(answer), np.int8) for answer in answers])
+        check_exact(self.request.device, self.path, expected, outputs)
+        return printed
 
-    def _build(self, main: str, sources: Sequence[Path], defines: tuple[str, ...] = (), image: str = "") -> qemu.Image:
-        templates = share_folder("export") / "cortex_m"
+    def _build(self, main: str, sources: Sequence[Path], defines: tuple[str, ...] = ()) -> qemu.Image:
         return qemu.build(
             self.request.device,
-            [templates / f"{main}.c", *sources],
+            [share_folder("export") / "cortex_m" / f"{main}.c", *sources],
             [self.folder, *self.network.includes],
-            self.folder / f"{image or main}.elf",
+            self.folder / f"{main}.elf",
             (*self.network.defines, *defines),
             qemu.OPTIMISE,
             timeout_s=self.request.timeout_s,
@@ -159,13 +164,6 @@ class _Program:
 
     def _emulate(self, image: qemu.Image) -> str:
         return qemu.run(self.request.device, image.path, self.request.timeout_s, self.folder)
-
-    def _compare(self, printed: str, expected: NDArray[Any]) -> None:
-        answers = re.findall(r"^clip \d+ \d+ ([0-9a-f]*)$", printed, re.MULTILINE)
-        if len(answers) != len(expected) or f"all {len(expected)} clips done" not in printed.splitlines():
-            raise self._cut_short()
-        outputs = np.stack([np.frombuffer(bytes.fromhex(answer), np.int8) for answer in answers])
-        check_exact(self.request.device, self.path, expected, outputs)
 
     def _cut_short(self) -> CheckFailedError:
         return CheckFailedError(

@@ -71,6 +71,7 @@ def _measure_file(request: BenchRequest, path: Path) -> Measurement:
             "processor); export it as int8."
         )
     kib = 1024  # the unit of Vela's memories
+    sram_bytes = round(kib * _number(row, "sram_memory_used", device))
     detail = {
         "estimate": "estimated by Arm's Vela, nothing was run; operators on the processor are not in the cycles",
         "accelerator": row.get("accelerator_configuration"),
@@ -86,7 +87,6 @@ def _measure_file(request: BenchRequest, path: Path) -> Measurement:
         "inputs": inputs.source,
         "compiler": f"ethos-u-vela {importlib.metadata.version('ethos-u-vela')}",
     }
-    sram_bytes = round(kib * _number(row, "sram_memory_used", device))
     return Measurement.of_runs(device, "estimated", "cycles", path, [cycles], peak_ram_bytes=sram_bytes, detail=detail)
 
 

@@ -1,8 +1,8 @@
 """Latency and memory of TFLite files on this machine."""
 
 import json
-import os
 import platform
+import runpy
 import subprocess
 import sys
 import time
@@ -20,7 +20,11 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tools import child_environment
 from edgeprune.errors import EdgepruneError
+from edgeprune.files import share_folder
 from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter, runtime_version
+
+_RUNNER = runpy.run_path(str(share_folder("export") / "linux" / "runner.py"))
+"""The functions of the program that measures on Linux boards, which describe this machine as well."""
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
@@ -92,14 +96,10 @@ def time_files(
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores this process may use, system, and the interpreter's version."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "runtime": runtime_version(),
-    }
+    """Processor (or board, where the system does not name it), usable cores, system, and the interpreter's version."""
+    here = _RUNNER["describe_board"]()
+    cpu = here["cpu"] or here["board"] or platform.processor() or platform.machine() or "unknown"
+    return {"cpu": cpu, "cores": here["cores"], "system": here["system"], "runtime": runtime_version()}
 
 
 @dataclass
@@ -161,23 +161,7 @@ def _memory_in_fresh_process(path: Path, threads: int, xnnpack: bool) -> dict[st
 def _print_memory(path: str, threads: str, xnnpack: str) -> None:
     """The work of the fresh process."""
     runtime_version()  # loads the interpreter's library, which does not belong to the model
-    before = _status_bytes("VmRSS")
+    before = _RUNNER["status_bytes"]("VmRSS")
     LoadedFile.load(Path(path), int(threads), bool(int(xnnpack))).run()
     # Not getrusage: its peak is inherited from the parent across exec.
-    print(json.dumps({"peak_ram_bytes": _status_bytes("VmHWM"), "ram_before_model_bytes": before}))
-
-
-def _status_bytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-def _cpu_model() -> str:
-    """The processor's name, or the board's where the system does not name the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-        return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return platform.processor() or platform.machine() or "unknown"
+    print(json.dumps({"peak_ram_bytes": _RUNNER["status_bytes"]("VmHWM"), "ram_before_model_bytes": before}))

@@ -5,6 +5,7 @@ a network is the sum of its stages, interpolated between measured widths, plus t
 (the idea of latency tables: Yang et al., "NetAdapt", ECCV 2018). `profiling` measures the tables.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -40,19 +41,21 @@ class StageTable:
     tiles: tuple[int, ...]
     times_ms: NDArray[np.float64]
 
+    @staticmethod
+    def of(content: Mapping[str, Any]) -> "StageTable":
+        """The table in a profile's file."""
+        grid = tuple(tuple(map(int, axis)) for axis in content["grid"])
+        times_ms = np.asarray(content["times_ms"], dtype=np.float64)
+        return StageTable(content["name"], tuple(content["groups"]), grid, tuple(map(int, content["tiles"])), times_ms)
+
     def at(self, widths: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Milliseconds `[n]` at `widths`, an array `[n]` for each group; multilinear interpolation over whole tiles."""
         places = [between(*axis) for axis in zip(self.grid, widths, self.tiles, strict=True)]
         total: Any = 0.0
-        for corner in product((0, 1), repeat=len(places)):
-            weight: Any = 1.0
-            index = []
-            for upper, (low, high, fraction) in zip(corner, places, strict=True):
-                weight = weight * (fraction if upper else 1 - fraction)
-                index.append(high if upper else low)
-            total = total + weight * self.times_ms[tuple(index)]
-        result: NDArray[np.float64] = np.asarray(total, dtype=np.float64)
-        return result
+        for corner in product(*(((low, 1 - fraction), (high, fraction)) for low, high, fraction in places)):
+            index = tuple(point for point, _ in corner)
+            total = total + math.prod((weight for _, weight in corner), start=1.0) * self.times_ms[index]
+        return np.asarray(total, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +143,7 @@ class LatencyProfile:
             raise EdgepruneError(f"{path}: is not a latency profile of this version of edgeprune; profile again.")
         try:
             fields = {name: content[name] for name in LatencyProfile.__dataclass_fields__}
-            fields["stages"] = tuple(_stage_table(stage) for stage in fields["stages"])
+            fields["stages"] = tuple(StageTable.of(stage) for stage in fields["stages"])
             profile = LatencyProfile(**fields)
             if not _is_sound(profile):
                 raise ValueError
@@ -162,16 +165,6 @@ class LatencyProfile:
                         f"group '{name}': widths from {values.min():g} to {values.max():g} where the profile has "
                         f"{axis[0]} to {axis[-1]}; profile a wider network or stay inside."
                     )
-
-
-def _stage_table(content: Mapping[str, Any]) -> StageTable:
-    return StageTable(
-        content["name"],
-        tuple(content["groups"]),
-        tuple(tuple(int(width) for width in axis) for axis in content["grid"]),
-        tuple(int(tile) for tile in content["tiles"]),
-        np.asarray(content["times_ms"], dtype=np.float64),
-    )
 
 
 def _is_sound(profile: LatencyProfile) -> bool:

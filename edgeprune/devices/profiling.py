@@ -22,7 +22,7 @@ from edgeprune.files import sha256_file
 from edgeprune.graph.graph import Graph
 from edgeprune.tflite.flatbuffer import describe_tensors, unpack_model
 from edgeprune.tflite.metadata import read_metadata
-from edgeprune.tflite.rewidth import Stage, Template, empty_file
+from edgeprune.tflite.rewidth import Template, empty_file
 
 Measure = Callable[[Sequence[Path]], Sequence[float]]
 """Times .tflite files against each other: the milliseconds of one inference of each."""
@@ -86,7 +86,13 @@ def profile(
     clock = _clock(device, settings.threads, settings.runs, measure)
     template = Template(path, graph)
     axes = _axes(graph, settings)
-    times, overhead_ms = _measured(template, axes, clock)
+    tables, overhead_ms = _measured(template, axes, clock)
+    stages = []
+    for stage, times in zip(template.stages, tables, strict=True):
+        grids = tuple(axes[name] for name in stage.groups)
+        tiles = tuple(tile_of(axis, times, place) for place, axis in enumerate(grids))
+        table = made_monotone(times) if settings.monotone else times
+        stages.append(StageTable(stage.name, stage.groups, grids, tiles, table))
     return LatencyProfile(
         device=device,
         kind="measured",
@@ -99,10 +105,7 @@ def profile(
         monotone=settings.monotone,
         overhead_ms=overhead_ms,
         widths={name: group.filters for name, group in graph.groups.items()},
-        stages=tuple(
-            _table(stage, tuple(axes[name] for name in stage.groups), table, settings.monotone)
-            for stage, table in zip(template.stages, times, strict=True)
-        ),
+        stages=tuple(stages),
     )
 
 
@@ -159,11 +162,6 @@ def _axes(graph: Graph, settings: ProfileSettings) -> dict[str, tuple[int, ...]]
         name: grid(group.filters, settings.points, below=not settings.monotone) if name in free else (group.filters,)
         for name, group in graph.groups.items()
     }
-
-
-def _table(stage: Stage, axes: tuple[tuple[int, ...], ...], times: NDArray[np.float64], monotone: bool) -> StageTable:
-    tiles = tuple(tile_of(axis, times, place) for place, axis in enumerate(axes))
-    return StageTable(stage.name, stage.groups, axes, tiles, made_monotone(times) if monotone else times)
 
 
 def _measured(

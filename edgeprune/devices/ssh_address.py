@@ -3,9 +3,13 @@
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from edgeprune.errors import EdgepruneError
+
+_ADDRESS = re.compile(
+    r"ssh://(?P<user>[A-Za-z0-9_.][A-Za-z0-9_.+-]*)@"
+    r"(?:(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)|\[(?P<ipv6>[A-Za-z0-9:.%_-]+)\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
 
 
 @dataclass(frozen=True)
@@ -16,48 +20,17 @@ class Address:
     host: str
     port: int | None
 
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ssh://{self.user}@{host}" + ("" if self.port is None else f":{self.port}")
-
 
 def parse(device: str) -> Address:
     """The address in `ssh://user@host[:port]`; an IPv6 address stands in brackets."""
-    if re.match(r"[^:]*://[^/@]*:.*@", device, flags=re.DOTALL):
-        hidden = re.sub(r"(//[^:]*):.*@", r"\1:***@", device, flags=re.DOTALL)
-        raise EdgepruneError(f"device {_printable(hidden)}: passwords are not taken; use a key and ssh-agent.")
-    address = _split(device)
-    # The parts put together again must be the text given: nothing else may stand in it.
-    if address is None or address.url != device:
-        shown = _printable(device)
-        raise EdgepruneError(f"device {shown}: is no address of a board; give ssh://user@host or ssh://user@host:port.")
-    return address
-
-
-def _split(device: str) -> Address | None:
-    """The parts of an address; None where one is missing or could pass for an option of ssh."""
+    shown, passwords = re.subn(r"^([^:]*://[^:/@]*):.*@", r"\1:***@", device, flags=re.DOTALL)
+    shown = shown if shown.isprintable() else repr(shown)
+    if passwords:
+        raise EdgepruneError(f"device {shown}: passwords are not taken; use a key and ssh-agent.")
+    match = _ADDRESS.fullmatch(device)
     try:
-        parts = urlsplit(device)
-        user, port = parts.username or "", parts.port
+        if match and ipaddress.IPv6Address(match["ipv6"] or "::1") and int(match["port"] or 22) <= 65535:
+            return Address(match["user"], match["name"] or match["ipv6"], int(match["port"]) if match["port"] else None)
     except ValueError:
-        return None
-    host = parts.netloc.rpartition("@")[2]  # not `parts.hostname`, which is in lower case
-    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.+-]*", user) or not _is_host(host) or port == 0:
-        return None
-    return Address(user, host, port)
-
-
-def _is_host(host: str) -> bool:
-    if ":" not in host:
-        return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", host) is not None
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return re.fullmatch(r"[A-Za-z0-9:.%_-]+", host) is not None  # the name of a network interface may hold more
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)
+        pass
+    raise EdgepruneError(f"device {shown}: is no address of a board; give ssh://user@host or ssh://user@host:port.")

@@ -305,7 +305,6 @@ def test_nobody_at_the_port(at, int8, monkeypatch) -> None:
 def test_addresses(device, parts) -> None:
     address = ssh.parse(device)
     assert (address.user, address.host, address.port) == parts
-    assert address.url == device
 
 
 @pytest.mark.parametrize(
