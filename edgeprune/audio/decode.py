@@ -18,11 +18,7 @@ _DECODING_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
 
 
 def load_clip(path: Path | str, sample_rate: int) -> Samples:
-    """Decode a clip, mix its channels down to mono by their mean and resample it.
-
-    Returns:
-        float32 `[samples]`, full scale is 1; `clip_samples` of the file's frames and rate.
-    """
+    """A clip as `[samples]`, full scale 1: the mean of its channels, resampled to `clip_samples` of its frames."""
     path = Path(path)
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)

@@ -76,7 +76,6 @@ class Listener:
 
     @property
     def audio_s(self) -> float:
-        """Seconds received so far."""
         return self.samples / self.spec.sample_rate
 
     @property
@@ -92,18 +91,15 @@ class Listener:
         Args:
             blocks: float32 `[samples]` each, full scale 1, at the front-end's rate.
         """
+        from edgeprune.audio.logmel import Frontend
+
         before, after = self.spec.samples_around
         yield from self._process(np.zeros(before, np.float32))
         for block in blocks:
             self.samples += len(block)
             yield from self._process(block)
-        yield from self._process(np.zeros(after + self._missing(), np.float32))
-
-    def _missing(self) -> int:
-        """Samples that a short recording lacks to one patch."""
-        from edgeprune.audio.logmel import Frontend
-
-        return Frontend(self.spec).padded_samples(self.samples) - self.samples
+        missing = Frontend(self.spec).padded_samples(self.samples) - self.samples  # of one patch
+        yield from self._process(np.zeros(after + missing, np.float32))
 
     def _process(self, block: Samples) -> list[Decision]:
         started = time.perf_counter()

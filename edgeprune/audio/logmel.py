@@ -62,13 +62,10 @@ class Frontend:
         return 1 + (samples - (0 if self.spec.center else self.spec.window_samples)) // self.spec.hop_samples
 
     def __call__(self, waveforms: Tensor) -> Tensor:
-        """Log-mel of equally long waveforms.
+        """Log-mel of equally long waveforms, natural log units, float32 `[clips, frames, mels]` or `[frames, mels]`.
 
         Args:
             waveforms: float32 `[clips, samples]` or `[samples]`, full scale 1, at `spec.sample_rate`.
-
-        Returns:
-            float32 `[clips, frames, mels]` or `[frames, mels]`, natural log units.
         """
         if waveforms.ndim == 1:
             return self(waveforms[None])[0]
@@ -124,16 +121,10 @@ def cut_patches(frames: np.ndarray, starts: Sequence[int] | np.ndarray, patch_fr
 
 
 def waveform_patches(clip: np.ndarray, spec: LogMel) -> np.ndarray:
-    """The patches of a clip as samples, for a file whose front-end is inside.
+    """The patches of a clip as samples, float32 `[patches, samples]`, for a file whose front-end is inside.
 
     Zeros are put where the front-end's frames reach beyond the clip's ends, and after a clip that is shorter than a
     patch, so that each patch gives the same features as those cut from the whole clip's.
-
-    Args:
-        clip: `[samples]` at the front-end's rate.
-
-    Returns:
-        float32 `[patches, samples]`.
     """
     frontend = Frontend(spec)
     before, after = spec.samples_around

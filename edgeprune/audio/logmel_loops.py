@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 def window_frames(
     samples: NDArray[np.float32], window: NDArray[np.float64], hop: int, before: int, frames: NDArray[np.float64]
 ) -> None:
-    """Write windowed frames, with silence beyond the clip.
+    """Write windowed `frames` `[frames, FFT size]`, zero after the window and beyond the clip.
 
     Args:
-        samples: `[samples]`.
-        window: `[window samples]`.
         hop: samples between frames.
         before: samples of silence before the clip, where frame 0 begins.
-        frames: written, `[frames, FFT size]`; zero after the window.
     """
     size = len(window)
     for row in range(frames.shape[0]):
@@ -44,14 +41,11 @@ def mel_bands(
     power: bool,
     out: NDArray[np.float32],
 ) -> None:
-    """Magnitude or power of each bin, summed by mel bands.
+    """Magnitude or power of each bin of `spectrum` `[frames, bins]`, summed by mel bands into `out` `[frames, mels]`.
 
     Args:
-        spectrum: `[frames, bins]`.
         bank: `[mels, bins]`.
-        first: `[mels]`, the first bin of each band.
-        last: `[mels]`, one after its last bin.
-        out: written, `[frames, mels]`.
+        first, last: `[mels]`, the first bin of each band and the one after its last.
     """
     # single precision is enough from here on, since nothing is subtracted
     strength = np.empty(spectrum.shape[1], np.float32)

@@ -18,7 +18,7 @@ SILENCE_S = 5.0
 
 
 class Microphone:
-    """A microphone through PortAudio (package sounddevice).
+    """A microphone.
 
     It records at `sample_rate`, or at its own rate where it takes no other and that is higher; several channels become
     their mean.
@@ -37,7 +37,14 @@ class Microphone:
         self._sounddevice = _sounddevice()
         self._device: str | int | None = int(device) if device is not None and device.isdecimal() else device
         self.sample_rate, self.overruns = sample_rate, 0
-        info = self._info()
+        try:
+            info = self._sounddevice.query_devices(self._device, "input")
+        except (ValueError, self._sounddevice.PortAudioError) as error:
+            missing = "there is no microphone" if self._device is None else f"there is no microphone '{self._device}'"
+            raise EdgepruneError(
+                f"listen: {missing} ({_line(error)}); plug one in, choose one with --device (`python -m sounddevice` "
+                "lists them), or give --file."
+            ) from error
         self.name = str(info["name"])
         self._rate, self._channels = self._settings(info)
         self._blocks: queue.Queue[Samples] = queue.Queue(max(1, round(QUEUE_S / BLOCK_S)))
@@ -45,16 +52,6 @@ class Microphone:
     def blocks(self, seconds: float | None = None) -> Iterator[Samples]:
         """Float32 blocks `[samples]`, as they are recorded, for `seconds` or for ever."""
         yield from resampled(self._recorded(seconds), self._rate, self.sample_rate)
-
-    def _info(self) -> Any:
-        try:
-            return self._sounddevice.query_devices(self._device, "input")
-        except (ValueError, self._sounddevice.PortAudioError) as error:
-            missing = "there is no microphone" if self._device is None else f"there is no microphone '{self._device}'"
-            raise EdgepruneError(
-                f"listen: {missing} ({_line(error)}); plug one in, choose one with --device (`python -m sounddevice` "
-                "lists them), or give --file."
-            ) from error
 
     def _settings(self, info: Any) -> tuple[int, int]:
         """Rate and channels to record with."""

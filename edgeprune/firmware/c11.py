@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeprune.convert.logits import without_softmax
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import write_bytes
-from edgeprune.tflite.flatbuffer import describe_tensors, operators, pack_model, unpack_model
+from edgeprune.tflite.flatbuffer import describe_tensors, operator_names, operators, pack_model, unpack_model
 
 TARGETS = ("host", "cortex-m4", "cortex-m7", "cortex-m33")
 """`host`: C for any compiler. The others: kernels of CMSIS-NN for processors with Arm's DSP instructions."""
@@ -73,12 +72,17 @@ def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
     """Write an int8 .tflite as C.
 
     Args:
-        path: the .tflite, int8 throughout.
         out: folder for the compiled network `<name>.tflite` and its C in `c11/`.
         target: one of `TARGETS`.
         name: the C names begin with `bknn_<name>`; lower-case letters, digits and underscores.
     """
-    _check_target(path, target)
+    if target in ("cortex-m55", "cortex-m85"):
+        raise EdgepruneError(
+            f"{path}: not compiled for {target}: bakenn reserves too little working memory for its vector kernels "
+            "(MVE), which then compute something else without any error; use cortex-m4, cortex-m7 or cortex-m33."
+        )
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
         raise EdgepruneError(f"name: '{name}' makes no C name; use up to 31 of a-z, 0-9 and _, a letter first.")
     bakenn = _bakenn(path)
@@ -93,29 +97,11 @@ def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
 
 
 def probabilities(logits: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
-    """Softmax of a network's stored outputs.
-
-    Args:
-        logits: integers `[n, classes]`.
-        scale, zero_point: of these outputs.
-
-    Returns:
-        float32 `[n, classes]`; rows sum to 1.
-    """
+    """Softmax of a network's stored outputs, integers `[n, classes]` with their scale and zero point."""
     real = np.float32(scale) * (logits.astype(np.float32) - np.float32(zero_point))
     powers = np.exp(real - real.max(axis=1, keepdims=True))
     result: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
     return result
-
-
-def _check_target(path: Path, target: str) -> None:
-    if target in ("cortex-m55", "cortex-m85"):
-        raise EdgepruneError(
-            f"{path}: not compiled for {target}: bakenn reserves too little working memory for its vector kernels "
-            "(MVE), which then compute something else without any error; use cortex-m4, cortex-m7 or cortex-m33."
-        )
-    if target not in TARGETS:
-        raise unknown_name("target", target, TARGETS)
 
 
 def _bakenn(path: Path) -> Any:
@@ -144,18 +130,24 @@ def _options(bakenn: Any, target: str) -> dict[str, Any]:
 
 
 def _plain_network(path: Path, out: Path) -> Path:
-    """Write the network without its softmax and without text of the file's own.
+    """Write the network without its softmax, which does not change the likeliest class, and without text of its own.
 
-    The compiler writes names of tensors into comments of the code, where a name could end the comment.
+    The compiler writes names of tensors into comments of the code, where a name could end the comment. Weights, scales
+    and the other operators stay as they are.
     """
-    inputs, outputs = describe_tensors(unpack_model(path))
+    model = unpack_model(path)
+    inputs, outputs = describe_tensors(model)
     ends = {tensor["dtype"] for tensor in (*inputs, *outputs)}
     if ends != {"int8"}:
         raise EdgepruneError(
             f"{path}: has {' and '.join(sorted(ends))} ends, and only int8 is compiled to C; export it as int8."
         )
-    without_softmax(path, out)
-    model = unpack_model(out)
+    names = operator_names(model)
+    if "SOFTMAX" in names[:-1]:
+        raise EdgepruneError(f"{path}: has a softmax inside, which the compiler to C does not take; use tflm.")
+    if names[-1:] == ["SOFTMAX"]:
+        softmax = model.subgraphs[0].operators.pop()
+        model.subgraphs[0].outputs = [softmax.inputs[0]]
     model.description, model.metadata, model.metadataBuffer, model.signatureDefs = "network", None, None, None
     for graph in model.subgraphs:
         graph.name = "network"
@@ -187,6 +179,12 @@ def _describe(path: Path, tflite: Path, artifacts: Any, name: str) -> C11:
     (input_,), (output,) = describe_tensors(unpack_model(tflite))
     plan = artifacts.backend_plan
     sources = (artifacts.model_source, artifacts.weights_source, artifacts.kernels_source, *artifacts.support_sources)
+    names = {"cmsis_nn": "CMSIS-NN", "cmsis_core": "CMSIS-Core"}
+    own = next((file for file in files("bakenn") or () if file.name == "LICENSE"), None)
+    licences = {"bakenn": Path(str(own.locate()))} if own else {}
+    licences |= {names.get(file.parent.name, file.parent.name): file for file in artifacts.third_party_licenses}
+    # bakenn names the call of the operator at place 3 `tflite_3_conv_2d`
+    places = [re.match(r"tflite_(\d+)_", choice.step_name) for choice in plan.selections]
     return C11(
         tflite=tflite,
         symbol=f"bknn_{name}",
@@ -196,7 +194,7 @@ def _describe(path: Path, tflite: Path, artifacts: Any, name: str) -> C11:
         includes=(artifacts.output_dir, *artifacts.support_include_dirs),
         # The C compiler then writes copies of constant size in place.
         defines=("BAKENN_CMSIS_NN_BUILTIN_MEMORY",) if artifacts.support_sources else (),
-        licences=_licences(artifacts.third_party_licenses),
+        licences=licences,
         arena_bytes=plan.arena_size,
         arena_alignment=plan.arena_alignment,
         input_shape=tuple(input_["shape"]),
@@ -204,18 +202,8 @@ def _describe(path: Path, tflite: Path, artifacts: Any, name: str) -> C11:
         input_quantisation=(input_["scale"], input_["zero_point"]),
         output_quantisation=(output["scale"], output["zero_point"]),
         logits=operators(path)[-1] == "SOFTMAX",
-        layers=tuple(CompiledLayer(_operator_of(choice.step_name), choice.kernel_id) for choice in plan.selections),
+        layers=tuple(
+            CompiledLayer(int(place[1]) if place else None, choice.kernel_id)
+            for place, choice in zip(places, plan.selections, strict=True)
+        ),
     )
-
-
-def _licences(bundled: tuple[Path, ...]) -> dict[str, Path]:
-    names = {"cmsis_nn": "CMSIS-NN", "cmsis_core": "CMSIS-Core"}
-    libraries = {names.get(file.parent.name, file.parent.name): file for file in bundled}
-    own = [file for file in files("bakenn") or () if file.name == "LICENSE"]
-    return {**({"bakenn": Path(str(own[0].locate()))} if own else {}), **libraries}
-
-
-def _operator_of(step_name: str) -> int | None:
-    """Place of the operator in the file: bakenn names the call of the operator at place 3 `tflite_3_conv_2d`."""
-    match = re.match(r"tflite_(\d+)_", step_name)
-    return int(match[1]) if match else None

@@ -14,11 +14,7 @@ def frontend_bytes(frontend: LogMel) -> dict[str, int]:
 
 
 def left_for_network(budget: Budget, frontend: LogMel | None) -> Budget:
-    """The budget less the front-end's bytes where `include_frontend` is set; else the budget itself.
-
-    Args:
-        frontend: None for a network of images.
-    """
+    """The budget less the front-end's bytes where `include_frontend` is set; a network of images has no front-end."""
     if not budget.include_frontend or frontend is None:
         return budget
     limits = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class ChannelLayout:
         self.unpacking: dict[int, Any] = {}
         self.sizes: dict[int, AxisBlocks] = {}
         self.constants: dict[tuple[int, int], AxisBlocks] = {}
-        self._labels: dict[int, str] = {}  # of the weight operators, by step
+        self._labels: dict[int, str] = {}  # of the weight operators, by step in their order
         self._left = [operator for operator in graph.operators if operator.kind in sum(_WEIGHTED.values(), ())]
         for operator, name in zip(model.subgraphs[0].operators, operator_names(model), strict=True):
             self._step(operator, name)
@@ -73,11 +74,10 @@ class ChannelLayout:
             raise self._mismatch(f"it has no operator for layer '{self._left[0].name}'")
 
     def stages(self) -> tuple[Stage, ...]:
-        starts = [0, *sorted(self._labels)[1:], len(self.steps)]
-        names = [self._labels[step] for step in sorted(self._labels)]
+        bounds = [0, *list(self._labels)[1:], len(self.steps)]
         return tuple(
             Stage(name, self._groups(start, stop), start, stop)
-            for name, start, stop in zip(names, starts[:-1], starts[1:], strict=True)
+            for name, (start, stop) in zip(self._labels.values(), pairwise(bounds), strict=True)
         )
 
     def is_constant(self, tensor: int) -> bool:

@@ -32,22 +32,17 @@ class FileFacts:
 
 
 def cost_of_tflite(path: Path | str) -> Cost:
-    """Cost of one run of a .tflite: the int8 figures, from a file of any types.
-
-    The counts before folding are None, since a .tflite has its batch norms folded.
-    """
+    """Cost of one run of a .tflite; the counts before folding are None, since its batch norms are folded."""
     return count(TfliteReader(Path(path)).graph)
 
 
 def file_facts(path: Path | str) -> FileFacts:
-    """Bytes and types of a .tflite."""
-    path = Path(path)
-    reader = TfliteReader(path)
+    reader = TfliteReader(Path(path))
     weights: Counter[str] = Counter()
     for tensor, values in reader.weights.items():
         weights[type_of(reader.tensors[tensor])] += values
     return FileFacts(
-        bytes=path.stat().st_size,
+        bytes=Path(path).stat().st_size,
         weight_bytes=sum(reader.stored.values()),
         weight_type=weights.most_common(1)[0][0] if weights else None,
         activation_type=reader.values_by_type.most_common(1)[0][0],

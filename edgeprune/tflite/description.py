@@ -46,12 +46,10 @@ class Description:
 
     @property
     def layout(self) -> Layout:
-        """Which axis of a patch comes first."""
         return entry(self.spec.name).layout
 
     @property
     def logmel(self) -> LogMel:
-        """The front-end."""
         if self.frontend is None:
             raise EdgepruneError(f"{self.spec.name}: takes images and has no log-mel front-end.")
         return self.frontend
@@ -73,7 +71,6 @@ class Description:
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are stored."""
         value: dict[str, Any] = {
             "labels": list(self.labels),
             "frontend": asdict(self.frontend) if self.frontend else {},
@@ -83,10 +80,7 @@ class Description:
         return {**value, "input": WAVEFORM} if self.takes_waveform else value
 
     def patches(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A clip's patches as the file takes them.
-
-        Args:
-            clip: `[samples]` at the front-end's rate, full scale 1.
+        """Patches of a clip `[samples]`, at the front-end's rate and full scale 1, as the file takes them.
 
         Returns:
             `[patches, height, width, 1]`, normalised and not quantised; `[patches, samples]` where samples enter.

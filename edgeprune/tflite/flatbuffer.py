@@ -80,17 +80,15 @@ def operator_names(model: Any) -> list[str]:
 
     A custom operator has its own name. A network whose list ends in `SOFTMAX` gives probabilities, another one logits.
     """
-    codes = [_code_name(code) for code in model.operatorCodes or ()]
+    codes = []
+    for entry in model.operatorCodes or ():
+        # Codes above 127 do not fit the older of the two fields, which then holds a placeholder.
+        code, custom = max(entry.builtinCode, entry.deprecatedBuiltinCode), entry.customCode
+        name = OPERATOR_NAMES.get(code, f"BUILTIN_{code}")
+        if code == schema.BuiltinOperator.CUSTOM and custom:
+            name = custom if isinstance(custom, str) else custom.decode("utf-8", "replace")
+        codes.append(name)
     return [codes[operator.opcodeIndex] for graph in model.subgraphs for operator in graph.operators or ()]
-
-
-def _code_name(entry: Any) -> str:
-    # Codes above 127 do not fit the older of the two fields, which then holds a placeholder.
-    code = max(entry.builtinCode, entry.deprecatedBuiltinCode)
-    if code == schema.BuiltinOperator.CUSTOM and entry.customCode:
-        custom: bytes | str = entry.customCode
-        return custom if isinstance(custom, str) else custom.decode("utf-8", "replace")
-    return OPERATOR_NAMES.get(code, f"BUILTIN_{code}")
 
 
 def describe_tensors(model: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -99,7 +97,8 @@ def describe_tensors(model: Any) -> tuple[list[dict[str, Any]], list[dict[str, A
     A stored integer q stands for the value `scale * (q - zero_point)`.
     """
     graph = model.subgraphs[0]
-    return ([_describe(graph.tensors[i]) for i in graph.inputs], [_describe(graph.tensors[i]) for i in graph.outputs])
+    inputs, outputs = ([_describe(graph.tensors[number]) for number in end] for end in (graph.inputs, graph.outputs))
+    return inputs, outputs
 
 
 def _describe(tensor: Any) -> dict[str, Any]:

@@ -19,7 +19,6 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
     """LiteRT's interpreter of the file, tensors allocated.
 
     Args:
-        path: the .tflite file.
         threads: CPU threads an inference may use.
         reference: use the slow reference kernels. Their dense layers round once, those of microcontrollers and of
             `xnnpack=False` twice, so that integers may differ by one step.
@@ -116,13 +115,10 @@ class TFLiteModel:
         return outputs
 
     def predict(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Outputs of many clips, dequantised.
+        """Outputs of many clips, float32 `[clips, classes]`, dequantised.
 
         Args:
             x: float32 `[clips, ...]`, each clip shaped as `input_shape` without its batch; run batch by batch.
-
-        Returns:
-            float32 `[clips, classes]`.
         """
         clips = np.asarray(x, dtype=np.float32)
         batch, clip_shape = self.input_shape[0], self.input_shape[1:]

@@ -38,14 +38,16 @@ def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
 def read_metadata(path: Path | str) -> dict[str, Any]:
     """The JSON embedded in a .tflite: the fields of its `Description`, its format, and how the waveform is fed."""
     model = unpack_model(path)
-    for item in model.metadata or []:
-        if item.name == METADATA_NAME.encode():
-            try:
-                content: dict[str, Any] = json.loads(bytes(model.buffers[item.buffer].data))
-            except (ValueError, IndexError, TypeError) as error:
-                raise EdgepruneError(f"{path}: its {METADATA_NAME} is damaged; export the model again.") from error
-            return content
-    raise EdgepruneError(f"{path}: carries no {METADATA_NAME}; it was not exported by edgeprune, give labels yourself.")
+    item = next((item for item in model.metadata or [] if item.name == METADATA_NAME.encode()), None)
+    if item is None:
+        raise EdgepruneError(
+            f"{path}: carries no {METADATA_NAME}; it was not exported by edgeprune, give labels yourself."
+        )
+    try:
+        content: dict[str, Any] = json.loads(bytes(model.buffers[item.buffer].data))
+    except (ValueError, IndexError, TypeError) as error:
+        raise EdgepruneError(f"{path}: its {METADATA_NAME} is damaged; export the model again.") from error
+    return content
 
 
 def read_description(path: Path | str) -> Description:

@@ -53,17 +53,9 @@ _KINDS = kinds_by_name(
 )
 """Operators without a MAC."""
 _HINTS = {
-    "conv": "conv",
-    "depthwise": "conv",
-    "transpose conv": "conv",
-    "dense": "matmul|dense|gemm",
-    "matmul": "matmul",
-    "pool": "pool",
-    "pad": "pad",
-    "reduce": "mean|sum|reduce",
-    "concat": "concat",
-    "add": r"\badd",
-    "scale": "mul|add|sub|div",
+    **dict.fromkeys(("conv", "depthwise", "transpose conv"), "conv"),
+    **{kind: kind for kind in ("matmul", "pool", "pad", "concat")},
+    **{"dense": "matmul|dense|gemm", "reduce": "mean|sum|reduce", "add": r"\badd", "scale": "mul|add|sub|div"},
 }
 """What a layer of a kind has in its name; converters join the names of all that they fused."""
 
@@ -203,12 +195,10 @@ class TfliteReader:
         self, kind: str, named: int | str, sources: tuple[int, ...], outputs: tuple[int, ...], **details: Any
     ) -> None:
         """Add an operator, named after a tensor or, where it is unknown, after itself."""
-        shape = self._shape(outputs[0])
-        if isinstance(named, int):
-            stored = self.tensors[self._constants.get(named, named)].name or b""
+        shape, name = self._shape(outputs[0]), named
+        if isinstance(name, int):
+            stored = self.tensors[self._constants.get(name, name)].name or b""
             name = _label(stored.decode("utf-8", "replace"), kind)
-        else:
-            name = named
         for place in outputs:
             self.values_by_type[type_of(self.tensors[place])] += prod(self._shape(place))
         self._operators.append(
@@ -228,8 +218,7 @@ class TfliteReader:
 
     def _remembered(self, place: int) -> int:
         """The place of an activation among the graph's tensors."""
-        root = self._shared.get(place, place)
-        return self._memory.setdefault(root, len(self._memory))
+        return self._memory.setdefault(self._shared.get(place, place), len(self._memory))
 
     def _weights(self, place: int) -> int:
         """Values of a constant; 0 where an operator before has counted them."""

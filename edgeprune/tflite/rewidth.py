@@ -9,7 +9,6 @@ as float32, and here they stay so at any size.
 """
 
 import copy
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,51 +20,29 @@ from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.graph.graph import Graph
 from edgeprune.tflite.channel_layout import AxisBlocks, ChannelLayout, Stage
 from edgeprune.tflite.flatbuffer import pack_model, unpack_model
-from edgeprune.tflite.interpreter import load_interpreter
 
 DESCRIPTION = "edgeprune: placeholder weights, for measuring memory and time only; never for predictions"
-
-
-def rewidth(path: Path, graph: Graph, widths: Mapping[str, int]) -> bytes:
-    """The .tflite file of the same network with other numbers of filters; **placeholder weights**, see the module.
-
-    Args:
-        path: a file that edgeprune exported, in any of its formats.
-        graph: of the network in the file, with the widths the file has.
-        widths: filters by group; groups that are not named keep theirs. More than the file has is fine.
-    """
-    path = Path(path)
-    content = Template(path, graph).file(widths)
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / path.name
-        written.write_bytes(content)
-        try:
-            load_interpreter(written).invoke()
-        except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
-            raise EdgepruneError(
-                f"{path}: does not run with other widths ({reason}); convert the network with these widths instead."
-            ) from error
-    return content
 
 
 class Template:
     """An exported file matched with its graph once, to write it with many widths.
 
-    Arguments and errors are those of `rewidth`.
+    Args:
+        path: a file that edgeprune exported, in any of its formats.
+        graph: of the network in the file, with the widths the file has.
 
     Attributes:
         stages: in the order in which they run; together they are all operators of the file.
     """
 
     def __init__(self, path: Path, graph: Graph) -> None:
-        self.path, self.graph = Path(path), graph
+        self.path, self.graph = path, graph
         self._model = unpack_model(path)
         self._layout = ChannelLayout(path, self._model, graph)
         self.stages = self._layout.stages()
 
     def file(self, widths: Mapping[str, int]) -> bytes:
-        """The whole network with `widths`, not run yet."""
+        """The whole network; groups that `widths` does not name keep theirs, and more than the file has is fine."""
         return self._write(widths, 0, len(self._layout.steps))
 
     def stage_file(self, stage: Stage, widths: Mapping[str, int]) -> bytes:
@@ -119,8 +96,14 @@ class _Writer:
         inputs = [int(tensor) for tensor in old.inputs]
         operator.inputs = [self._input(number, place, tensor) for place, tensor in enumerate(inputs)]
         operator.outputs = [self._activation(int(tensor)) for tensor in old.outputs]
-        if name == "RESHAPE":
-            self._reshape(operator)
+        if name == "RESHAPE":  # it has its new shape in its options, and as its second input
+            shape = self._graph.tensors[operator.outputs[0]].shape
+            if operator.builtinOptions is not None:
+                operator.builtinOptions = copy.copy(operator.builtinOptions)
+                operator.builtinOptions.newShape = shape
+            if len(operator.inputs) > 1:
+                tensor = copy.copy(self._graph.tensors[operator.inputs[1]])
+                operator.inputs[1] = self._added(tensor, np.asarray(shape, dtype=np.int32).view(np.uint8))
         self._append(operator)
 
     def _append(self, operator: Any) -> None:
@@ -181,8 +164,7 @@ class _Writer:
         if self._layout.is_constant(index) and len(quantised.scale) == shape[axis]:
             tensor.quantization = copy.copy(quantised)
             for name in ("scale", "zeroPoint", "min", "max"):
-                values = getattr(quantised, name)
-                if values is not None:
+                if (values := getattr(quantised, name)) is not None:
                     setattr(tensor.quantization, name, _cycled(values, sizes[axis], 0))
         return tensor
 
@@ -195,16 +177,6 @@ class _Writer:
         for axis, size in sizes.items():
             values = _cycled(values, size, axis)
         return np.ascontiguousarray(values).reshape(-1)
-
-    def _reshape(self, operator: Any) -> None:
-        """Write the new shape where a RESHAPE has it: in its options, and as its second input."""
-        shape = self._graph.tensors[operator.outputs[0]].shape
-        if operator.builtinOptions is not None:
-            operator.builtinOptions = copy.copy(operator.builtinOptions)
-            operator.builtinOptions.newShape = shape
-        if len(operator.inputs) > 1:
-            tensor = copy.copy(self._graph.tensors[operator.inputs[1]])
-            operator.inputs[1] = self._added(tensor, np.asarray(shape, dtype=np.int32).view(np.uint8))
 
     def _resolved(self, sizes: AxisBlocks) -> dict[int, int]:
         return {

@@ -14,16 +14,7 @@ SCHEMA = 1
 
 
 def write_sidecar(tflite_path: Path | str, description: Description, extra: Mapping[str, Any] | None = None) -> Path:
-    """Write the sidecar of an exported file.
-
-    Args:
-        tflite_path: the exported file.
-        description: of its network.
-        extra: anything else worth keeping (accuracy, parity, versions).
-
-    Returns:
-        the path of the sidecar.
-    """
+    """Write the sidecar of an exported file; `extra` is anything else worth keeping (accuracy, parity, versions)."""
     tflite_path = Path(tflite_path)
     network = unpack_model(tflite_path)
     inputs, outputs = describe_tensors(network)

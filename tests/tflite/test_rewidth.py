@@ -2,6 +2,7 @@
 
 import random
 import re
+import tempfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -20,13 +21,23 @@ from edgeprune.graph.cost import count, graph_of
 from edgeprune.graph.graph import Graph
 from edgeprune.models.registry import build, make_spec
 from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
-from edgeprune.tflite.interpreter import TFLiteModel
+from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter
 from edgeprune.tflite.metadata import read_metadata
-from edgeprune.tflite.rewidth import DESCRIPTION, Template, empty_file, rewidth
+from edgeprune.tflite.rewidth import DESCRIPTION, Template, empty_file
 
 pytestmark = pytest.mark.slow  # converts networks
 
 PRUNED = {"conv1": 13, "conv2": 11, "conv3": 27, "fc1": 100}  # the widths of the fixture `dcase21`
+
+
+def rewidth(path: Path, graph: Graph, widths: Mapping[str, int]) -> bytes:
+    """The file with other widths, which must run."""
+    content = Template(path, graph).file(widths)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / path.name
+        written.write_bytes(content)
+        load_interpreter(written).invoke()
+    return content
 
 
 def _int8(name: str, shape: tuple[int, int, int], folder: Path, width: float = 1.0) -> tuple[Path, Graph]:
