@@ -1,7 +1,5 @@
 """Class probabilities of clips, from a torch network or from an exported file."""
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from torch import nn
@@ -9,12 +7,7 @@ from torch import nn
 from edgeprune import console
 from edgeprune.data.patches import Patches
 from edgeprune.evaluation.scene import mean_patch_probabilities
-
-
-class Predictor(Protocol):
-    """An exported network: float32 `[n, height, width, channels]` in, probabilities `[n, classes]` out."""
-
-    def predict(self, x: np.ndarray) -> np.ndarray: ...
+from edgeprune.tflite.interpreter import TFLiteModel
 
 
 def evenly_spaced_inputs(patches: Patches, count: int) -> np.ndarray:
@@ -39,15 +32,13 @@ def torch_probabilities(model: nn.Module, patches: Patches, batch: int = 64) -> 
     return clip_means(np.concatenate(parts), patches)
 
 
-def file_probabilities(
-    predictor: Predictor, patches: Patches, title: str = "evaluating", batch: int = 16
-) -> np.ndarray:
+def file_probabilities(file: TFLiteModel, patches: Patches, title: str = "evaluating", batch: int = 16) -> np.ndarray:
     """`[clips, classes]` from an exported file."""
     parts = []
     with console.progress(title, len(patches)) as bar:
         for start in range(0, len(patches), batch):
             rows = np.arange(start, min(start + batch, len(patches)))
             x = patches.network_inputs(rows).permute(0, 2, 3, 1)
-            parts.append(predictor.predict(np.ascontiguousarray(x.numpy())))
+            parts.append(file.predict(np.ascontiguousarray(x.numpy())))
             bar.advance(bar.task_ids[0], len(rows))
     return clip_means(np.concatenate(parts), patches)

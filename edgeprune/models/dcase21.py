@@ -21,16 +21,13 @@ class DCASE21Net(nn.Module):
     The second max-pool spans all frames that the first leaves: 4x100 at 500 frames, 4x10 at 51.
     """
 
-    def __init__(
-        self, classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int], dropout: float = 0.3
-    ) -> None:
+    def __init__(self, classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> None:
         super().__init__()
         channels, mels, frames = input_shape
         if mels < 20 or frames < 5:
             raise EdgepruneError(
                 f"dcase21: an input of {mels} mels x {frames} frames is too small; it needs at least 20 x 5."
             )
-        second_pool = (4, frames // 5)
         self.features = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(channels, widths["conv1"], 7, padding=3),
@@ -40,12 +37,12 @@ class DCASE21Net(nn.Module):
                 bn2=nn.BatchNorm2d(widths["conv2"]),
                 relu2=nn.ReLU(),
                 pool1=nn.MaxPool2d(5),
-                drop1=nn.Dropout(dropout),
+                drop1=nn.Dropout(0.3),
                 conv3=nn.Conv2d(widths["conv2"], widths["conv3"], 7, padding=3),
                 bn3=nn.BatchNorm2d(widths["conv3"]),
                 relu3=nn.ReLU(),
-                pool2=nn.MaxPool2d(second_pool),
-                drop2=nn.Dropout(dropout),
+                pool2=nn.MaxPool2d((4, frames // 5)),
+                drop2=nn.Dropout(0.3),
             )
         )
         self.flatten = Flatten()
@@ -53,7 +50,7 @@ class DCASE21Net(nn.Module):
             OrderedDict(
                 fc1=nn.Linear(widths["conv3"] * (mels // 5 // 4), widths["fc1"]),
                 relu4=nn.ReLU(),
-                drop3=nn.Dropout(dropout),
+                drop3=nn.Dropout(0.3),
                 output=nn.Linear(widths["fc1"], classes),
             )
         )

@@ -111,7 +111,7 @@ class Scores:
     @staticmethod
     def from_json(value: Mapping[str, Any], where: str = "") -> Scores:
         bounds = [number(bound) for bound in sequence(value, "interval", where)]
-        interval = (bounds[0], bounds[1]) if len(bounds) == 2 else (None, None)
+        low, high = bounds if len(bounds) == 2 else (None, None)
         groups: dict[str, Mapping[str, GroupScores]] = {}
         for kind in ("class", "device", "city"):
             rows = mapping(value, f"per_{kind}", where)
@@ -121,7 +121,7 @@ class Scores:
             }
         return Scores(
             **plain_fields(Scores, value),
-            interval=None if interval[0] is None or interval[1] is None else (interval[0], interval[1]),
+            interval=None if low is None or high is None else (low, high),
             groups={kind: rows for kind, rows in groups.items() if rows},
             confusion=tuple(tuple(whole(n) or 0 for n in row) for row in sequence(value, "confusion", where)),
             classes=tuple(str(name) for name in sequence(value, "classes", where)),
@@ -227,11 +227,7 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class FrontendFigures:
-    """The cost of the log-mel front-end in C, beside the network's.
-
-    Attributes:
-        instructions_per_hop: by emulated processor.
-    """
+    """The cost of the log-mel front-end in C, beside the network's; instructions are by emulated processor."""
 
     ram_bytes: int | None
     flash_bytes: int | None

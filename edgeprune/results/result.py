@@ -1,8 +1,4 @@
-"""A run's result: `result.json`, parsed once into values with names and types.
-
-Parts that an older or unfinished run did not write are None or empty. Accuracies are fractions, log losses nats, sizes
-bytes.
-"""
+"""A run's result: `result.json`, parsed once into values with names and types (their units: see `figures`)."""
 
 from __future__ import annotations
 
@@ -209,11 +205,8 @@ class Result(Tabular):
         rows = []
         for file in self.files:
             cost = file.cost if file.cost != CostFigures() else self.networks[file.network].cost
-            timings = [
-                row.median_ms
-                for row in self.latency
-                if row.file == file.name and row.device == "host" and row.threads == 1
-            ]
+            on_host = (file.name, "host", 1)
+            timings = [row.median_ms for row in self.latency if (row.file, row.device, row.threads) == on_host]
             rows.append(
                 {
                     "network": file.network,

@@ -122,30 +122,18 @@ class RunFolder:
             return "the reason cannot be read"
 
     def recipe(self) -> Recipe:
-        """The run's recipe, `out` set to this folder.
-
-        Raises:
-            EdgepruneError: there is none, or it does not fit this version.
-        """
+        """The run's recipe, `out` set to this folder."""
         return load_recipe(str(self.path))
 
     def result(self) -> Result:
-        """The run's result.
-
-        Raises:
-            EdgepruneError: the run is not done, or the result cannot be read.
-        """
+        """The run's result; refused where the run is not done."""
         if not self.is_done:
             raise EdgepruneError(f"{self.path}: has no result.json; give a run that has finished.")
         return Result.read(self.path)
 
     @staticmethod
     def existing(path: Path | str) -> RunFolder:
-        """The folder of a run that was begun.
-
-        Raises:
-            EdgepruneError: it is not a run folder.
-        """
+        """The folder of a run that was begun; any other is refused."""
         folder = RunFolder(Path(path))
         if not folder.is_run:
             raise EdgepruneError(f"{path}: is not a run folder (it holds no {RECIPE}); check the path.")
@@ -153,11 +141,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[RunFolder]:
-        """Make the folder, lock it against other processes and open its log, for as long as the block runs.
-
-        Raises:
-            EdgepruneError: another process works in it, or it cannot be written.
-        """
+        """Make the folder, lock it against other processes and open its log, for as long as the block runs."""
         import filelock
 
         try:
@@ -174,11 +158,7 @@ class RunFolder:
     @staticmethod
     @contextmanager
     def open(recipe: Recipe) -> Iterator[RunFolder]:
-        """The recipe's folder, locked, with the recipe in it.
-
-        Raises:
-            EdgepruneError: it holds the run of another recipe, another process works in it, or it cannot be written.
-        """
+        """The recipe's folder, locked, with the recipe in it; refused where it holds the run of another recipe."""
         with RunFolder(recipe.folder()).locked() as folder:
             if folder.is_run:
                 check_same_run(folder.path, recipe)

@@ -23,14 +23,9 @@ WAVEFORM_CLIPS = 20
 
 
 def export_more(run_folder: Path | str, formats: Sequence[str], waveform: bool = False) -> dict[str, Path]:
-    """Export the pruned network of a run folder (again) in some formats; files that are whole are kept.
+    """Export the pruned network of a run folder (again); files that are whole are kept.
 
-    Args:
-        formats: number formats.
-        waveform: of each format also a file `<format>_waveform` that takes samples.
-
-    Returns:
-        paths by format.
+    With `waveform`, each format has a file `<format>_waveform` beside it that takes samples.
     """
     folder = RunFolder.existing(run_folder)
     formats = check_formats(formats)

@@ -19,7 +19,7 @@ from edgeprune.models import checkpoint
 from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.pruning.allocation.pruning_steps import PruningStep, pruning_steps
-from edgeprune.pruning.prune import ScoredNetwork, score_filters
+from edgeprune.pruning.prune import score_filters
 from edgeprune.pruning.scores import criterion
 from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
@@ -91,18 +91,22 @@ def _prune(
 ) -> tuple[nn.Module, ModelSpec, dict[str, Any]]:
     """Score, allocate and cut: the network after one step, its spec, and the facts its checkpoint keeps."""
     torch.manual_seed(recipe.seed + step.number - 1)  # for the criterion `random`
-    scored = _score(recipe, data, network)
+    settings = recipe.prune
+    batches = score_batches(data, settings.clips, settings.criterion) if criterion(settings.criterion).active else None
+    loss_batches = sensitivity_batches(data, settings.clips)
+    example = torch.zeros(1, *network.spec.input_shape)
+    scored = score_filters(network.model, example, graph_of(network.spec), settings, batches, loss_batches)
     allocation = scored.allocate(step.budget, table, step.caps)
     kept = scored.kept(allocation)
     model, spec = surgery.remove_filters(network.model, network.spec, kept)
     console.say(
-        f"pruned by {recipe.prune.criterion}{'' if step.of == 1 else f', step {step.number} of {step.of}'}: "
+        f"pruned by {settings.criterion}{'' if step.of == 1 else f', step {step.number} of {step.of}'}: "
         f"{_width_changes(network.spec.widths, allocation.widths)}; {allocation.cost.params:,} parameters, "
         f"{allocation.cost.macs:,} MACs"
     )
     before_finetuning = evaluate_clips(data.test, torch_probabilities(model, data.patches(data.test)), data.classes)
     torch.manual_seed(recipe.seed + step.number)
-    if recipe.prune.restart:
+    if settings.restart:
         console.say("its weights are drawn anew: the control that is trained from scratch")
         model = build(spec)
     facts = {
@@ -111,16 +115,6 @@ def _prune(
         "before_finetuning": before_finetuning,
     }
     return model, spec, facts
-
-
-def _score(recipe: Recipe, data: RunData, network: Checkpoint) -> ScoredNetwork:
-    """The network with its filters scored, on training clips where the criterion looks at clips."""
-    settings = recipe.prune
-    active = criterion(settings.criterion).active
-    batches = score_batches(data, settings.clips, settings.criterion) if active else None
-    example = torch.zeros(1, *network.spec.input_shape)
-    loss_batches = sensitivity_batches(data, settings.clips)
-    return score_filters(network.model, example, graph_of(network.spec), settings, batches, loss_batches)
 
 
 def _width_changes(before: Mapping[str, int], after: Mapping[str, int], most: int = 12) -> str:

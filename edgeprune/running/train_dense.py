@@ -61,9 +61,7 @@ def train_network(
 ) -> list[dict[str, float]]:
     """Train a network in place; returns its history, empty where the settings ask for no epochs.
 
-    Args:
-        folder: of the training (see `RunFolder.training`).
-        teacher: the dense network; given, the training is called fine-tuning.
+    Where a teacher (the dense network) is given, the training is called fine-tuning.
     """
     if settings.epochs == 0:
         model.eval()

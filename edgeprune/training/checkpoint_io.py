@@ -23,7 +23,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load a checkpoint."""
         try:
             return super().load_checkpoint(path, *args, **kwargs)
         except Exception as error:
@@ -34,19 +33,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a kill during a write left in the folder."""
-    for name in ("last", "best"):
-        for path in folder.glob(f".{name}.ckpt.*"):
-            path.unlink(missing_ok=True)
+    for path in (*folder.glob(".last.ckpt.*"), *folder.glob(".best.ckpt.*")):
+        path.unlink(missing_ok=True)
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the best epoch as `best.ckpt`, also after the run folder was moved."""
 
-    def __init__(self, folder: Path, monitor: str) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(
             folder,
             "best",
-            monitor=monitor,
+            monitor="val_log_loss",
             save_weights_only=True,
             enable_version_counter=False,
             save_on_train_epoch_end=True,

@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,27 @@ class _Lines(Callback):
             console.say(
                 f"{self.title}: {trainer.current_epoch + 1}/{trainer.max_epochs}, {shown}, {now - self.began:.0f}s"
             )
+
+
+class _EpochBar(Callback):
+    """One rich progress bar over the epochs of a training, on terminals."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._open = ExitStack()  # stays empty when an error comes before the first epoch
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._bar = self._open.enter_context(console.progress(self.title, trainer.max_epochs or 0))
+        self._bar.update(self._bar.task_ids[0], completed=trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._bar.advance(self._bar.task_ids[0])
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._open.close()
+
+    def on_exception(self, trainer: lightning.Trainer, module: lightning.LightningModule, error: BaseException) -> None:
+        self.on_train_end(trainer, module)
 
 
 def fit(
@@ -157,12 +179,10 @@ def _callbacks(
 ) -> tuple[ModelCheckpoint | None, list[Callback]]:
     callbacks: list[Callback] = [_Lines(title, folder / "history.csv")]
     if console.shows_progress():
-        from edgeprune.training.bar import EpochBar
-
-        callbacks.append(EpochBar(title))
+        callbacks.append(_EpochBar(title))
     best = None
     if use_best:
-        best = BestCheckpoint(folder, "val_log_loss")
+        best = BestCheckpoint(folder)
         callbacks.append(best)
         if recipe.patience:
             callbacks.append(Patience("val_log_loss", patience=recipe.patience))
