@@ -1,4 +1,4 @@
-"""What only the authors know of a submission: who they are, its label and names, where its code is."""
+"""The part of a submission that only its authors know: who they are, its label and names, where its code is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,6 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_toml
 from edgeprune.submitting.label import check_name, is_of, parse_label
 from edgeprune.submitting.template import PLACEHOLDER, ChallengeTemplate, one_sentence, unknown_fields
-
-_THEIRS = {
-    "": ("submission", "system"),
-    "system": ("description", "external_datasets", "source_code"),
-}
-"""What an info file may hold; the rest is read from the run."""
-AUTHOR = "Surname, First name, mail@example.org, Institute"
 
 
 def read_info(path: Path | None, template: ChallengeTemplate) -> dict[str, Any]:
@@ -33,8 +26,8 @@ def read_info(path: Path | None, template: ChallengeTemplate) -> dict[str, Any]:
         [system]
         source_code = "https://example.org/code"
 
-    Fields of `system.description` and tables of `system.external_datasets` may follow; what is given there replaces
-    what the run says.
+    Fields of `system.description` and tables of `system.external_datasets` may follow; they replace those read from
+    the run. All other fields come from the run alone and are refused here.
     """
     if path is None:
         return {}
@@ -43,16 +36,16 @@ def read_info(path: Path | None, template: ChallengeTemplate) -> dict[str, Any]:
     unknown = unknown_fields(info, template)
     if unknown:
         raise one_sentence(unknown, f"{path}: has fields that {template.name} does not", "correct or remove them")
-    for holder, known in _THEIRS.items():
-        given = info.get(holder, {}) if holder else info
-        theirs = [f"{holder}.{name}".strip(".") for name in given if name not in known]
-        if theirs:
-            raise one_sentence(theirs, f"{path}: holds what is read from the run", "remove it")
+    of_run = [name for name in info if name not in ("submission", "system")]
+    in_system = ("description", "external_datasets", "source_code")
+    of_run += [f"system.{name}" for name in info.get("system", {}) if name not in in_system]
+    if of_run:
+        raise one_sentence(of_run, f"{path}: holds what is read from the run", "remove it")
     return info
 
 
 def _check_shape(path: Path, info: Mapping[str, Any]) -> None:
-    """Tables where the template has tables."""
+    """Refuse anything but tables where the template has tables."""
     for name in ("submission", "system"):
         if not isinstance(info.get(name, {}), dict):
             raise EdgepruneError(f"{path}: '{name}' is no table; write [{name}].")
@@ -66,18 +59,20 @@ def _check_shape(path: Path, info: Mapping[str, Any]) -> None:
 
 
 def author_of(text: str) -> dict[str, Any]:
-    """An author of one line: surname, first name, mail and affiliation, parted by commas."""
+    """Read an author from one line: surname, first name, mail and affiliation, separated by commas."""
     parts = [part.strip() for part in text.split(",", 3)]
     if len(parts) != 4 or not all(parts) or "@" not in parts[2]:
-        raise EdgepruneError(f"author '{text}': write it as '{AUTHOR}', the affiliation last.")
+        raise EdgepruneError(
+            f"author '{text}': write it as 'Surname, First name, mail@example.org, Institute', the affiliation last."
+        )
     lastname, firstname, email, institute = parts
     return {"lastname": lastname, "firstname": firstname, "email": email, "affiliation": {"institute": institute}}
 
 
 def merged(info: Mapping[str, Any], authors: Sequence[str], given: Mapping[str, str | None]) -> dict[str, Any]:
-    """The block `submission`: an info file's fields, replaced by what the command line gives.
+    """The block `submission`: the info file's fields, replaced by those of the command line.
 
-    Without a mark the first author is the corresponding one.
+    The first author is the corresponding one if none is marked.
     """
     block: dict[str, Any] = dict.fromkeys(("label", "name", "abbreviation"), "")
     block |= info.get("submission", {})
@@ -93,7 +88,7 @@ def merged(info: Mapping[str, Any], authors: Sequence[str], given: Mapping[str, 
 
 
 def check_submission(block: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
-    """Check label and names, as far as they are given; returns notes on the label."""
+    """Check label and names; returns notes on where the label differs from the corresponding author."""
     check_name(block.get("name", ""), block.get("abbreviation", ""))
     text = block.get("label", "")
     if text in ("", PLACEHOLDER):

@@ -1,4 +1,4 @@
-"""A submission's label: who, from where, which task, which of at most four systems."""
+"""The label of a submission: surname, institute, task, and number of the system."""
 
 import re
 import unicodedata
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from edgeprune.errors import EdgepruneError
 
 SYSTEMS = 4
-"""Systems a participant may submit to a task."""
+"""The most systems a participant may submit to a task."""
 ABBREVIATION = 10
-"""Characters of a system's abbreviated name at most."""
+"""The most characters of a system's abbreviated name."""
 EXAMPLE = "Surname_INST_task1_1"
-# What a file's name may hold everywhere; the validators cut names at dots and labels at underscores.
+# Safe in file names on every system. The validators split file names at dots and labels at underscores.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
@@ -34,7 +34,7 @@ class Label:
 
 
 def parse_label(text: str, task: str = "task1") -> Label:
-    """Read a label."""
+    """Read a label; one that does not follow the instructions is refused."""
     parts = text.split("_") if isinstance(text, str) else []
     wrong = ""
     if len(parts) != 4:
@@ -51,7 +51,7 @@ def parse_label(text: str, task: str = "task1") -> Label:
 
 
 def check_name(name: str, abbreviation: str) -> None:
-    """Whether the system's names fit the results' tables."""
+    """Refuse names of a system that do not fit the tables of results."""
     for what, value in (("name", name), ("abbreviation", abbreviation)):
         if not isinstance(value, str) or any(unicodedata.category(letter)[0] == "C" for letter in value):
             raise EdgepruneError(f"submission.{what}: {value!r} is not one line of text; write a short name.")
@@ -62,10 +62,10 @@ def check_name(name: str, abbreviation: str) -> None:
 
 
 def is_of(part: str, text: str) -> bool:
-    """Whether a part of a label may stand for a name: accents, case, spaces and hyphens left aside."""
-    return _plain(part) in _plain(text) or _plain(text) in _plain(part)
+    """Whether a part of a label may stand for a name; accents, case, spaces and hyphens do not count."""
 
+    def plain(value: str) -> str:
+        letters = unicodedata.normalize("NFKD", value).casefold()
+        return "".join(letter for letter in letters if letter.isascii() and letter.isalnum())
 
-def _plain(text: str) -> str:
-    letters = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(letter for letter in letters if letter.isascii() and letter.isalnum())
+    return plain(part) in plain(text) or plain(text) in plain(part)

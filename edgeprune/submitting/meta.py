@@ -1,7 +1,8 @@
-"""The meta file: what the run knows of its system, in a challenge's fields."""
+"""The meta file: figures and settings of the run in the fields of a challenge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -13,8 +14,6 @@ from edgeprune.submitting.shipped import Shipped, nonzero_params
 from edgeprune.submitting.template import ChallengeTemplate
 from edgeprune.tflite.cost import cost_of_tflite
 
-_NETWORKS = {"dcase21": "CNN", "vggish": "CNN", "cnn14": "CNN", "vgg16": "CNN", "resnet50": "ResNet"}
-
 
 def complexity(shipped: Shipped, template: ChallengeTemplate) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Figures of the file in the template's fields, and the verdicts of the year's rules."""
@@ -24,9 +23,7 @@ def complexity(shipped: Shipped, template: ChallengeTemplate) -> tuple[dict[str,
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
         which = "; ".join(f"{each.rule} {each.counted:,} of at most {each.limit:,} ({each.how})" for each in failed)
-        raise CheckFailedError(
-            f"{shipped.path}: does not keep to the rules of {template.name}: {which}; prune it further."
-        )
+        raise CheckFailedError(f"{shipped.path}: breaks the rules of {template.name}: {which}; prune it further.")
     counted = {verdict.rule: verdict.counted for verdict in verdicts}
     known = {
         "total_model_size": counted.get("memory"),
@@ -35,11 +32,9 @@ def complexity(shipped: Shipped, template: ChallengeTemplate) -> tuple[dict[str,
         "memory_use": cost.peak_ram_bytes,
         "macs": counted.get("macs", cost.macs),
     }
-    fields = {name: known[name] for name in template.required["system.complexity"]}
-    return (
-        {name: value for name, value in fields.items() if value is not None},
-        [{**asdict(verdict), "word": verdict.word} for verdict in verdicts],
-    )
+    names = template.required["system.complexity"]
+    figures = {name: value for name in names if (value := known[name]) is not None}
+    return figures, [{**asdict(verdict), "word": verdict.word} for verdict in verdicts]
 
 
 def results(shipped: Shipped, template: ChallengeTemplate) -> dict[str, Any]:
@@ -48,45 +43,39 @@ def results(shipped: Shipped, template: ChallengeTemplate) -> dict[str, Any]:
     The overall values are means over the classes, as in the baselines. What is not known is left out.
     """
     groups = shipped.file.scores.groups
-    by_class = _by(groups.get("class", {}), template.classes, template)
+
+    def metrics(scores: GroupScores) -> dict[str, float]:
+        known = {"accuracy": None if scores.accuracy is None else 100 * scores.accuracy, "logloss": scores.log_loss}
+        return {name: round(value, 4) for name in template.metrics if (value := known[name]) is not None}
+
+    by_class, by_device = (
+        {name: metrics(groups[kind][name]) for name in names if name in groups.get(kind, {})}
+        for kind, names in (("class", template.classes), ("device", template.devices))
+    )
     overall = {}
     if all(len(by_class.get(name, ())) == len(template.metrics) for name in template.classes):
         overall = {
-            metric: round(sum(by_class[name][metric] for name in template.classes) / len(template.classes), 4)
-            for metric in template.metrics
+            metric: round(fmean(by_class[name][metric] for name in template.classes), 4) for metric in template.metrics
         }
-    by_device = _by(groups.get("device", {}), template.devices, template)
     return {"overall": overall, "class_wise": by_class, "device_wise": by_device}
-
-
-def _by(
-    groups: Mapping[str, GroupScores], names: Sequence[str], template: ChallengeTemplate
-) -> dict[str, dict[str, float]]:
-    return {name: _metrics(groups[name], template) for name in names if name in groups}
-
-
-def _metrics(scores: GroupScores, template: ChallengeTemplate) -> dict[str, float]:
-    known = {"accuracy": None if scores.accuracy is None else 100 * scores.accuracy, "logloss": scores.log_loss}
-    return {name: round(value, 4) for name in template.metrics if (value := known[name]) is not None}
 
 
 def description(shipped: Shipped, template: ChallengeTemplate, splits: Sequence[Shipped] = ()) -> dict[str, Any]:
     """The system in the template's words, from the recipe; null where there is nothing of the kind.
 
-    Args:
-        splits: all runs of the submission, where there is one a training subset.
+    `splits` are all runs of the submission if it has one for each training subset.
     """
     recipe = shipped.recipe
-    pretrained = recipe.model.audioset_weights is not None
+    networks = {"dcase21": "CNN", "vggish": "CNN", "cnn14": "CNN", "vgg16": "CNN", "resnet50": "ResNet"}
     known = {
         "input_sampling_rate": f"{recipe.frontend.sample_rate / 1000:g}kHz",
         "acoustic_features": "log-mel energies",
         "embeddings": None,
         "data_augmentation": augmentation(recipe),
-        "machine_learning_method": _NETWORKS.get(recipe.model.name.split("_")[0], recipe.model.name),
+        "machine_learning_method": networks.get(recipe.model.name.split("_")[0], recipe.model.name),
         "ensemble_method_subsystem_count": None,
         "decision_making": "average" if _patches(shipped) != 1 else None,
-        "external_data_usage": "pre-trained model" if pretrained else None,
+        "external_data_usage": "pre-trained model" if recipe.model.audioset_weights is not None else None,
         "complexity_management": management(shipped),
         "pipeline": pipeline(shipped),
         "framework": "pytorch",
@@ -98,15 +87,13 @@ def description(shipped: Shipped, template: ChallengeTemplate, splits: Sequence[
 def augmentation(recipe: Recipe) -> str | None:
     """What training and fine-tuning did to the clips, as `mixup, time rolling`."""
     stages = [train for train in (recipe.train, recipe.finetune) if train.epochs]
-    return ", ".join(name for name, is_used in _AUGMENTATION.items() if any(map(is_used, stages))) or None
-
-
-_AUGMENTATION = {
-    "mixup": lambda train: train.mixup > 0,
-    "time rolling": lambda train: train.time_roll,
-    "SpecAugment": lambda train: train.freq_mask > 0 or train.time_mask > 0,
-    "Freq-MixStyle": lambda train: train.mixstyle > 0,
-}
+    is_used = {
+        "mixup": any(train.mixup > 0 for train in stages),
+        "time rolling": any(train.time_roll for train in stages),
+        "SpecAugment": any(train.freq_mask > 0 or train.time_mask > 0 for train in stages),
+        "Freq-MixStyle": any(train.mixstyle > 0 for train in stages),
+    }
+    return ", ".join(name for name, used in is_used.items() if used) or None
 
 
 def management(shipped: Shipped) -> str | None:
@@ -124,18 +111,18 @@ def management(shipped: Shipped) -> str | None:
 def pipeline(shipped: Shipped) -> str:
     """The stages in order, as `training, pruning, fine-tuning, conversion to int8`."""
     recipe = shipped.recipe
-    stages = ["training"]
-    if recipe.model.audioset_weights is not None:
-        stages.insert(0, "pre-training (AudioSet)")
-    if _is_pruned(shipped):
-        stages.append("pruning")
-    if recipe.finetune.epochs:
-        stages.append("fine-tuning")
-    return ", ".join([*stages, f"conversion to {shipped.format}"])
+    stages = {
+        "pre-training (AudioSet)": recipe.model.audioset_weights is not None,
+        "training": True,
+        "pruning": _is_pruned(shipped),
+        "fine-tuning": recipe.finetune.epochs > 0,
+        f"conversion to {shipped.format}": True,
+    }
+    return ", ".join(name for name, is_done in stages.items() if is_done)
 
 
 def adaptations(splits: Sequence[Shipped]) -> str | None:
-    """In which settings the runs on the training subsets differ; null where only in the subset."""
+    """The settings in which the runs on the training subsets differ, beside the subset; None where there are none."""
     first = _settings(splits[0].recipe)
     names = {text.split(":")[0] for other in splits[1:] for text in differences(first, _settings(other.recipe))}
     return ", ".join(sorted(names)) or None
@@ -162,27 +149,24 @@ def _patches(shipped: Shipped) -> int | None:
     return len(patch_starts(frames, spec.patch_frames, spec.patch_hop_frames))
 
 
-def split_of(shipped: Shipped) -> str:
-    """The training subset of a run, as the template names it; all clips are `split_100`."""
-    return f"split_{shipped.recipe.data.subset or '100'}"
-
-
 def by_split(runs: Sequence[Shipped], template: ChallengeTemplate) -> dict[str, Shipped]:
-    """The runs by training subset, in the template's order; by `""` where the year has one output."""
+    """The runs by training subset, in the template's order; by `""` in years with a single output.
+
+    A run on all clips is of `split_100`.
+    """
     if not runs:
         raise EdgepruneError("submit: name the folder of a finished run.")
     if not template.splits:
         if len(runs) != 1:
-            raise EdgepruneError(
-                f"{template.name}: takes one run, not {len(runs)}; submit each under a label of its own."
-            )
+            raise EdgepruneError(f"{template.name}: takes one run, not {len(runs)}; submit each under its own label.")
         return {"": runs[0]}
     by_name: dict[str, Shipped] = {}
     for run in runs:
-        split = split_of(run)
+        subset = run.recipe.data.subset
+        split = f"split_{subset or '100'}"
         if split not in template.splits:
             raise EdgepruneError(
-                f"{run.folder}: was trained on subset '{run.recipe.data.subset}', which {template.name} does not have."
+                f"{run.folder}: was trained on subset '{subset}', which {template.name} does not have."
             )
         if split in by_name:
             raise EdgepruneError(

@@ -1,4 +1,4 @@
-"""The system output: the shipped file's probabilities of each clip, in the layout a challenge asks for."""
+"""The system output: probabilities of each clip by the shipped file, in the layout a challenge asks for."""
 
 import csv
 import io
@@ -17,17 +17,12 @@ from edgeprune.submitting.shipped import Shipped
 from edgeprune.submitting.template import ChallengeTemplate
 
 AUDIO = (".wav", ".flac", ".ogg")
-"""Endings of what is taken from a folder of audio."""
+"""Extensions of the files that are taken from a folder of audio."""
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """Probabilities of each clip.
-
-    Attributes:
-        names: of the clips' files, without a folder, `[clips]`.
-        probabilities: `[clips, classes]`, in the order of the template's classes.
-    """
+    """Probabilities `[clips, classes]` in the template's order of classes; `names` are file names without folders."""
 
     names: list[str]
     probabilities: NDArray[np.float64]
@@ -35,25 +30,23 @@ class Output:
 
 def output_of_run(shipped: Shipped, template: ChallengeTemplate) -> Output:
     """The run's own predictions of its evaluation part."""
-    order = class_order(shipped, template)
     predictions = read_predictions(shipped.run.predictions("pruned", shipped.format), shipped.labels)
     names = [PurePosixPath(name).name for name in predictions.filenames]
     _check_names(names)
-    return Output(names, predictions.probabilities[:, order].astype(np.float64))
+    return Output(names, predictions.probabilities[:, class_order(shipped, template)].astype(np.float64))
 
 
 def output_of_audio(shipped: Shipped, template: ChallengeTemplate, source: Path) -> Output:
     """The file's probabilities of recordings without labels: clips of a folder, or of a list."""
-    order = class_order(shipped, template)
     files = audio_files(source)
     names = [file.name for file in files]
     _check_names(names)
     probabilities = audio_probabilities(shipped.path, files, f"running {shipped.path.name}")
-    return Output(names, probabilities[:, order].astype(np.float64))
+    return Output(names, probabilities[:, class_order(shipped, template)].astype(np.float64))
 
 
 def class_order(shipped: Shipped, template: ChallengeTemplate) -> list[int]:
-    """Which output of the file each class of the template is."""
+    """For each class of the template, the place of its probability in the file's output."""
     labels = list(shipped.labels)
     if set(labels) != set(template.classes) or len(labels) != len(template.classes):
         raise EdgepruneError(
@@ -64,8 +57,9 @@ def class_order(shipped: Shipped, template: ChallengeTemplate) -> list[int]:
 
 
 def audio_files(source: Path) -> list[Path]:
-    """Audio of a folder and the folders in it, or what a list names: a path a line, or tab-separated with a column
-    `filename`; paths start at the list. 2.wav comes before 10.wav.
+    """The audio in a folder and its subfolders, 2.wav before 10.wav, or the files that a list names.
+
+    A list has a path on each line, or is tab-separated with a column `filename`; paths are relative to its folder.
     """
     if source.is_dir():
         files = [path for path in source.rglob("*") if path.suffix.lower() in AUDIO and path.is_file()]
@@ -83,7 +77,7 @@ def audio_files(source: Path) -> list[Path]:
 
 
 def output_text(output: Output, template: ChallengeTemplate) -> str:
-    """The CSV: a header, tabs, and a row a clip; probabilities read back as the same numbers."""
+    """The system output as tab-separated text, a row for each clip; probabilities read back as the same numbers."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
     writer.writerow(template.columns)
@@ -94,7 +88,7 @@ def output_text(output: Output, template: ChallengeTemplate) -> str:
 
 
 def evaluation_gaps(output: Output, template: ChallengeTemplate) -> list[str]:
-    """How the clips differ from the challenge's evaluation set; empty where they do not."""
+    """How the clips differ from the challenge's evaluation set; empty if they do not."""
     wanted, names = {f"{number}.wav" for number in range(template.clips)}, set(output.names)
     foreign = sorted(names - wanted, key=_natural)
     gaps = []
@@ -122,7 +116,7 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """A submission names clips without their folders, one a row."""
+    """Refuse names that cannot stand in the table, or stand for two clips."""
     seen: set[str] = set()
     for name in names:
         if any(letter in name for letter in '\t\n\r"'):

@@ -13,13 +13,7 @@ from edgeprune.submitting.card import write_card
 from edgeprune.submitting.info import check_submission, merged, read_info
 from edgeprune.submitting.label import EXAMPLE, Label, parse_label
 from edgeprune.submitting.meta import by_split, complexity, description, results
-from edgeprune.submitting.output import (
-    class_order,
-    evaluation_gaps,
-    output_of_audio,
-    output_of_run,
-    output_text,
-)
+from edgeprune.submitting.output import class_order, evaluation_gaps, output_of_audio, output_of_run, output_text
 from edgeprune.submitting.shipped import Shipped, open_run
 from edgeprune.submitting.template import (
     PLACEHOLDER,
@@ -32,14 +26,10 @@ from edgeprune.submitting.template import (
     wrong_numbers,
 )
 
-_NEAR = 0.05
-"""Share of a limit within which the notes say how a figure was counted."""
-_TIME = (1980, 1, 1, 0, 0, 0)  # of every file in the zip: equal content, equal bytes
-
 
 @dataclass(frozen=True)
 class Authors:
-    """What the authors give to their submission; a field left out is taken from the info file.
+    """The part of a submission that its authors give; a field left out is taken from the info file.
 
     Attributes:
         info: file with the fields of the template that the authors know (see `info.read_info`).
@@ -61,10 +51,9 @@ class Package:
     """A submission as it will be written.
 
     Attributes:
-        open: required fields that a draft leaves open, by dotted name, and what else hinders a submission.
-        notes: what the authors should know.
+        open: required fields that a draft leaves open, by dotted name, and other hindrances.
         verdicts: of the year's rules, by run folder.
-        files: content by path, from the package's root on.
+        files: content by path, relative to the package's root.
     """
 
     template: ChallengeTemplate
@@ -98,10 +87,9 @@ def submit(
     Args:
         runs: finished runs: one; in 2024 one a training subset.
         rules: `dcase2022` or `dcase2024`.
-        authors: what only they know.
         audio: recordings without labels: a folder, or a list of files; None: the run's evaluation part.
         format: number format of the file that is submitted; None: int8, else the run's first.
-        draft: leave a placeholder where a required field is missing, and write all the same.
+        draft: write a placeholder where a required field is missing instead of refusing.
 
     Returns:
         `label`, `files`, `zip`, `draft`, `ready` (nothing is open and the clips are the evaluation set's), `open`,
@@ -152,10 +140,13 @@ def _described(
         "results": {"development_dataset": figures if template.splits else figures[""]},
     }
     notes += [f"{field}: {note}" for field, note in template.notes.items()]
-    package = Package(template, label, runs, meta, notes=notes, verdicts=verdicts)
-    package.notes += _of_rules(verdicts)
-    package.open += _hindrances(package)
-    return package
+    notes += [  # another counter may come to a figure above the limit
+        f"{run}: {each['rule']} {each['counted']:,} of {each['limit']:,}: {each['how']}"
+        for run, of_run in verdicts.items()
+        for each in of_run
+        if each["rule"] != "type" and each["counted"] > 0.95 * each["limit"]
+    ]
+    return Package(template, label, runs, meta, _hindrances(template, runs, system), notes, verdicts)
 
 
 def _costs(template: ChallengeTemplate, runs: Mapping[str, Shipped]) -> tuple[Shipped, dict[str, int], dict[str, Any]]:
@@ -168,23 +159,13 @@ def _costs(template: ChallengeTemplate, runs: Mapping[str, Shipped]) -> tuple[Sh
     return runs[largest], figures, verdicts
 
 
-def _of_rules(verdicts: Mapping[str, Any]) -> list[str]:
-    """How a figure was counted, where another counter may come to a figure above the limit."""
-    return [
-        f"{run}: {each['rule']} {each['counted']:,} of {each['limit']:,}: {each['how']}"
-        for run, of_run in verdicts.items()
-        for each in of_run
-        if each["rule"] != "type" and each["counted"] > (1 - _NEAR) * each["limit"]
-    ]
-
-
-def _hindrances(package: Package) -> list[str]:
+def _hindrances(template: ChallengeTemplate, runs: Mapping[str, Shipped], system: Mapping[str, Any]) -> list[str]:
     """What hinders a submission beside missing fields."""
-    template, reasons = package.template, []
-    for run in package.runs.values():
+    reasons = []
+    for run in runs.values():
         if run.recipe.data.name != template.dataset:
             reasons.append(f"{run.folder} was trained on {run.card.name}, not on {template.dataset}")
-        if run.recipe.model.audioset_weights is not None and not package.meta["system"]["external_datasets"]:
+        if run.recipe.model.audioset_weights is not None and not system["external_datasets"]:
             reasons.append("system.external_datasets does not name AudioSet, from whose weights the network started")
     return list(dict.fromkeys(reasons))
 
@@ -198,9 +179,7 @@ def _check(package: Package, draft: bool) -> None:
     missing = missing_fields(package.meta, template)
     if not draft and (missing or package.open):
         problems = [*(f"{field} is missing" for field in _short(missing)), *package.open]
-        raise one_sentence(
-            problems, f"{name}", "give them with --info FILE.toml, or write a draft with marked placeholders: --draft"
-        )
+        raise one_sentence(problems, name, "give them with --info FILE.toml, or write marked placeholders with --draft")
     package.open += _short(missing)
     fill_placeholders(package.meta, template)
     wrong = wrong_numbers(package.meta, template)
@@ -209,10 +188,13 @@ def _check(package: Package, draft: bool) -> None:
 
 
 def _short(missing: Sequence[str]) -> list[str]:
-    """The missing fields, those of several devices or subsets in one."""
+    """The missing fields, several of one object of the results as `results.x.(a, b)`."""
+    by_holder: dict[str, list[str]] = {}
+    for path in missing:
+        holder, _, name = path.rpartition(".")
+        by_holder.setdefault(holder, []).append(name)
     shortened: list[str] = []
-    for holder in dict.fromkeys(path.rpartition(".")[0] for path in missing):
-        names = [path.rpartition(".")[2] for path in missing if path.rpartition(".")[0] == holder]
+    for holder, names in by_holder.items():
         many = len(names) > 1 and holder.startswith("results")
         shortened += [f"{holder}.({', '.join(names)})"] if many else [f"{holder}.{name}".strip(".") for name in names]
     return shortened
@@ -221,8 +203,8 @@ def _short(missing: Sequence[str]) -> list[str]:
 def _add_outputs(package: Package, audio: Path | None) -> list[str]:
     """Add the system output of every run; returns how the clips differ from the evaluation set."""
     gaps: list[str] = []
+    template = package.template
     for split, run in package.runs.items():
-        template = package.template
         output = output_of_run(run, template) if audio is None else output_of_audio(run, template, audio)
         name = f"{package.label}.output.{split}.csv" if split else f"{package.label}.output.csv"
         package.files[f"{package.folder}/{name}"] = output_text(output, template)
@@ -240,13 +222,9 @@ def yaml_text(meta: Mapping[str, Any]) -> str:
         text: str = yaml.safe_dump(dict(meta), sort_keys=False, allow_unicode=True, width=1000)
         same = yaml.safe_load(text) == meta
     except yaml.YAMLError as error:
-        raise EdgepruneError(
-            f"meta file: cannot be written as YAML ({error}); write plain text and numbers."
-        ) from error
+        raise EdgepruneError(f"meta file: cannot be written as YAML ({error}); use plain text and numbers.") from error
     if not same:
-        raise EdgepruneError(
-            "meta file: does not read back as it was written; use plain text without control characters."
-        )
+        raise EdgepruneError("meta file: does not read back as written; use plain text without control characters.")
     return text
 
 
@@ -260,7 +238,11 @@ def _written(package: Package, out: Path, report: Path | None, ready: bool, draf
         write_card(package.runs[split].folder, out / name, package.runs[split].format)
     archive = out / f"{package.label.team}.zip"
     write_bytes(archive, _zipped(out, package.label))
-    drafts = _drafts(out, package)
+    drafts = sorted(  # systems of the same authors, written before
+        path.parent.name
+        for path in (out / package.label.task).glob(f"{package.label.team}_?/*.meta.yaml")
+        if path.parent.name != str(package.label) and PLACEHOLDER in path.read_text(encoding="utf-8").split()
+    )
     if drafts:
         package.notes.append(f"the zip also holds drafts: {', '.join(drafts)}")
     return {
@@ -277,19 +259,12 @@ def _written(package: Package, out: Path, report: Path | None, ready: bool, draf
     }
 
 
-def _drafts(out: Path, package: Package) -> list[str]:
-    """Systems of the same authors, written before, in which something is open."""
-    systems = (out / package.label.task).glob(f"{package.label.team}_?/*.meta.yaml")
-    others = (path for path in systems if path.parent.name != str(package.label))
-    return sorted(path.parent.name for path in others if PLACEHOLDER in path.read_text(encoding="utf-8").split())
-
-
 def _zipped(out: Path, label: Label) -> bytes:
-    """A zip of the task's folder: the systems the authors wrote so far, and the reports beside them."""
+    """A zip of the task's folder: all systems of these authors, and the reports; equal content gives equal bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(path for path in (out / label.task).rglob("*") if _belongs(path, out / label.task, label)):
-            entry = zipfile.ZipInfo(path.relative_to(out).as_posix(), _TIME)
+            entry = zipfile.ZipInfo(path.relative_to(out).as_posix(), (1980, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, path.read_bytes())
     return content.getvalue()

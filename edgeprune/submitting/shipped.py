@@ -1,4 +1,4 @@
-"""The file of a finished run that is submitted, with its run, its data set's card and its description."""
+"""The file of a finished run that is submitted or described, with its run and its data set's card."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +14,8 @@ from edgeprune.recipe import LogMel, Recipe
 from edgeprune.results.result import File, NetworkResult, Result
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.tflite.cost import file_facts
-from edgeprune.tflite.flatbuffer import operators, unpack_model
+from edgeprune.tflite.flatbuffer import TYPE_NAMES, operators, unpack_model
 from edgeprune.tflite.metadata import read_description
-
-_BITS = {"int8": 8, "float16": 16, "float32": 32}
-"""Bits of a weight by its stored type; with int8 go biases of 32."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Shipped:
 
     @cached_property
     def card(self) -> Card:
-        """Of the run's data set."""
+        """The card of the run's data set."""
         return load_card(self.recipe.data.name)
 
     @cached_property
@@ -67,23 +64,22 @@ class Shipped:
 
     @property
     def bits(self) -> int:
-        """Of a stored weight."""
-        kind = file_facts(self.path).weight_type
-        if self.format == "int16x8" or kind not in _BITS:  # its biases have 64 bits
+        """Bits of a stored weight."""
+        bits = {"int8": 8, "float16": 16, "float32": 32}.get(file_facts(self.path).weight_type or "")
+        if self.format == "int16x8" or bits is None:  # biases of int16x8 have 64 bits
             raise EdgepruneError(f"{self.path}: how {self.format} is counted is not known; submit the int8 file.")
-        return _BITS[kind]
+        return bits
 
 
 def open_run(folder: Path, format: str | None = None) -> Shipped:
-    """The file of a finished run that ships: of the given format, else int8, else the first the run made."""
+    """The file of a finished run's pruned network: that of `format`, else int8, else the first the run made."""
     run = RunFolder.existing(folder)
     result = run.result()
     files = result.networks["pruned"].files
     file = result.shipped if format is None else files.get(format)
     if file is None:
-        raise EdgepruneError(
-            f"{folder}: has no {format or 'int8'} file of the pruned network; it has {', '.join(files) or 'none'}."
-        )
+        has = ", ".join(files) or "none"
+        raise EdgepruneError(f"{folder}: has no {format or 'int8'} file of the pruned network; it has {has}.")
     shipped = Shipped(run, file, run.recipe(), result)
     if not shipped.path.is_file():
         raise EdgepruneError(f"{shipped.path}: is missing; make it again with `edgeprune export`.")
@@ -94,33 +90,22 @@ def open_run(folder: Path, format: str | None = None) -> Shipped:
     return shipped
 
 
-_WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1}
-_TYPES = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32": np.int32}
-
-
 def nonzero_params(path: Path) -> int | None:
     """Number of weights and biases of a .tflite that are not zero; None where a type is not known."""
     model = unpack_model(path)
     graph, counted = model.subgraphs[0], set()
-    names = operators(path)
-    widened = {
-        step.outputs[0]: step.inputs[0]
-        for name, step in zip(names, graph.operators, strict=True)
-        if name == "DEQUANTIZE"
-    }
-    for name, step in zip(names, graph.operators, strict=True):
-        if name in _WEIGHTS:
-            counted |= {widened.get(place, place) for place in step.inputs[_WEIGHTS[name] :] if place >= 0}
+    steps = list(zip(operators(path), graph.operators, strict=True))
+    widened = {step.outputs[0]: step.inputs[0] for name, step in steps if name == "DEQUANTIZE"}
+    for name, step in steps:
+        if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            counted |= {widened.get(place, place) for place in step.inputs[1:] if place >= 0}
     counts = [_nonzero(model, graph.tensors[place]) for place in counted]
     return None if None in counts else sum(count for count in counts if count is not None)
 
 
 def _nonzero(model: Any, tensor: Any) -> int | None:
-    from ai_edge_litert import schema_py_generated as schema
-
-    kinds = {getattr(schema.TensorType, name): kind for name, kind in _TYPES.items()}
-    kind, content = kinds.get(tensor.type), model.buffers[tensor.buffer].data
-    if kind is None or content is None:
+    kind, content = TYPE_NAMES.get(tensor.type), model.buffers[tensor.buffer].data
+    if kind not in ("float32", "float16", "int8", "int32") or content is None:
         return None
     values = np.frombuffer(np.asarray(content, np.uint8).tobytes(), kind)
     zeros = getattr(tensor.quantization, "zeroPoint", None)

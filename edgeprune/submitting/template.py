@@ -1,6 +1,5 @@
-"""What a challenge asks for, as data, and whether a meta file answers it."""
+"""The fields a challenge asks for, as data, and whether a meta file has them."""
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -8,26 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.files import read_toml
+from edgeprune.results.json_fields import number
 
 PLACEHOLDER = "TODO"
-"""What stands in a draft where something is not known."""
-_FOLDER = Path(__file__).resolve().parent
+"""It fills the required fields that a draft leaves open."""
 
 
 @dataclass(frozen=True)
 class ChallengeTemplate:
-    """What a submission of one year's task holds; where each part is from stands in its file.
+    """The contents of a submission to one year's task; its TOML file names the sources.
 
     Attributes:
-        task: in labels and folders.
-        dataset: card of the development set.
-        clips: of the evaluation set, whose files are numbered.
-        columns: of the system output, tab-separated: two, then a probability a class, in the official order.
+        task: name of the task in labels and folders.
+        dataset: name of the development set's card.
+        clips: number of clips in the evaluation set, whose files are numbered.
+        columns: of the system output, tab-separated: two, then the probability of each class, in the official order.
         devices: recording devices by which results are grouped.
         metrics: of each result.
         splits: training subsets, each with an output of its own; empty: one output.
-        required, optional: fields by the dotted name of what holds them.
-        notes: how a field is meant, by dotted name, where the sources leave it open.
+        required, optional: fields by the dotted name of the object that holds them.
+        notes: our reading of fields that the sources leave open, by dotted name.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ChallengeTemplate:
         return self.columns[2:]
 
     def fields(self) -> dict[str, tuple[str, ...]]:
-        """All required fields by what holds them, those of the results too."""
+        """The required fields, those of the results too, by the dotted name of the object that holds them."""
         groups = {"class_wise": self.classes, "device_wise": self.devices}
         parts = [f"results.development_dataset.{split}" for split in self.splits] or ["results.development_dataset"]
         fields = {"": ("submission", "system", "results"), **self.required, "results": ("development_dataset",)}
@@ -62,15 +62,15 @@ class ChallengeTemplate:
 
 
 def templates() -> list[str]:
-    """Names of the templates there are."""
-    return sorted(path.stem for path in _FOLDER.glob("dcase*.toml"))
+    """Names of all templates."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("dcase*.toml"))
 
 
 def load_template(name: str) -> ChallengeTemplate:
     """The template of that year."""
     if name not in templates():
         raise unknown_name("submission rules", name, templates())
-    raw = tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    raw = read_toml(Path(__file__).with_name(f"{name}.toml"))
     for part in ("required", "optional"):
         raw[part] = {holder: tuple(names) for holder, names in raw[part].items()}
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
@@ -78,78 +78,75 @@ def load_template(name: str) -> ChallengeTemplate:
 
 
 def missing_fields(meta: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
-    """Required fields that are absent, empty or a placeholder, by dotted name; null is an answer.
+    """Required fields that are absent, empty or a placeholder, by dotted name; null counts as filled in.
 
-    Of `system.external_datasets` null is one too: no data were used but the challenge's.
+    For `system.external_datasets` null means that no data but the challenge's were used.
     """
     missing = []
     for holder, names in template.fields().items():
         for where, part in _parts(meta, holder):
-            if part or not holder or where.endswith("]"):  # an empty object is itself listed as missing
+            if part or not holder or where.endswith("]"):  # an empty object is itself missing
                 missing += [_joined(where, name) for name in names if _is_missing(part.get(name, ""))]
     return missing
 
 
 def unknown_fields(meta: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
-    """Fields the template does not have, each with the nearest that it has."""
+    """Fields that the template does not have, each with the nearest one that it has."""
     fields = template.fields()
     unknown = []
     for holder in {**fields, **template.optional}:
         known = [*fields.get(holder, ()), *template.optional.get(holder, ())]
         for where, part in _parts(meta, holder):
-            unknown += [_with_hint(_joined(where, name), name, known) for name in part if name not in known]
+            for name in (name for name in part if name not in known):
+                near = get_close_matches(str(name), known, n=1)
+                unknown.append(_joined(where, name) + (f" (perhaps {near[0]})" if near else ""))
     return unknown
 
 
 def fill_placeholders(meta: dict[str, Any], template: ChallengeTemplate) -> None:
-    """Put the placeholder where a required field is missing, and fields in the template's order."""
-    for holder, names in template.fields().items():
+    """Put the placeholder where a required field is missing, and sort the fields as the template does."""
+    fields = template.fields()
+    for holder, names in fields.items():
         for where, part in _parts(meta, holder):
             for name in names:
-                path = _joined(where, name)
                 if _is_missing(part.get(name, "")):
-                    part[name] = _placeholder(path, template)
+                    path = _joined(where, name)
+                    part[name] = {} if path in fields else PLACEHOLDER
+                    if path == "submission.authors":
+                        part[name] = [{"corresponding": True}]
             ordered = {name: part[name] for name in names} | part
             part.clear()
             part.update(ordered)
 
 
-def _placeholder(path: str, template: ChallengeTemplate) -> Any:
-    """An object to fill where the template has fields below, else the mark."""
-    if path == "submission.authors":
-        return [{"corresponding": True}]
-    return {} if path in template.fields() else PLACEHOLDER
-
-
 def wrong_numbers(meta: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
     """Fields of complexity and results that are neither a finite number nor a placeholder, by dotted name."""
-    wrong = []
-    for holder, names in template.fields().items():
-        if holder != "system.complexity" and "development_dataset" not in holder:
-            continue
-        for where, part in _parts(meta, holder):
-            leaves = [name for name in names if _joined(holder, name) not in template.fields()]
-            wrong += [_joined(where, name) for name in leaves if not _is_number(part.get(name, PLACEHOLDER))]
-    return wrong
+    fields = template.fields()
+    return [
+        _joined(where, name)
+        for holder, names in fields.items()
+        if holder == "system.complexity" or "development_dataset" in holder
+        for where, part in _parts(meta, holder)
+        for name in names
+        if _joined(holder, name) not in fields
+        and (value := part.get(name, PLACEHOLDER)) != PLACEHOLDER
+        and number(value) is None
+    ]
 
 
 def _parts(meta: Mapping[str, Any], holder: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects at a dotted name, each item of a list with its number; none where there is no object."""
+    """The objects at a dotted name, with their own names; `authors[0]` is the first item of a list `authors`."""
     objects: list[tuple[str, Any]] = [("", meta)]
-    for name in holder.split(".") if holder else []:
-        objects = [
-            place
-            for where, value in objects
-            if isinstance(value, Mapping) and name in value
-            for place in _items(_joined(where, name), value[name])
-        ]
+    for name in filter(None, holder.split(".")):
+        inner: list[tuple[str, Any]] = []
+        for where, value in objects:
+            path, item = _joined(where, name), value.get(name) if isinstance(value, Mapping) else None
+            if isinstance(item, list):
+                inner += [(f"{path}[{place}]", each) for place, each in enumerate(item)]
+            else:
+                inner.append((path, item))
+        objects = inner
     yield from ((where, value) for where, value in objects if isinstance(value, dict))
-
-
-def _items(where: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, list):
-        return [(f"{where}[{place}]", item) for place, item in enumerate(value)]
-    return [(where, value)]
 
 
 def _joined(where: str, name: str) -> str:
@@ -160,17 +157,6 @@ def _is_missing(value: Any) -> bool:
     return value in ("", PLACEHOLDER) or (isinstance(value, str) and not value.strip()) or value in ([], {})
 
 
-def _is_number(value: Any) -> bool:
-    if value == PLACEHOLDER:
-        return True
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-
-
-def _with_hint(path: str, name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(str(name), list(known), n=1)
-    return f"{path} (perhaps {near[0]})" if near else path
-
-
 def one_sentence(problems: Iterable[str], what: str, todo: str) -> EdgepruneError:
-    """The error for a list of problems, all of them named."""
+    """An error that names all of the problems."""
     return EdgepruneError(f"{what}: {'; '.join(problems)}; {todo}.")
