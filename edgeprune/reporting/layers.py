@@ -11,9 +11,9 @@ Pair = tuple[int | None, int | None]
 
 @dataclass(frozen=True)
 class LayerChange:
-    """One layer before and after pruning; None where the result has no figure.
+    """One layer before and after pruning; None if the result has no figure.
 
-    `scores_kept` is the share of the scores that stays with the filters, by the last scoring.
+    `scores_kept` is the share of the layer's scores, by the last scoring, that its remaining filters hold.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Plots of a run as inline SVG: no file, no window, no pyplot state; colours follow the page's light or dark theme.
+"""Plots of a run as inline SVG, whose colours follow the light or dark theme of the page.
 
-`score_plot` and `frontier_plot` stand for themselves: the bytes of an image, in colours of its own.
+`score_plot` and `frontier_plot` give the bytes of an image file on white instead.
 """
 
 import io
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Placeholders: matplotlib cannot write CSS variables, so `_inline` puts them in place of these colours.
+# Placeholders: matplotlib cannot write CSS variables, so `_inline` replaces these colours by them.
 INK, FAINT, ACCENT, MUTED = "#010101", "#020202", "#030303", "#040404"
 _THEME = {INK: "var(--ink)", FAINT: "var(--line)", ACCENT: "var(--accent)", MUTED: "var(--muted)"}
 _STYLE: dict[str, Any] = {
@@ -43,23 +43,20 @@ _STYLE: dict[str, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
-# Told apart by those who are colour-blind too (Okabe & Ito); on white, so ink and lines are plain.
+# Images on white. The colours of lines are distinct to colour-blind readers too (Okabe & Ito).
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00")
 _DASHES = ("-", "--", ":", "-.")
-_ON_WHITE = {INK: "#222222", FAINT: "#cccccc", "none": "#ffffff"}
-_PANELS_A_ROW = 4
+_ON_WHITE = {
+    key: {INK: "#222222", FAINT: "#cccccc", "none": "#ffffff"}.get(value, value) if key != "svg.fonttype" else value
+    for key, value in _STYLE.items()
+}
 _LONGEST_LABEL = 30
-_MOST_LAYERS = 16
 
 
 def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> str:
-    """A dot and its interval for each form of the network.
+    """An `<svg>` element with a dot and an interval for each form of the network.
 
-    Args:
-        rows: label, accuracy as a fraction, interval `(low, high)` as fractions or None.
-
-    Returns:
-        An `<svg>` element with a text alternative.
+    A row is a label, the accuracy and its interval `(low, high)` or None, as fractions.
     """
 
     def draw(axes: "Axes") -> None:
@@ -76,13 +73,9 @@ def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
 
 
 def layer_plot(layers: Sequence[LayerChange]) -> str:
-    """MACs of each layer before and after pruning, the costliest layers only where there are many.
-
-    Returns:
-        An `<svg>` element with a text alternative; empty text where no layer says its MACs.
-    """
+    """An `<svg>` element with the MACs of the 16 costliest layers before and after pruning; "" if none are known."""
     counted = [layer for layer in layers if any(layer.macs)]
-    costly = sorted(counted, key=lambda layer: -max(macs or 0 for macs in layer.macs))[:_MOST_LAYERS]
+    costly = sorted(counted, key=lambda layer: -max(macs or 0 for macs in layer.macs))[:16]
     shown = [layer for layer in counted if layer in costly]
     if not shown:
         return ""
@@ -103,19 +96,18 @@ def layer_plot(layers: Sequence[LayerChange]) -> str:
 
 
 def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -> bytes:
-    """Sorted scores of each layer, a panel a layer and a line a criterion, each as a share of its largest.
+    """An image of the sorted scores, with a panel for each layer and a line for each criterion.
+
+    Each line is drawn as a share of its largest score. The same input gives the same bytes.
 
     Args:
         scores: criterion -> layer -> `[filters]`, not negative; the same layers for every criterion.
         form: `svg` or `png`.
-
-    Returns:
-        An image on white; the same input gives the same bytes.
     """
     layers = list(next(iter(scores.values())))
-    columns = min(_PANELS_A_ROW, len(layers))
+    columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
-    with _on_white("scores", (max(4.8, 2.6 * columns), 0.9 + 2.2 * rows)) as figure:
+    with _figure("scores", (max(4.8, 2.6 * columns), 0.9 + 2.2 * rows), _ON_WHITE) as figure:
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
         for axes, layer in zip(panels, layers, strict=False):
             for index, (name, of_layers) in enumerate(scores.items()):
@@ -143,15 +135,15 @@ def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -
 
 
 def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) -> bytes:
-    """What is kept of the scores over a range of budgets, by the solver and with the same share of every layer.
+    """An image of the scores kept over a range of budgets, by the solver and with the same share of every layer.
 
     Args:
-        points: each with `factor` (1: the budget itself), and for `solver` and `uniform` what was `reached`
-            of each limit and the share of the scores that is `kept`, the geometric mean over layers.
-        limit: the one on the horizontal axis.
+        points: each with `factor` (1: the budget itself), and for `solver` and `uniform` the cost `reached` by each
+            limit and the share of the scores that is `kept`, the geometric mean over layers.
+        limit: name of the limit on the horizontal axis.
         form: `svg` or `png`.
     """
-    with _on_white("frontier", (4.8, 3.4)) as figure:
+    with _figure("frontier", (4.8, 3.4), _ON_WHITE) as figure:
         axes = figure.subplots()
         for index, (name, label) in enumerate((("solver", "solver"), ("uniform", "same share of every layer"))):
             axes.plot(
@@ -166,7 +158,9 @@ def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) ->
             )
         nominal = next((point for point in points if abs(point["factor"] - 1) < 1e-9), None)
         if nominal is not None:
-            axes.axvline(nominal["solver"]["reached"][limit], color=_ON_WHITE[INK], linewidth=0.8, linestyle=":")
+            axes.axvline(
+                nominal["solver"]["reached"][limit], color=_ON_WHITE["text.color"], linewidth=0.8, linestyle=":"
+            )
         axes.set_xscale("log")
         axes.set_xlabel(limit.replace("_", " "))
         axes.set_ylabel("scores kept, % (geometric mean)")
@@ -176,37 +170,33 @@ def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) ->
 
 
 @contextmanager
-def _on_white(salt: str, size_in: tuple[float, float]) -> Iterator["Figure"]:
-    """A figure for a file of its own; the same input gives the same bytes."""
-    import matplotlib
+def _figure(salt: str, size_in: tuple[float, float], style: Mapping[str, Any]) -> Iterator["Figure"]:
+    """An empty figure, independent of the user's own matplotlibrc; the same salt and drawing give the same bytes."""
+    import matplotlib  # it takes most of a second to import
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        plain = {
-            key: _ON_WHITE.get(value, value) if isinstance(value, str) and not key.startswith("svg.") else value
-            for key, value in _STYLE.items()
-        }
-        settings: Any = plain | {"svg.hashsalt": salt}
+        settings: Any = {**style, "svg.hashsalt": salt}
         matplotlib.rcParams.update(settings)
         yield Figure(figsize=size_in, layout="constrained")
 
 
 def _image(figure: "Figure", form: str) -> bytes:
     stream = io.BytesIO()
-    dated: Any = dict.fromkeys(("Creator", "Date", "Format", "Type") if form == "svg" else ("Software",))
-    figure.savefig(stream, format=form, dpi=150, metadata=dated)
+    undated: Any = dict.fromkeys(("Creator", "Date", "Format", "Type") if form == "svg" else ("Software",))
+    figure.savefig(stream, format=form, dpi=150, metadata=undated)
     return stream.getvalue()
 
 
 def loss_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
-    """Training and validation loss against the epoch; empty text where neither is there."""
+    """Training and validation loss against the epoch; empty text if neither was recorded."""
     series = (("train_loss", "training", MUTED), ("val_loss", "validation", ACCENT))
     return _curves(history, stage, "loss", series, 1.0)
 
 
 def validation_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
-    """Validation accuracy against the epoch; empty text where it is not there."""
+    """Validation accuracy against the epoch; empty text if it was not recorded."""
     return _curves(history, stage, "validation accuracy, %", (("val_accuracy", "validation", ACCENT),), 100.0)
 
 
@@ -248,26 +238,26 @@ def _few_ticks(integer: bool = False) -> Any:
 
 
 def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
-    """Rows from the top, each with its name."""
+    """Number rows from the top and name them."""
     axes.set_yticks(range(len(names)), [_clean(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
 
 
 def _clean(name: str) -> str:
-    """Short as well as printable: long names leave no room for the data."""
+    """A name cut short, since long ones leave no room for the data, and printable."""
     text = printable(name)
     return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def printable(text: str) -> str:
-    """Without control characters, which XML does not allow."""
+    """Text without control characters, which XML forbids."""
     return "".join(character for character in text if character.isprintable())
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What style and script of a page know a drawn artist by: attributes of its group, and a title to point at."""
+    """Attributes of a drawn artist's group, for the style and script of a page, and the title shown on pointing at it."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
@@ -281,35 +271,23 @@ def svg_figure(
     theme: Mapping[str, str] | None = None,
     marks: Mapping[str, Mark] | None = None,
 ) -> str:
-    """Draw on a fresh figure 4.8 in wide and return it as an `<svg>` element; the same input gives the same bytes.
+    """Draw on a figure 4.8 in wide and return it as an `<svg>` element; the same input gives the same bytes.
 
     Args:
         name: unique on the page; it keeps the ids of two plots apart.
         draw: draws on the axes, in the placeholder colours of this module and of `theme`.
         description: the text alternative.
-        height_in: height in inches.
-        theme: further placeholder colours and what stands in their place, such as `var(--c0)`.
+        theme: further placeholder colours and the CSS colours that replace them, such as `var(--c0)`.
         marks: by the `gid` of an artist.
     """
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # the user's own matplotlibrc has no say in a report
-        settings: Any = _STYLE | {"svg.hashsalt": name}
-        matplotlib.rcParams.update(settings)
-        figure = Figure(figsize=(4.8, height_in), layout="constrained")
-        FigureCanvasSVG(figure)
+    with _figure(name, (4.8, height_in), _STYLE) as figure:
         draw(figure.add_subplot())
-        stream = io.BytesIO()
-        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(stream, format="svg", metadata=no_metadata)
-    return _inline(stream.getvalue(), description, _THEME | dict(theme or {}), marks or {})
+        svg = _image(figure, "svg")
+    return _inline(svg, description, _THEME | dict(theme or {}), marks or {})
 
 
 def _inline(svg: bytes, description: str, theme: Mapping[str, str], marks: Mapping[str, Mark]) -> str:
-    """A standalone SVG made fit for a page: no namespaces or fixed size, theme colours, and a text alternative."""
+    """Fit a standalone SVG into a page: no namespaces or fixed size, theme colours, and a text alternative."""
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):
         for child in list(parent):

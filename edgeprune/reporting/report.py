@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing but itself, made from the run's result."""
+"""The report of a run: one self-contained HTML file, made from the run's result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
@@ -23,37 +23,41 @@ from edgeprune.reporting.table import Table
 from edgeprune.results.json_fields import mapping, number
 from edgeprune.results.result import File, Result
 
-_TEMPLATE = "report.html.jinja"
-_MOST_CLASSES = 60  # a larger matrix is neither readable nor small; its most frequent mistakes are listed
-_STAGES = {"dense": "dense network", "finetune": "fine-tuning"}
-
 
 def write_report(result: Result, path: Path | str) -> None:
     """Write the report of a run as one self-contained HTML file: no script, no outside resource.
 
-    Parts that the result does not have are left out. The file is written whole or not at all.
+    It leaves out parts that the result does not have, and is written whole or not at all.
     """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = files("edgeprune.reporting").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    source = files("edgeprune.reporting").joinpath("report.html.jinja").read_text(encoding="utf-8")
     write_text(path, environment.from_string(source).render(_context(result)) + "\n")
 
 
 def _context(result: Result) -> dict[str, Any]:
-    """Everything the template shows, as text, tables and drawn SVG."""
+    """All that the template shows, as text, tables and SVG."""
     latency, after = tables.latency_table(result.latency), shipped(result)
+    fold, data, model = mapping(result.recipe, "data").get("fold"), _data_name(result), _model_name(result)
+    subject = " ".join(filter(None, (model, f"on {data}" if data else "")))
+    parts = ("" if fold is None else f"fold {fold}", "" if result.seed is None else f"seed {result.seed}")
+    accuracies = [
+        (form.label, form.scores.accuracy, form.scores.interval)
+        for form in all_forms(result)
+        if form.scores.accuracy is not None
+    ]
     return {
         "title": result.name or "edgeprune run",
-        "lead": _lead(result),
-        "synthetic": _data_name(result) == "synthetic",
+        "lead": ", ".join(filter(None, (subject, *parts))),
+        "synthetic": data == "synthetic",
         "tiles": _tiles(result),
         "shipped": after.label if after else "",
         "summary": summary_table(result),
         "budget": tables.budget_table(result) if result.budget else None,
         "allocation": tables.allocation_notes(result),
         "formats": tables.format_table(result),
-        "formats_plot": _accuracy_plot(result),
+        "formats_plot": plots.accuracy_plot(accuracies) if len(accuracies) > 1 else "",
         "confusion": _confusion(result),
         "breakdowns": [tables.breakdown_table(result, by) for by in ("class", "device", "city")],
         "layers": _layers(result),
@@ -77,17 +81,8 @@ def _model_name(result: Result) -> str:
     return str((model.get("name") if isinstance(model, Mapping) else model) or "")
 
 
-def _lead(result: Result) -> str:
-    """One line under the title: network, data, fold and seed."""
-    fold = mapping(result.recipe, "data").get("fold")
-    data, model = _data_name(result), _model_name(result)
-    subject = " ".join(filter(None, (model, f"on {data}" if data else "")))
-    parts = (subject, "" if fold is None else f"fold {fold}", "" if result.seed is None else f"seed {result.seed}")
-    return ", ".join(filter(None, parts))
-
-
 def _facts(result: Result) -> list[tuple[str, str]]:
-    """What was run and on what, as name and text."""
+    """Network, data and settings of the run, each as name and text."""
     facts = (
         ("Network", _model_name(result)),
         ("Data set", _data_name(result)),
@@ -102,34 +97,26 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 
 def _tiles(result: Result) -> list[dict[str, str]]:
-    """The four numbers that sum the run up: dense, then shipped, then the change."""
+    """The four figures that sum up the run: dense, shipped, and the change."""
     before, after = reference(result), shipped(result)
     if before is None or after is None or before is after:
         return []
     dense, pruned = (result.networks[name].cost for name in ("dense", "pruned"))
-    sizes = [form.bytes if isinstance(form, File) else None for form in (before, after)]
-    points = format_points(after.scores.accuracy, before.scores.accuracy, digits=2)
+    old_bytes, new_bytes = (form.bytes if isinstance(form, File) else None for form in (before, after))
+    figures: tuple[tuple[str, Any, Any, Callable[[Any], str]], ...] = (
+        ("Parameters", dense.params, pruned.params, format_count),
+        ("MACs", dense.macs, pruned.macs, format_count),
+        ("File", old_bytes, new_bytes, format_bytes),
+    )
     tiles = [
-        _tile("Parameters", dense.params, pruned.params, format_count),
-        _tile("MACs", dense.macs, pruned.macs, format_count),
-        _tile("File", sizes[0], sizes[1], format_bytes),
-        _tile("Accuracy", before.scores.accuracy, after.scores.accuracy, format_percent)
-        | {"change": MISSING if points == MISSING else f"{points} points"},
+        {"name": name, "old": show(old), "new": show(new), "change": format_change(new, old)}
+        for name, old, new, show in figures
     ]
+    old, new = before.scores.accuracy, after.scores.accuracy
+    points = format_points(new, old, digits=2)
+    change = MISSING if points == MISSING else f"{points} points"
+    tiles.append({"name": "Accuracy", "old": format_percent(old), "new": format_percent(new), "change": change})
     return [tile for tile in tiles if tile["new"] != MISSING]
-
-
-def _tile(name: str, old: float | None, new: float | None, show: Callable[[Any], str]) -> dict[str, str]:
-    return {"name": name, "old": show(old), "new": show(new), "change": format_change(new, old)}
-
-
-def _accuracy_plot(result: Result) -> str:
-    rows = [
-        (form.label, form.scores.accuracy, form.scores.interval)
-        for form in all_forms(result)
-        if form.scores.accuracy is not None
-    ]
-    return plots.accuracy_plot(rows) if len(rows) > 1 else ""
 
 
 def _confusion(result: Result) -> dict[str, Any] | None:
@@ -138,7 +125,8 @@ def _confusion(result: Result) -> dict[str, Any] | None:
     if matrix is None:
         return None
     form, names, counts = matrix
-    shown = zip(names, counts, strict=True) if len(names) <= _MOST_CLASSES else ()
+    # a matrix of more classes is neither readable nor small; its most frequent mistakes are listed
+    shown = zip(names, counts, strict=True) if len(names) <= 60 else ()
     rows = [(name, [(count, round(count / max(sum(row), 1), 3)) for count in row]) for name, row in shown]
     return {"label": form.label, "names": names, "rows": rows, "pairs": tables.confused_pairs(names, counts)}
 
@@ -164,21 +152,22 @@ def _layers(result: Result) -> dict[str, Any]:
 
 def _curves(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each recorded stage of training: its name, and its plots with captions."""
+    names = {"dense": "dense network", "finetune": "fine-tuning"}
     stages = []
     for key, history in result.history.items():
-        rows, name = _in_one_line(history), _STAGES.get(key, str(key))
-        plots_of_stage = (
-            (plots.loss_plot(rows, name), f"Loss, {name}."),
-            (plots.validation_plot(rows, name), f"Validation accuracy, {name}."),
-        )
-        drawn = [(svg, caption) for svg, caption in plots_of_stage if svg]
+        rows, name = _in_one_line(history), names.get(key, str(key))
+        plotted = {
+            f"Loss, {name}.": plots.loss_plot(rows, name),
+            f"Validation accuracy, {name}.": plots.validation_plot(rows, name),
+        }
+        drawn = [(svg, caption) for caption, svg in plotted.items() if svg]
         if drawn:
             stages.append((name, drawn))
     return stages
 
 
 def _in_one_line(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Epochs counted on from step to step, where each of several pruning steps begins at its own first epoch."""
+    """Number the epochs on from step to step, if each of several pruning steps starts again at its first epoch."""
     epochs = [number(row.get("epoch")) for row in history]
     restarts = any(before is not None and before >= (after or 0) for before, after in pairwise(epochs))
     return [{**row, "epoch": place} for place, row in enumerate(history)] if restarts else history

@@ -16,7 +16,7 @@ Form = File | NetworkResult
 
 
 def forms(network: NetworkResult) -> list[Form]:
-    """The network's files; the float network before them where there is no float32 file."""
+    """The network's files; the float network comes before them if there is no float32 file."""
     bare: list[Form] = [network] if "float32" not in network.files and network.has_figures else []
     return [*bare, *network.files.values()]
 
@@ -27,13 +27,13 @@ def all_forms(result: Result) -> list[Form]:
 
 
 def shipped(result: Result) -> Form | None:
-    """What is meant for the device: the pruned int8 file, else the first pruned form, else the first form."""
+    """The form meant for the device: the pruned int8 file, else the first pruned form, else the first form."""
     pruned = forms(result.networks["pruned"])
     return result.networks["pruned"].files.get("int8") or next(iter([*pruned, *all_forms(result)]), None)
 
 
 def reference(result: Result) -> Form | None:
-    """What the shipped form is compared with: the dense float32 file, else the dense network."""
+    """The form that the shipped one is compared with: the dense float32 file, else the dense network."""
     return next(iter(forms(result.networks["dense"])), None)
 
 
@@ -46,19 +46,13 @@ def summary_table(result: Result) -> Table:
     device, latency = _latency_of_one_device(result)
     rows = []
     for network in result.networks.values():
+        costs = format_count(network.cost.params), format_count(network.cost.macs)
         for form in forms(network):
-            file = form if isinstance(form, File) else None
-            rows.append(
-                (
-                    form.label,
-                    format_count(network.cost.params),
-                    format_count(network.cost.macs),
-                    format_bytes(file and file.bytes),
-                    format_percent(form.scores.accuracy),
-                    format_decimal(form.scores.log_loss),
-                    latency.get(file.name, MISSING) if file else MISSING,
-                )
+            size, timing = (
+                (format_bytes(form.bytes), latency.get(form.name)) if isinstance(form, File) else (None, None)
             )
+            scores = format_percent(form.scores.accuracy), format_decimal(form.scores.log_loss)
+            rows.append((form.label, *costs, size or MISSING, *scores, timing or MISSING))
     columns = ("network", "parameters", "MACs", "file", "accuracy", "log loss")
     return Table((*columns, f"latency, {device}" if device else "latency"), tuple(rows))
 

@@ -1,4 +1,4 @@
-"""The tables of a run's report, one function a table, with a dash where the result has no figure.
+"""The tables of a run's report; a dash stands for a figure that the result lacks.
 
 Accuracies are fractions in a result and percent here. Sizes are decimal: 1 kB is 1000 B.
 """
@@ -25,31 +25,35 @@ from edgeprune.results.figures import GroupScores, Parity, Timing
 from edgeprune.results.json_fields import mapping, number
 from edgeprune.results.result import File, Result
 
-_BUDGET_NAMES = {
-    "params": "parameters",
-    "macs": "MACs",
-    "peak_ram": "peak activation memory, int8",
-    "flash": "weights and biases, int8",
-    "latency_ms": "latency of an inference, by profile",
-}
-
 
 def budget_table(result: Result) -> Table:
     """For each limit: what the dense network takes, the limit, what was reached, and whether the limit is binding."""
     cost = result.networks["dense"].cost
     dense = {"params": cost.params, "macs": cost.macs, "peak_ram": cost.ram_bytes, "flash": cost.flash_bytes}
-    limits = _without_unit(result.budget.asked)
-    reached = _without_unit(result.budget.reached)
+    labels = {
+        "params": "parameters",
+        "macs": "MACs",
+        "peak_ram": "peak activation memory, int8",
+        "flash": "weights and biases, int8",
+        "latency_ms": "latency of an inference, by profile",
+    }
+    # some results have `peak_ram_bytes` for the field `peak_ram` of a budget
+    limits, reached = (
+        {name.removesuffix("_bytes"): value for name, value in costs.items()}
+        for costs in (result.budget.asked, result.budget.reached)
+    )
     binding = {name.removesuffix("_bytes") for name in result.budget.binding}
     rows = []
     for name in dict.fromkeys((*limits, *reached)):
-        limit, value = _limit(name, limits.get(name)), reached.get(name)
+        limit, value = limits.get(name), reached.get(name)
+        # a limit on latency may be text, such as 0.8@host
+        limit = parse_latency(limit)[0] if name == "latency_ms" and isinstance(limit, str) else number(limit)
         if limit is None and value is None:
             continue
         show = {"latency_ms": _format_ms, "peak_ram": format_bytes, "flash": format_bytes}.get(name, format_count)
         rows.append(
             (
-                _BUDGET_NAMES.get(name, name),
+                labels.get(name, name),
                 show(dense.get(name)),
                 "no limit" if limit is None else show(limit),
                 show(value),
@@ -60,22 +64,12 @@ def budget_table(result: Result) -> Table:
     return Table(("cost", "dense", "asked, at most", "reached", "of the limit", "note"), tuple(rows))
 
 
-def _without_unit(costs: Mapping[str, Any]) -> dict[str, Any]:
-    """By the names of a budget's fields; some results have `peak_ram_bytes` for `peak_ram`."""
-    return {name.removesuffix("_bytes"): value for name, value in costs.items()}
-
-
-def _limit(name: str, value: Any) -> float | None:
-    """A limit as a number; one on latency may be text, such as 0.8@host."""
-    return parse_latency(value)[0] if name == "latency_ms" and isinstance(value, str) else number(value)
-
-
 def _format_ms(value: float | None) -> str:
     return MISSING if value is None else f"{format_significant(value)} ms"
 
 
 def allocation_notes(result: Result) -> list[str]:
-    """Sentences on how good the allocation is and where its costs come from, as far as the result has them."""
+    """Sentences on how good the allocation is and where its costs come from, as far as the result knows."""
     budget, prune = result.budget, mapping(result.recipe, "prune")
     steps = number(prune.get("steps")) or 1
     step = " in the last step" if steps > 1 else ""
@@ -135,27 +129,22 @@ def breakdown_table(result: Result, by: str) -> Table:
         return Table((by,))
     new = after.scores.groups.get(by, {})
     if before is None or before is after:
-        single = tuple((name, *_clips_and_accuracy(scores)) for name, scores in new.items())
-        return Table((by, "clips", after.label), single)
+        rows = [(name, format_exact(each.clips), format_percent(each.accuracy, digits=1)) for name, each in new.items()]
+        return Table((by, "clips", after.label), tuple(rows))
     old = before.scores.groups.get(by, {})
-    rows = []
+    compared = []
     for name in dict.fromkeys((*old, *new)):
         was, now = (scores.get(name, GroupScores(None, None, None)) for scores in (old, new))
         clips = format_exact(was.clips if now.clips is None else now.clips)
         percents = (format_percent(scores.accuracy, digits=1) for scores in (was, now))
-        rows.append((name, clips, *percents, format_points(now.accuracy, was.accuracy)))
-    return Table((by, "clips", before.label, after.label, "points"), tuple(rows))
-
-
-def _clips_and_accuracy(scores: GroupScores) -> tuple[str, str]:
-    return format_exact(scores.clips), format_percent(scores.accuracy, digits=1)
+        compared.append((name, clips, *percents, format_points(now.accuracy, was.accuracy)))
+    return Table((by, "clips", before.label, after.label, "points"), tuple(compared))
 
 
 def confusion_of(result: Result) -> tuple[Form, list[str], Sequence[Sequence[int]]] | None:
-    """The confusion matrix to show: the shipped form's, else the last one there is.
+    """The form whose confusion matrix to show, its class names and its counts `[true classes, predicted classes]`.
 
-    Returns:
-        The form it belongs to, its class names and its counts `[true classes, predicted classes]`; None without one.
+    It is the shipped form, else the last one with a matrix; None where there is none.
     """
     first = shipped(result)
     for form in ([first] if first else []) + all_forms(result)[::-1]:
@@ -204,7 +193,7 @@ def latency_table(timings: Iterable[Timing]) -> Table:
 
 
 def detail_table(timing: Timing) -> Table:
-    """What else a device measured of a file: sizes, rates, versions; lists and nested values are left to the JSON."""
+    """A device's further figures of a file: sizes, rates, versions; lists and nested values stay in the JSON."""
     rows = []
     for name, value in timing.detail.items():
         if isinstance(value, Mapping | list | tuple) or value is None:

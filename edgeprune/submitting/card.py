@@ -1,10 +1,10 @@
-"""A model card: what a finished run's file is, what it may be used for, and what is known of it, in Markdown.
+"""A model card in Markdown: what a finished run's file is, what it may be used for, and what is known of it.
 
 The sections follow Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. Every statement is read from the run,
 its file or its data set's card.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgeprune.evaluation.statistics import wilson_interval
@@ -20,7 +20,7 @@ from edgeprune.reporting.numbers import (
     format_significant,
 )
 from edgeprune.reporting.table import Table, markdown_text
-from edgeprune.results.figures import GroupScores, Scores, Timing
+from edgeprune.results.figures import GroupScores, Scores
 from edgeprune.submitting.meta import augmentation, management, pipeline
 from edgeprune.submitting.shipped import Shipped, open_run
 from edgeprune.tflite.cost import cost_of_tflite
@@ -29,11 +29,9 @@ UNKNOWN = "not known"
 
 
 def write_card(run: Path, out: Path, format: str | None = None) -> Path:
-    """Write the model card of a finished run's file to the Markdown file `out`, and return that path.
+    """Write the model card of a run folder's file to the Markdown file `out`, and return that path.
 
-    Args:
-        run: run folder.
-        format: of the file that is described; None: int8, else the first the run made.
+    `format` selects the file; None: int8, else the first the run made.
     """
     write_text(out, card_text(open_run(run, format)))
     return out
@@ -59,7 +57,7 @@ def card_text(shipped: Shipped) -> str:
     return "\n\n".join(written) + "\n"
 
 
-# Sections; each is empty where the run does not know
+# The sections; each is empty if the run lacks its figures
 
 
 def _use(shipped: Shipped) -> str:
@@ -72,8 +70,8 @@ def _use(shipped: Shipped) -> str:
 
 def _data(shipped: Shipped) -> str:
     card, data = shipped.card, shipped.result.data
-    clips = data.clips
-    counts = ", ".join(f"{format_exact(clips.get(name))} {word}" for name, word in _PARTS.items() if clips.get(name))
+    clips, parts = data.clips, {"train": "to train", "validation": "to validate", "test": "to evaluate"}
+    counts = ", ".join(f"{format_exact(clips.get(name))} {word}" for name, word in parts.items() if clips.get(name))
     lines = [
         f"- Data set: {markdown_text(card.title)}" + (f" ({card.source})" if card.source else ""),
         f"- Split: {markdown_text(data.split or UNKNOWN)}; clips: {counts or UNKNOWN}",
@@ -85,9 +83,6 @@ def _data(shipped: Shipped) -> str:
         else "- Nothing was held out for validation: the last epoch counts.",
     ]
     return _list(lines)
-
-
-_PARTS = {"train": "to train", "validation": "to validate", "test": "to evaluate"}
 
 
 def _frontend(shipped: Shipped) -> str:
@@ -104,7 +99,9 @@ def _frontend(shipped: Shipped) -> str:
 
 def _network(shipped: Shipped) -> str:
     recipe, before = shipped.recipe, shipped.dense.widths
-    rows = [(name, format_exact(before.get(name)), format_exact(w)) for name, w in shipped.pruned.widths.items()]
+    rows = [
+        (name, format_exact(before.get(name)), format_exact(after)) for name, after in shipped.pruned.widths.items()
+    ]
     how = recipe.prune
     text = _list(
         [
@@ -149,7 +146,8 @@ def _accuracy(shipped: Shipped) -> str:
         "narrow. They do not cover the spread over seeds.",
     ]
     for by, groups in scores.groups.items():
-        text.append(_markdown((by, "clips", "accuracy", "95 % interval", "log loss"), _group_rows(groups)))
+        columns = (by, "clips", "accuracy", "95 % interval", "log loss")
+        text.append(_markdown(columns, [_group_row(name, group) for name, group in groups.items()]))
     return "\n\n".join(text)
 
 
@@ -162,15 +160,12 @@ def _scores(scores: Scores) -> tuple[str, ...]:
     )
 
 
-def _group_rows(groups: Mapping[str, GroupScores]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for name, scores in groups.items():
-        interval = None
-        if scores.clips and scores.accuracy is not None:
-            interval = wilson_interval(round(scores.accuracy * scores.clips), scores.clips)
-        cells = (format_exact(scores.clips), format_percent(scores.accuracy, 1), format_interval(interval))
-        rows.append((name, *cells, format_decimal(scores.log_loss)))
-    return rows
+def _group_row(name: str, scores: GroupScores) -> tuple[str, ...]:
+    interval = None
+    if scores.clips and scores.accuracy is not None:
+        interval = wilson_interval(round(scores.accuracy * scores.clips), scores.clips)
+    cells = (format_exact(scores.clips), format_percent(scores.accuracy, 1), format_interval(interval))
+    return (name, *cells, format_decimal(scores.log_loss))
 
 
 def _parity(shipped: Shipped) -> str:
@@ -179,25 +174,20 @@ def _parity(shipped: Shipped) -> str:
         return ""
     return (
         f"{shipped.format} against the float network in PyTorch, on {format_exact(parity.clips)} patches of the "
-        "evaluation part: largest difference of a probability "
-        f"{format_significant(parity.max_abs_error)}, "
+        f"evaluation part: largest difference of a probability {format_significant(parity.max_abs_error)}, "
         f"{format_exact(parity.label_flips)} patches named otherwise."
     )
 
 
 def _latency(shipped: Shipped) -> str:
-    rows = [
-        (
-            timing.device,
-            timing.kind or UNKNOWN,
-            *(format_significant(value) for value in (timing.median, timing.p5, timing.p95)),
-            timing.unit or UNKNOWN,
-            format_exact(timing.runs),
-            _machine(timing),
-        )
-        for timing in shipped.result.latency
-        if timing.file == shipped.file.name
-    ]
+    rows = []
+    for timing in shipped.result.latency:
+        if timing.file == shipped.file.name:
+            kind, unit = timing.kind or UNKNOWN, timing.unit or UNKNOWN
+            figures = map(format_significant, (timing.median, timing.p5, timing.p95))
+            machine = [str(timing.detail[name]) for name in ("cpu", "runtime") if timing.detail.get(name)]
+            machine.append(f"{timing.threads} thread{'s' if timing.threads != 1 else ''}")
+            rows.append((timing.device, kind, *figures, unit, format_exact(timing.runs), ", ".join(machine)))
     if not rows:
         return ""
     columns = ("device", "kind", "median", "5 %", "95 %", "unit", "runs", "on")
@@ -205,11 +195,6 @@ def _latency(shipped: Shipped) -> str:
         f"{_markdown(columns, rows)}\n\nmeasured: timed on the device; emulated: counted in an emulator, and "
         "instructions are no cycles; estimated: computed by a model of the device. The front-end is not in these."
     )
-
-
-def _machine(timing: Timing) -> str:
-    parts = [str(timing.detail[name]) for name in ("cpu", "runtime") if timing.detail.get(name)]
-    return ", ".join([*parts, f"{timing.threads} thread{'s' if timing.threads != 1 else ''}"])
 
 
 def _limits(shipped: Shipped) -> str:
