@@ -11,18 +11,10 @@ from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 
 _MAIN = Path("app/src/main")
-_WAVEFORM_TEXT = (
-    "It takes the waveform, float32, and gives float32 probabilities: the log-mel front-end is part of the model, and "
-    "no code of the app can differ from it."
-)
-_FEATURE_TEXT = (
-    "It takes features: this front-end cannot be part of a model, because its FFT size is no power of two. `frontend/` "
-    "holds it in C, for the NDK."
-)
 
 
 def write(source: Source, out: Path) -> None:
-    """Write the bundle to the folder `out`: with the front-end in the model where that can be, else in C beside it."""
+    """Write the bundle to the folder `out`, with the front-end in the model if possible, else in C beside it."""
     facts = common_files(source, out, out / "frontend")
     assets = out / _MAIN / "assets"
     write_json(assets / "labels.json", list(source.labels))
@@ -47,7 +39,8 @@ def _write_waveform_app(source: Source, out: Path, assets: Path) -> dict[str, An
     return {
         "ASSET": asset.name,
         "CLASS": "SceneClassifier",
-        "WHAT": _WAVEFORM_TEXT,
+        "WHAT": "It takes the waveform, float32, and gives float32 probabilities: the log-mel front-end is part of the "
+        "model, and no code of the app can differ from it.",
         "STEP": f"Record {feeding['sample_rate']} Hz mono with `AudioRecord`, keep the latest `SAMPLES` samples and "
         "call\n   `SceneClassifier(context).probabilities(SceneClassifier.toFloats(samples))` every `HOP` samples.",
     }
@@ -69,7 +62,8 @@ def _write_feature_app(source: Source, out: Path, assets: Path) -> dict[str, Any
     return {
         "ASSET": name,
         "CLASS": "FeatureClassifier",
-        "WHAT": _FEATURE_TEXT,
+        "WHAT": "It takes features: this front-end cannot be part of a model, because its FFT size is no power of two. "
+        "`frontend/` holds it in C, for the NDK.",
         "STEP": "Push samples into the C front-end, and call\n"
         "   `FeatureClassifier(context).probabilities(features)` with what `ep_frontend_patch_i8` gives.",
     }

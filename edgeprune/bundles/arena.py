@@ -19,9 +19,8 @@ class Arena:
     """Working memory of the interpreter.
 
     Attributes:
-        measured_bytes: the least that does, with reference kernels on this computer.
-        headroom_bytes: added for the scratch memory of a kernel library; a bound from the shapes, not measured.
-        kernels: that library.
+        measured_bytes: the smallest arena that works, with reference kernels on this computer.
+        headroom_bytes: for the scratch memory of the library `kernels`; a bound from the shapes, not measured.
     """
 
     measured_bytes: int
@@ -30,7 +29,7 @@ class Arena:
 
     @property
     def total_bytes(self) -> int:
-        """What is reserved, a multiple of 16."""
+        """The reserved memory, a multiple of 16."""
         return _round_up(self.measured_bytes + self.headroom_bytes)
 
 
@@ -49,7 +48,12 @@ def scratch_bytes(path: Path, kernels: Kernels) -> int:
     depthwise ones take 2 bytes a value.
     """
     bound = {"CMSIS-NN": _cmsis_nn, "ESP-NN": _esp_nn}[kernels]
-    return _round_up(max((bound(name, *shapes) for name, *shapes in _shapes(path)), default=0))
+    graph, bounds = unpack_model(path).subgraphs[0], [0]
+    for name, operator in zip(operators(path), graph.operators, strict=True):
+        if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D"):
+            shapes = [[int(size) for size in graph.tensors[number].shape] for number in operator.inputs[:2]]
+            bounds.append(bound(name, shapes[0], shapes[-1]))
+    return _round_up(max(bounds))
 
 
 def _cmsis_nn(name: str, x: list[int], weights: list[int]) -> int:
@@ -70,17 +74,6 @@ def _esp_nn(name: str, x: list[int], weights: list[int]) -> int:
     if height == width == 1:
         return 24 * x[3] + 8 * weights[0] + 16 * 1024 + 64
     return padded + _round_up(width * x[3]) * height * weights[0] + 4 * weights[0] + 64
-
-
-def _shapes(path: Path) -> list[tuple[str, list[int], list[int]]]:
-    """Name, input shape and weight shape of each operator that kernel libraries have their own code for."""
-    graph = unpack_model(path).subgraphs[0]
-    rows = []
-    for name, operator in zip(operators(path), graph.operators, strict=True):
-        if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D"):
-            shapes = [[int(size) for size in graph.tensors[number].shape] for number in operator.inputs[:2]]
-            rows.append((name, shapes[0], shapes[-1]))
-    return rows
 
 
 def _round_up(size: int) -> int:

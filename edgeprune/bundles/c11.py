@@ -1,4 +1,4 @@
-"""The bundle `c11`: the network as C11 without an interpreter, its front-end, an example that tests itself."""
+"""The bundle `c11`: the network as C11 without an interpreter, its front-end, and an example that tests itself."""
 
 import shutil
 import tempfile
@@ -15,8 +15,8 @@ from edgeprune.firmware.c11 import C11, compile_c11
 from edgeprune.firmware.c_text import c_array, c_string, c_strings
 
 NETWORKS = {"portable": "host", "cortex-m": "cortex-m4"}
-"""Folders of the network's code, and the target each is compiled for. The code for Cortex-M is the same for all;
-the processor's flags decide which paths of CMSIS-NN are taken."""
+"""Folders of the network's code, and the target each is compiled for. All Cortex-M processors share one code; compiler
+flags select the paths of CMSIS-NN."""
 
 
 def write(source: Source, out: Path) -> None:
@@ -24,25 +24,28 @@ def write(source: Source, out: Path) -> None:
     facts = common_files(source, out, out / "frontend")
     with tempfile.TemporaryDirectory() as scratch:
         networks = {name: _network(source, Path(scratch) / name, out, name) for name in NETWORKS}
-        logits = _logits(source, networks["portable"][0])
+        # the right outputs of the compiled network, int8 `[n, classes]`: the bytes of TFLite Micro's interpreter
+        logits = reference_micro(networks["portable"][0].tflite, source.vectors, "c11")[1]
         for title, licence in networks["cortex-m"][0].licences.items():
             write_text(out / "licences" / f"{title}.txt", licence.read_text(encoding="utf-8"))
     _write_code(source, out)
     _write_vectors(source, out / "example", logits)
     _write_clips(source.clips, out / "example")
-    _copy_board(out / "board")
-    portable, cortex_m = networks["portable"][1], networks["cortex-m"][1]
+    (_, host_sources, host_options), (_, arm_sources, arm_options) = networks["portable"], networks["cortex-m"]
+    boards = [f"BOARDS := {' '.join(BOARDS)}"]
+    for name, board in BOARDS.items():
+        boards += [f"MACHINE_{name} := {board.machine}", f"FLAGS_{name} := {' '.join(board.options)}"]
     fill_template(
         "c11/Makefile",
         out,
-        HOST_SOURCES=portable["sources"],
-        HOST_INCLUDES=portable["options"],
-        ARM_SOURCES=cortex_m["sources"],
-        ARM_INCLUDES=cortex_m["options"],
+        HOST_SOURCES=host_sources,
+        HOST_INCLUDES=host_options,
+        ARM_SOURCES=arm_sources,
+        ARM_INCLUDES=arm_options,
         ARM_OPTIMISE=OPTIMISE,
-        BOARDS=_boards(),
+        BOARDS="\n".join(boards),
     )
-    arena = {name: network.arena_bytes for name, (network, _) in networks.items()}
+    arena = {name: network.arena_bytes for name, (network, _, _) in networks.items()}
     fill_template(
         "c11/README.md",
         out,
@@ -55,7 +58,7 @@ def write(source: Source, out: Path) -> None:
     write_manifest(out, {**facts, "target": "c11", "arena_bytes": arena})
 
 
-def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, dict[str, str]]:
+def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, str, str]:
     """Copy the network's code to `network/<name>`; returns it with its sources and options for the Makefile."""
     network = compile_c11(source.model, scratch, NETWORKS[name])
     root = network.header.parent
@@ -65,19 +68,19 @@ def _network(source: Source, scratch: Path, out: Path, name: str) -> tuple[C11, 
         return (Path("network") / name / path.relative_to(root)).as_posix()
 
     options = [f"-I{here(folder)}" for folder in network.includes] + [f"-D{macro}" for macro in network.defines]
-    return network, {"sources": " ".join(map(here, network.sources)), "options": " ".join(options)}
-
-
-def _logits(source: Source, network: C11) -> np.ndarray:
-    """The right outputs of the compiled network, int8 `[n, classes]`: the bytes of TFLite Micro's interpreter."""
-    return reference_micro(network.tflite, source.vectors, "c11")[1]
+    return network, " ".join(map(here, network.sources)), " ".join(options)
 
 
 def _write_code(source: Source, out: Path) -> None:
+    """Write the classifier, the example, and start-up code, console and memory map of the emulated boards."""
     fill_template("c11/edgeprune_classify.h", out / "src", CLASSES=len(source.labels))
     fill_template("c11/edgeprune_classify.c", out / "src", LABELS=c_strings(source.labels))
     for name in ("console.h", "main.c"):
         fill_template(f"c11/{name}", out / "example")
+    (out / "board").mkdir()
+    for path in sorted((share_folder("export") / "cortex_m").iterdir()):
+        if path.suffix == ".ld" or path.name in ("startup.c", "board.c", "board.h"):
+            shutil.copyfile(path, out / "board" / path.name)
 
 
 def _write_vectors(source: Source, folder: Path, logits: np.ndarray) -> None:
@@ -98,18 +101,3 @@ def _write_clips(clips: tuple[Clip, ...], folder: Path) -> None:
         percent = round(100 * float(clip.probabilities[best]))
         rows.append(f"    {{{c_string(clip.name)}, samples_{number}, {len(clip.samples)}, {best}, {percent}}},\n")
     write_text(folder / "test_audio.c", text + f"\nTABLE test_clip test_clips[TEST_CLIPS] = {{\n{''.join(rows)}}};\n")
-
-
-def _copy_board(folder: Path) -> None:
-    """Start-up code, console and memory map of the emulated boards."""
-    folder.mkdir()
-    for path in sorted((share_folder("export") / "cortex_m").iterdir()):
-        if path.suffix == ".ld" or path.name in ("startup.c", "board.c", "board.h"):
-            shutil.copyfile(path, folder / path.name)
-
-
-def _boards() -> str:
-    lines = [f"BOARDS := {' '.join(BOARDS)}"]
-    for name, board in BOARDS.items():
-        lines += [f"MACHINE_{name} := {board.machine}", f"FLAGS_{name} := {' '.join(board.options)}"]
-    return "\n".join(lines)

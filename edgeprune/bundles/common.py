@@ -1,4 +1,4 @@
-"""What the bundles of all targets share: templates, the common files, the manifest."""
+"""The parts that the bundles of all targets share: templates, common files, manifest."""
 
 import json
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ def copy_files(folder: str, out: Path, files: Mapping[str, str]) -> None:
 
 
 def common_files(source: Source, out: Path, frontend: Path) -> dict[str, Any]:
-    """Write what every bundle holds: the model, its labels, the front-end in C (to `frontend`) and its description.
+    """Write the files of every bundle: the model, its labels, the front-end in C (to `frontend`) and its description.
 
-    Returns:
-        their fields of the manifest.
+    Returns their fields of the manifest.
     """
     spec, normalisation, layout = source.frontend, source.description.normalisation, source.description.layout
-    write_frontend(spec, normalisation, frontend, layout, source.quantisation)
-    write_json(out / "frontend.json", spec_of(spec, normalisation, layout, source.quantisation))
+    quantisation = TFLiteModel(source.model).input_quantisation
+    write_frontend(spec, normalisation, frontend, layout, quantisation)
+    write_json(out / "frontend.json", spec_of(spec, normalisation, layout, quantisation))
     write_bytes(out / source.model.name, source.model.read_bytes())
     write_json(out / "labels.json", list(source.labels))
     return {

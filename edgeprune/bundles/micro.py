@@ -22,17 +22,16 @@ from edgeprune.firmware.c_text import c_array, c_float, c_string, c_strings
 from edgeprune.tflite.flatbuffer import operators
 from edgeprune.tflite.interpreter import TFLiteModel
 
-_TEMPLATES = ("edgeprune_infer.h", "edgeprune_infer.cc", "edgeprune_labels.h", "edgeprune_selftest.h")
 _COMPONENT = "components/edgeprune_network"
 
 
 @dataclass(frozen=True)
 class MicroTarget:
-    """What surrounds the sources in one target's bundle.
+    """The files around the sources in one target's bundle.
 
     Attributes:
         files: copied from `export/<target>`: path there -> path in the bundle.
-        sources: folder of the sources, in the bundle.
+        sources: folder of the sources in the bundle.
         kernels: the library whose scratch memory the arena must hold.
         suffix: of C++ sources.
     """
@@ -69,25 +68,31 @@ def write(source: Source, out: Path, target: str) -> None:
     for path in sorted((out / layout.sources).glob("*.cc")):
         path.rename(path.with_suffix(layout.suffix))
     copy_files(target, out, layout.files)
-    _write_readme(source, out, target, arena)
+    use = (share_folder("export") / "tflm" / "use.txt").read_text(encoding="utf-8")
+    data = source.model.stat().st_size + source.stored.nbytes + sum(clip.samples.nbytes for clip in source.clips[:1])
+    fill_template(
+        f"{target}/README.md",
+        out,
+        MODEL=source.model.name,
+        VECTORS=len(source.stored),
+        USE=use.strip("\n"),
+        SAMPLE_RATE=source.frontend.sample_rate,
+        FLASH_KIB=-(-data // 1024),
+        ARENA_KIB=-(-arena.total_bytes // 1024),
+        FACTS=facts_text(source, arena),
+    )
     write_manifest(out, {**facts, "target": target})
 
 
 def _write_network(source: Source, out: Path, folder: Path, arena: Arena) -> dict[str, Any]:
-    """Write what all of these bundles hold: the common files, and in `folder` the sources of network and self-test.
-
-    Returns:
-        their fields of the manifest.
-    """
+    """Write the common files, and in `folder` the sources of network and self-test; returns fields of the manifest."""
     facts = common_files(source, out, folder)
-    values = _values(source, arena)
-    for name in _TEMPLATES:
-        fill_template(f"tflm/{name}", folder, **values)
-    fill_template("tflm/edgeprune_model.h", folder, BYTES=source.model.stat().st_size)
-    fill_template("tflm/edgeprune_selftest.c", folder)
-    model = np.frombuffer(source.model.read_bytes(), np.uint8)
-    declaration = f"alignas({ALIGNMENT}) const unsigned char edgeprune_model[{len(model)}]"
-    write_text(folder / "edgeprune_model.cc", '#include "edgeprune_model.h"\n\n' + c_array(declaration, model))
+    content = np.frombuffer(source.model.read_bytes(), np.uint8)
+    values = _values(source, arena) | {"BYTES": len(content)}
+    for name in ("infer.h", "infer.cc", "labels.h", "model.h", "selftest.h", "selftest.c"):
+        fill_template(f"tflm/edgeprune_{name}", folder, **values)
+    declaration = f"alignas({ALIGNMENT}) const unsigned char edgeprune_model[{len(content)}]"
+    write_text(folder / "edgeprune_model.cc", '#include "edgeprune_model.h"\n\n' + c_array(declaration, content))
     write_text(
         folder / "edgeprune_labels.c",
         '#include "edgeprune_labels.h"\n\n'
@@ -104,23 +109,6 @@ def _write_network(source: Source, out: Path, folder: Path, arena: Arena) -> dic
             "headroom_for": arena.kernels,
         },
     }
-
-
-def _write_readme(source: Source, out: Path, target: str, arena: Arena) -> None:
-    """Write README.md of a target from `export/<target>/README.md`."""
-    use = (share_folder("export") / "tflm" / "use.txt").read_text(encoding="utf-8")
-    data = source.model.stat().st_size + source.stored.nbytes + sum(clip.samples.nbytes for clip in source.clips[:1])
-    fill_template(
-        f"{target}/README.md",
-        out,
-        MODEL=source.model.name,
-        VECTORS=len(source.stored),
-        USE=use.strip("\n"),
-        SAMPLE_RATE=source.frontend.sample_rate,
-        FLASH_KIB=-(-data // 1024),
-        ARENA_KIB=-(-arena.total_bytes // 1024),
-        FACTS=facts_text(source, arena),
-    )
 
 
 def _values(source: Source, arena: Arena) -> dict[str, Any]:
@@ -143,14 +131,10 @@ def _values(source: Source, arena: Arena) -> dict[str, Any]:
 
 
 def _write_vectors(source: Source, expected: NDArray[Any], folder: Path) -> None:
-    """Vectors, what TFLite Micro itself gives for them, and the first clip; the others would only take flash."""
+    """Write the vectors, TFLite Micro's outputs for them, and the first clip; the others would only take flash."""
     clip = source.clips[0] if source.clips else None
-    fill_template(
-        "tflm/test_vectors.h",
-        folder,
-        VECTORS=len(source.stored),
-        SAMPLES=0 if clip is None else len(clip.samples),
-    )
+    samples = 0 if clip is None else len(clip.samples)
+    fill_template("tflm/test_vectors.h", folder, VECTORS=len(source.stored), SAMPLES=samples)
     text = '#include "test_vectors.h"\n'
     for name, values, size in (("inputs", source.stored, "INPUT_SIZE"), ("outputs", expected, "CLASSES")):
         text += "\n" + c_array(f"const int8_t test_{name}[TEST_VECTORS][EDGEPRUNE_{size}]", values)

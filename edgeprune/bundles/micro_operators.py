@@ -32,10 +32,10 @@ METHODS = {name: _IRREGULAR.get(name, "".join(map(str.capitalize, name.split("_"
 def op_resolver(path: Path) -> tuple[int, list[str]]:
     """The number of operators the network needs, and the methods that register just these."""
     needed = sorted(set(operators(path)))
-    missing = [name for name in needed if name not in METHODS]
-    if missing:
+    missing = next((name for name in needed if name not in METHODS), None)
+    if missing is not None:
         raise EdgepruneError(
-            f"{path.name}: has the operator {missing[0]}, which TensorFlow Lite Micro does not register; choose "
-            "another target."
+            f"{path.name}: has the operator {missing}, which TensorFlow Lite Micro does not register; choose another "
+            "target."
         )
     return len(needed), [f"Add{METHODS[name]}" for name in needed]

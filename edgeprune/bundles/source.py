@@ -1,4 +1,4 @@
-"""What a bundle is made of: the file that ships, real clips, and its outputs for them."""
+"""The content of a bundle: the file that ships, real clips, and its outputs for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from edgeprune.tflite.metadata import read_description
 from edgeprune.tflite.sidecar import read_sidecar
 
 AUDIO_CLIPS = 3
-"""Clips whose audio goes into a bundle."""
+"""The number of clips whose audio goes into a bundle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,6 @@ class Clip:
     """A real clip, as long as one network input.
 
     Attributes:
-        name: file name without its folder.
         samples: int16 `[samples]` at the front-end's rate, full scale 32768.
         scene: its true label.
         probabilities: float32 `[classes]`, by the Python chain: front-end, then the file that ships.
@@ -42,16 +41,15 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Everything a target's writer needs.
+    """The content of a bundle, the same for all targets.
 
     Attributes:
         model: the int8 .tflite that ships.
-        description: what is embedded in it; labels may be any text.
+        description: embedded in the model; labels may be any text.
         vectors: inputs of real clips.
-        stored: int8 `[n, ...]`, the same as the file takes them.
+        stored: int8 `[n, ...]`, the same inputs as the file takes them.
         expected: int8 `[n, classes]`, the file's outputs for them by TFLite's plain kernels.
-        clips: real clips as audio.
-        arena_bytes: smallest arena of TFLite Micro, measured; None where the target needs none.
+        arena_bytes: smallest arena of TFLite Micro, measured; None if the target needs none.
     """
 
     model: Path
@@ -69,20 +67,13 @@ class Source:
 
     @property
     def frontend(self) -> LogMel:
-        """The front-end the network was trained with."""
         return self.description.logmel
-
-    @property
-    def quantisation(self) -> tuple[float, int]:
-        """Scale and zero point of the input."""
-        return TFLiteModel(self.model).input_quantisation
 
 
 def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Source:
-    """What a run's bundle is made of.
+    """Collect the content of a run's bundle from a finished run with `model_int8.tflite`.
 
     Args:
-        run: folder of a finished run with `model_int8.tflite`.
         clips: audio files to use instead of the run's evaluation clips.
         arena: measure TFLite Micro's smallest arena as well.
     """
@@ -99,15 +90,8 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
         raise EdgepruneError(f"{model}: is not int8 from end to end; export it again.")
     files = [(path, "") for path in clips[:AUDIO_CLIPS]] or clips_of(model, description.logmel, AUDIO_CLIPS)
     audio = tuple(_clip(model, description, path, scene) for path, scene in files)
-    return Source(
-        model, description, vectors, stored, expected, audio, _smallest_arena(model, vectors) if arena else None
-    )
-
-
-def _smallest_arena(model: Path, vectors: Inputs) -> int:
-    (record,) = bench(model, "tflm", clips=vectors).records
-    assert record.peak_ram_bytes is not None
-    return record.peak_ram_bytes
+    arena_bytes = bench(model, "tflm", clips=vectors).records[0].peak_ram_bytes if arena else None
+    return Source(model, description, vectors, stored, expected, audio, arena_bytes)
 
 
 def _clip(model: Path, description: Description, path: Path, scene: str) -> Clip:

@@ -1,7 +1,5 @@
 """Bundles: a run's network, its front-end and test vectors, in the layout a firmware or app project builds from."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,20 +18,17 @@ TARGETS = {
     "arduino": "TFLite Micro as an Arduino library",
     "android": "LiteRT in a Kotlin app",
 }
-"""Targets of `edgeprune deploy`, and what each is for."""
+"""Targets of `edgeprune deploy`, and the projects each is for."""
 
 
 def write_bundle(run: Path, target: str, out: Path, clips: Sequence[Path] = ()) -> Path:
-    """Write the bundle of a finished run; the folder is whole or absent.
+    """Write the bundle of a finished run and return its folder `out`, which ends up whole or absent.
 
     Args:
         run: run folder with `model_int8.tflite`.
         target: one of `TARGETS`.
-        out: folder to write; it must not be there yet, or be empty.
+        out: folder to write; it must be absent or empty.
         clips: audio files for the test vectors (default: evaluation clips of the run).
-
-    Returns:
-        `out`.
     """
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)

@@ -257,7 +257,7 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Mark:
-    """Attributes of a drawn artist's group, for the style and script of a page, and the title shown on pointing at it."""
+    """Attributes of a drawn artist's group, for a page's style and script, and the title shown on pointing at it."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
