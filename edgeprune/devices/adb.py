@@ -147,9 +147,11 @@ class _FileOnPhone:
         refuse_old(device, printed)
         content = self.phone.pull(written)
         if done.returncode or "Inference timings in us" not in printed:
+            reason = failure_reason(printed, done.returncode)
+            abi = self.phone.describe()["abi"] or "the phone's processor"
             raise EdgepruneError(
-                f"device {device}: benchmark_model did not run {name} ({failure_reason(printed, done.returncode)}); "
-                f"check the file, and that the benchmark_model is for {self.phone.abi()}."
+                f"device {device}: benchmark_model did not run {name} ({reason}); check the file, and that the "
+                f"benchmark_model is for {abi}."
             )
         if content is None:
             raise cannot_write(device)

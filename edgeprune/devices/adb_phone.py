@@ -100,10 +100,6 @@ class Phone:
         values = {name: value.strip() or None for name, _, value in lines}
         return {name: values.get(name) for name in (*_PROPERTIES, "governor")}
 
-    def abi(self) -> str:
-        """The kind of programs it runs, such as `arm64-v8a`."""
-        return self.shell("getprop ro.product.cpu.abi").strip() or "the phone's processor"
-
     def temperatures(self) -> dict[str, float] | None:
         """Degrees Celsius by the name of the sensor; None where none can be read."""
         line = (

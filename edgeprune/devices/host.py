@@ -29,21 +29,19 @@ _RUNNER = runpy.run_path(str(share_folder("export") / "linux" / "runner.py"))
 
 def measure(request: BenchRequest) -> list[Measurement]:
     """Time the files against each other, after their outputs were compared with those of TFLite's plain kernels."""
-    checked = [_check_outputs(request, path) for path in request.paths]
-    records = time_files(request.paths, request.threads, request.runs, xnnpack=request.options.xnnpack)
+    xnnpack, checked = request.options.xnnpack, []
+    for path in request.paths:
+        expected = Expected.of(request, path)
+        model = TFLiteModel(path, xnnpack=xnnpack)
+        outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in expected.inputs])
+        if not xnnpack:
+            check_exact(request.device, path, expected.outputs, outputs)
+        error = check_close(request.device, path, expected.outputs, outputs)
+        checked.append({"inputs": expected.source, "max_abs_error": error})
+    records = time_files(request.paths, request.threads, request.runs, xnnpack=xnnpack)
     for record, detail in zip(records, checked * len(request.threads), strict=True):
         record.detail.update(detail)
     return records
-
-
-def _check_outputs(request: BenchRequest, path: Path) -> dict[str, Any]:
-    expected = Expected.of(request, path)
-    model = TFLiteModel(path, xnnpack=request.options.xnnpack)
-    outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in expected.inputs])
-    if not request.options.xnnpack:
-        check_exact(request.device, path, expected.outputs, outputs)
-    error = check_close(request.device, path, expected.outputs, outputs)
-    return {"inputs": expected.source, "max_abs_error": error}
 
 
 def time_files(
@@ -84,14 +82,10 @@ def time_files(
                     file.times_ns.append(elapsed_ns)
         for file in files:
             ram = _memory_in_fresh_process(file.path, count, xnnpack) if memory else {"peak_ram": "not asked for"}
-            peak = ram.pop("peak_ram_bytes", None)
-            detail = {**about, **ram, "timed": "inference only", "cut_short": False}
+            rest = {"peak_ram_bytes": ram.pop("peak_ram_bytes", None), "threads": count}
+            rest["detail"] = {**about, **ram, "timed": "inference only", "cut_short": False}
             times_ms = np.asarray(file.times_ns) / 1e6
-            records.append(
-                Measurement.of_runs(
-                    "host", "measured", "ms", file.path, times_ms, peak_ram_bytes=peak, threads=count, detail=detail
-                )
-            )
+            records.append(Measurement.of_runs("host", "measured", "ms", file.path, times_ms, **rest))
     return records
 
 

@@ -32,7 +32,6 @@ _BATCH_BYTES = 64 << 20
 _LAST_LEVEL_CACHE_BYTES = 16 << 20
 _SECONDS_A_FILE = 0.5
 _FEWEST_RUNS = 3
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,11 @@ class _StageFile:
 
 def _axes(graph: Graph, settings: ProfileSettings) -> dict[str, tuple[int, ...]]:
     """The widths of each group that are measured; a group that does not change has its own width alone."""
-    free = {name for name, group in graph.groups.items() if not group.frozen}
-    for name in settings.groups or ():
+    named = graph.groups if settings.groups is None else settings.groups
+    for name in named:
         if name not in graph.groups:
             raise unknown_name("group", name, graph.groups)
-    if settings.groups is not None:
-        free &= set(settings.groups)
+    free = {name for name, group in graph.groups.items() if name in named and not group.frozen}
     return {
         name: grid(group.filters, settings.points, below=not settings.monotone) if name in free else (group.filters,)
         for name, group in graph.groups.items()
@@ -170,7 +168,7 @@ def _measured(
     """Milliseconds of the stages at their grids without the overhead of a call, and that overhead."""
     times = [np.zeros([len(axes[name]) for name in stage.groups]) for stage in template.stages]
     points = [(number, index) for number, table in enumerate(times) for index in np.ndindex(table.shape)]
-    random.Random(_SEED).shuffle(points)
+    random.Random(0).shuffle(points)
     overheads = []
     waiting = iter(points)
     with tempfile.TemporaryDirectory() as folder:

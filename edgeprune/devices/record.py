@@ -70,18 +70,8 @@ class Measurement:
     ) -> Measurement:
         """The record of a file from the value of each run in `unit`; `rest` has the fields that are left."""
         p5, median, p95 = (float(value) for value in np.percentile(values, [5, 50, 95]))
-        return Measurement(
-            device=device,
-            kind=kind,
-            unit=unit,
-            median=median,
-            p5=p5,
-            p95=p95,
-            runs=len(values),
-            model=path.name,
-            sha256=sha256_file(path),
-            **{"threads": 1, **rest},
-        )
+        fields = {"threads": 1, "model": path.name, "sha256": sha256_file(path), **rest}
+        return Measurement(device, kind, unit, median, p5, p95, len(values), **fields)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, as `result.json` and `--json` hold them."""

@@ -29,7 +29,6 @@ SSH_CONFIG = "EDGEPRUNE_SSH_CONFIG"
 REMOTE_PYTHON = "EDGEPRUNE_REMOTE_PYTHON"
 """Environment: the interpreter on the board, a name on its search path or an absolute path; `python3` without it."""
 WARMUP = 5
-_CONNECT_S = 10
 _GRACE_S = 5
 """Extra time that the shell on the board and ssh here wait for the program's own answer."""
 _LATE = 95
@@ -72,9 +71,7 @@ def measure(request: BenchRequest) -> list[Measurement]:
     results = answer.get("results")
     if not isinstance(results, list) or len(results) != len(pairs):
         raise _nonsense(request)
-    return [
-        _record(request, answer, result, threads, file) for result, (threads, file) in zip(results, pairs, strict=True)
-    ]
+    return [_record(request, answer, result, *pair) for result, pair in zip(results, pairs, strict=True)]
 
 
 def _pack(request: BenchRequest, files: list[Expected]) -> bytes:
@@ -129,7 +126,7 @@ def _ssh_command(address: Address, ssh: str, timeout_s: float) -> list[str]:
         "PasswordAuthentication": "no",
         "KbdInteractiveAuthentication": "no",
         "StrictHostKeyChecking": "yes",
-        "ConnectTimeout": str(min(_CONNECT_S, math.ceil(timeout_s))),
+        "ConnectTimeout": str(min(10, math.ceil(timeout_s))),
         "ServerAliveInterval": "5",
         "ServerAliveCountMax": "3",
         "ControlMaster": "no",
@@ -208,17 +205,13 @@ def _failure(request: BenchRequest, done: subprocess.CompletedProcess[bytes], py
 
 
 def _late(request: BenchRequest) -> EdgepruneError:
-    return EdgepruneError(
-        f"device {request.device}: gave no answer in {request.timeout_s:g} s and was stopped; check the board or raise "
-        "--timeout."
-    )
+    reason = f"gave no answer in {request.timeout_s:g} s and was stopped"
+    return EdgepruneError(f"device {request.device}: {reason}; check the board or raise --timeout.")
 
 
 def _nonsense(request: BenchRequest) -> EdgepruneError:
-    return EdgepruneError(
-        f"device {request.device}: gave an answer that makes no sense; check the Python and the interpreter on the "
-        "board."
-    )
+    advice = "check the Python and the interpreter on the board"
+    return EdgepruneError(f"device {request.device}: gave an answer that makes no sense; {advice}.")
 
 
 def _record(request: BenchRequest, answer: dict[str, Any], result: Any, threads: int, file: Expected) -> Measurement:
@@ -240,17 +233,8 @@ def _record(request: BenchRequest, answer: dict[str, Any], result: Any, threads:
         "checked": f"{checked} on {len(outputs)} inputs",
         "inputs": file.source,
     }
-    peak_ram_bytes = peak if isinstance(peak, int) else None
-    return Measurement.of_runs(
-        request.device,
-        "measured",
-        "ms",
-        file.path,
-        times_ns / 1e6,
-        peak_ram_bytes=peak_ram_bytes,
-        threads=threads,
-        detail=detail,
-    )
+    rest = {"peak_ram_bytes": peak if isinstance(peak, int) else None, "threads": threads, "detail": detail}
+    return Measurement.of_runs(request.device, "measured", "ms", file.path, times_ns / 1e6, **rest)
 
 
 def _read_result(request: BenchRequest, result: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:

@@ -12,13 +12,9 @@ from edgeprune.errors import EdgepruneError
 PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi and libnewlib-arm-none-eabi",
     "arm-none-eabi-size": "binutils-arm-none-eabi",
-    "qemu-system-arm": "qemu-system-arm",
-    "adb": "adb",
     "ssh": "openssh-client",
-    "gcc": "gcc",
-    "make": "make",
 }
-"""Debian packages of the programs."""
+"""Debian packages of programs, where they have another name."""
 
 
 def require(program: str, device: str) -> str:
