@@ -83,11 +83,8 @@ class ComparedRun:
     @property
     def problem(self) -> str:
         """Why there is no result, as the end of a sentence; "" where there is one."""
-        if self.state is RunState.FAILED:
-            return f"failed: {self.failure}"
-        if self.state is RunState.DAMAGED:
-            return f"is damaged: {self.failure}"
-        return "has not finished" if self.state is RunState.UNFINISHED else ""
+        words = {RunState.FAILED: f"failed: {self.failure}", RunState.DAMAGED: f"is damaged: {self.failure}"}
+        return {**words, RunState.UNFINISHED: "has not finished"}.get(self.state, "")
 
     @property
     def figures(self) -> NetworkResult | None:
@@ -101,9 +98,7 @@ class ComparedRun:
     def score(self, metric: str, format: str) -> float | None:
         """Accuracy (a fraction) or log loss (nats) of the file in a number format, on the evaluation part."""
         file = self.file(format)
-        if file is None:
-            return None
-        return file.scores.accuracy if metric == "accuracy" else file.scores.log_loss
+        return getattr(file.scores, metric) if file else None
 
     @property
     def split(self) -> str | None:

@@ -1,6 +1,6 @@
 """Hold new runs to earlier ones: accuracy, latency, size of the file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite
 from pathlib import Path
@@ -223,13 +223,19 @@ def _compare(
     """Compare one variant over the seeds and folds of both sides, else over all runs of each."""
     pairs = _pairs(name, new, old, notes)
     tables = [(predictions_of(after, format), predictions_of(before, format)) for after, before in pairs]
-    for (after, before), (after_table, before_table) in zip(pairs, tables, strict=True):
-        if after.split != before.split and not _same_clips(after_table, before_table):
-            raise _other_clips(after, before)
-    if not pairs and {run.split for run in new} != {run.split for run in old}:
-        raise _other_clips(new[0], old[0])
+    other_clips = [
+        (after, before)
+        for (after, before), sides in zip(pairs, tables, strict=True)
+        if after.split != before.split and not _same_clips(*sides)
+    ]
     if pairs:
         new, old = map(list, zip(*pairs, strict=True))
+    elif {run.split for run in new} != {run.split for run in old}:
+        other_clips = [(new[0], old[0])]
+    if other_clips:
+        after, before = other_clips[0]
+        splits = f"{after.folder.path}: was evaluated on another split of the data than {before.folder.path}"
+        raise EdgepruneError(f"{splits}, so their accuracies do not compare; give a baseline on the same split.")
     sizes = [measures.file_bytes(runs).get(format) for runs in (old, new)]
     bytes_old, bytes_new = (size.mean if size else None for size in sizes)
     match = Match(
@@ -294,12 +300,10 @@ def _times(new: float | None, old: float | None) -> str:
     return "" if not old or new is None else f"x{new / old:.3f}"
 
 
-# Latency on the devices that timed both sides
-
-
 def _ratios(
     new: Sequence[ComparedRun], old: Sequence[ComparedRun], format: str, name: str, notes: list[str]
 ) -> Iterator[Ratio]:
+    """Latencies on the devices that timed both sides; notes name the others."""
     after, before = (
         {key: median(medians) for key, medians in measures.all_latencies(runs, format).items()} for runs in (new, old)
     )
@@ -307,24 +311,19 @@ def _ratios(
     for key in sorted(shared):
         yield Ratio(key.label(), key.kind, key.unit, before[key], after[key])
     devices, old_devices = ({key.device for key in side} for side in (after, before))
+
+    def settings(device: str, keys: Iterable[measures.TimedOn]) -> str:
+        return some(
+            f"{key.processor or 'processor not known'}, {key.kind}, {key.unit}, {count(key.threads, 'thread')}"
+            for key in keys
+            if key.device == device
+        )
+
     for device in sorted((devices & old_devices) - {key.device for key in shared}):
-        settings = (some(_timed_on(key) for key in side if key.device == device) for side in (before, after))
         text = f"{name}: latency on {device} is not compared, as it was measured otherwise"
-        notes.append(f"{text}: {' and now '.join(settings)}.")
+        notes.append(f"{text}: {settings(device, before)} and now {settings(device, after)}.")
     for device in sorted(old_devices - devices):
         notes.append(f"{name}: latency on {device} is not compared, as it is in the baseline alone.")
-
-
-def _timed_on(key: measures.TimedOn) -> str:
-    return f"{key.processor or 'processor not known'}, {key.kind}, {key.unit}, {count(key.threads, 'thread')}"
-
-
-# Decisions clip by clip
-
-
-def _other_clips(new: ComparedRun, old: ComparedRun) -> EdgepruneError:
-    splits = f"{new.folder.path}: was evaluated on another split of the data than {old.folder.path}"
-    return EdgepruneError(f"{splits}, so their accuracies do not compare; give a baseline on the same split.")
 
 
 def _same_clips(new: Predictions | None, old: Predictions | None) -> bool:

@@ -84,23 +84,16 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def latencies(run: ComparedRun, format: str) -> dict[TimedOn, float]:
-    """Median of one inference of a run's file; sizes that devices report are no latencies."""
-    file = run.file(format)
-    medians: dict[TimedOn, float] = {}
-    for row in run.result.latency if run.result and file else ():
-        if row.median is not None and file and row.file == file.name and not str(row.unit).endswith("bytes"):
-            processor = str(row.detail.get("cpu") or "")
-            key = TimedOn(row.device, str(row.kind), str(row.unit), processor, row.threads)
-            medians.setdefault(key, row.median)
-    return medians
-
-
 def all_latencies(runs: Sequence[ComparedRun], format: str) -> dict[TimedOn, list[float]]:
-    """The runs' medians by what they were taken on."""
+    """The runs' medians of one inference by what they were taken on; sizes that devices report are no latencies."""
     medians = defaultdict(list)
     for run in runs:
-        for key, median in latencies(run, format).items():
+        file, of_run = run.file(format), dict[TimedOn, float]()
+        for row in run.result.latency if run.result and file else ():
+            if row.median is not None and file and row.file == file.name and not str(row.unit).endswith("bytes"):
+                processor = str(row.detail.get("cpu") or "")
+                of_run.setdefault(TimedOn(row.device, str(row.kind), str(row.unit), processor, row.threads), row.median)
+        for key, median in of_run.items():
             medians[key].append(median)
     return medians
 

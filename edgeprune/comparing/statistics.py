@@ -12,8 +12,8 @@ DRAWS = 10_000
 """Random sign patterns the test tries for more pairs."""
 
 
-def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 0.95) -> MeanEstimate:
-    """Mean of some runs with Student's t interval; one run has neither spread nor interval.
+def estimate(values: ArrayLike, test_to_train: float = 0.0) -> MeanEstimate:
+    """Mean of some runs with Student's 95 % t interval; one run has neither spread nor interval.
 
     Args:
         values: one a run, `[runs]`.
@@ -29,7 +29,7 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0, confidence: float = 
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     std = float(numbers.std(ddof=1))
-    half = float(stdtrit(runs - 1, (1 + confidence) / 2)) * std * (1 / runs + test_to_train) ** 0.5
+    half = float(stdtrit(runs - 1, 0.975)) * std * (1 / runs + test_to_train) ** 0.5
     return MeanEstimate(mean, runs, std, mean - half, mean + half)
 
 

@@ -59,7 +59,6 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     coloring = _coloring(comparison.variants)
     shared_files = runs.files_of(finished)
     parts = [(by, variant_tables.parts_table(entries, by, comparison)) for by in runs.PARTS]
-    test = comparison.test if comparison.test.endswith((".", "!", "?")) else f"{comparison.test}."
     return {
         "title": f"Comparison: {names}" if names else "Comparison of runs",
         "lead": _lead(comparison, distinct),
@@ -67,7 +66,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "synthetic": any(_data_name(run) == "synthetic" for run in distinct),
         "facts": _facts(comparison, distinct),
         "notes": (*_single_runs(comparison), *comparison.notes),
-        "test": test if any(variant.differences for variant in comparison.variants) else "",
+        "test": f"{comparison.test}." if any(variant.differences for variant in comparison.variants) else "",
         "shipped": variant_tables.shipped_table(entries, comparison),
         "kinds": {kind for _, kind, _ in comparison.devices()},
         "legend": _legend(comparison.variants, coloring),
@@ -270,7 +269,7 @@ def _confusions(entries: Sequence[NumberedVariant], format: str) -> list[dict[st
             (name, [(f"{cell:.1f}".removesuffix(".0"), round(cell / (sum(row) or 1.0), 2)) for cell in row])
             for name, row in zip(confusion.classes, counts, strict=True)
         ]
-        totals = [[round(cell * confusion.runs) for cell in row] for row in counts]
+        totals = (confusion.counts * confusion.runs).round().astype(int).tolist()
         shown.append(
             {
                 "number": entry.number,

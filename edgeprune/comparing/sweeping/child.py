@@ -19,9 +19,14 @@ _GUARD = 'while read -r _; do :; done; kill -9 "-$0" 2>/dev/null'
 
 def main(args: list[str]) -> int:
     """Run the recipe in the folder, as `edgeprune run` does; returns the exit code."""
+    import filelock
+
     folder = Path(args[0])
     with ended_with_parent():
-        _wait_until_free(folder)
+        # The folder's previous run, of a sweep that was killed and started again, may still be ending. If the folder is
+        # in use after this wait, the run says so.
+        with suppress(filelock.Timeout), filelock.FileLock(folder / ".lock", timeout=_WAIT_S):
+            pass
         return guarded(lambda _: _run(folder), ["run", str(folder / RECIPE), "--quiet"], "edgeprune")
 
 
@@ -69,15 +74,6 @@ def _forget_input() -> None:
     """Keep the processes that are started from here from reading the pipe."""
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-
-
-def _wait_until_free(folder: Path) -> None:
-    """Wait while the folder's previous run, of a sweep that was killed and started again, is still ending."""
-    import filelock
-
-    # if the folder is still in use after that, the run says so
-    with suppress(filelock.Timeout), filelock.FileLock(folder / ".lock", timeout=_WAIT_S):
-        pass
 
 
 if __name__ == "__main__":

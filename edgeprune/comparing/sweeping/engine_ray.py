@@ -20,6 +20,8 @@ from edgeprune.version import __version__
 
 TRIES = 3
 """How often a job is started whose worker dies."""
+_DEATHS = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError")
+"""Ray's exceptions where a worker or its machine died; any other means that the task itself failed."""
 _OBJECT_STORE_BYTES = 100_000_000
 _REACH_S = 10.0
 
@@ -45,6 +47,7 @@ class RayEngine:
         if self._started and address is not None:
             self._check_size(threads, gpus)
         self._task = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(do_job)
+        self._deaths = tuple(getattr(self._ray.exceptions, name) for name in _DEATHS)
         self._running: dict[Any, tuple[Job, int]] = {}
 
     def _connect(self, address: str | None, num_cpus: int) -> None:
@@ -84,7 +87,7 @@ class RayEngine:
                 return job, Outcome(**self._ray.get(task))
             except self._ray.exceptions.RayError as error:
                 reason = f"its Ray worker was lost ({type(error).__name__}: {_first_line(error)})"
-                if attempt >= TRIES or not _is_death(self._ray, error):
+                if attempt >= TRIES or not isinstance(error, self._deaths):
                     return job, Outcome(f"{reason}, {attempt} of {TRIES} tries.", 1)
             say(f"{job.folder.name}: {reason}; it is started again")
             self.start(job, attempt + 1)
@@ -123,12 +126,6 @@ def _reach(address: str | None) -> None:
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=_REACH_S).close()
-
-
-def _is_death(ray: Any, error: Exception) -> bool:
-    """Whether the worker or its machine died; otherwise the task itself failed."""
-    kinds = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError")
-    return isinstance(error, tuple(getattr(ray.exceptions, kind) for kind in kinds))
 
 
 def _first_line(error: Exception) -> str:

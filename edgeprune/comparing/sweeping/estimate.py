@@ -113,42 +113,31 @@ def step_seconds(recipe: Recipe, shape: Shape, threads: int) -> float:
 
 def shape_of(recipe: Recipe) -> Shape:
     """Count classes and patches by the split's lists and the first clip; no features are computed, no data made."""
+    from edgeprune.audio.decode import probe_clip
+    from edgeprune.audio.logmel import Frontend, patch_starts
+    from edgeprune.data import synthetic
     from edgeprune.data.cards import load_card
+    from edgeprune.data.image_data import load_images
+    from edgeprune.data.scene_data import patch_shape
+    from edgeprune.data.splits import load_split
+    from edgeprune.models.registry import entry
 
     data, frontend = recipe.data, recipe.frontend
     card = load_card(data.name)
     if card.kind == "images":
-        from edgeprune.data.image_data import load_images
-
         images = load_images(data)
         return Shape(images.classes, images.input_shape, len(images.train))
-    from edgeprune.audio.logmel import Frontend, patch_starts
-    from edgeprune.data.scene_data import patch_shape
-    from edgeprune.models.registry import entry
-
-    classes, clips, samples = _counted(recipe)
-    frames = Frontend(frontend).frames(samples)
-    patches = len(patch_starts(frames, frontend.patch_frames, frontend.patch_hop_frames))
+    if card.name == "synthetic":
+        clip_s = min(10.0, max(1.0, round(frontend.patch_frames * frontend.hop_s, 1)))
+        classes, samples = card.classes, round(clip_s * frontend.sample_rate)
+        clips = sum(not clip.held_out for clip in synthetic.plan(data.clips_per_scene))
+    elif data.root is None:
+        raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
+    else:
+        split = load_split(card, data.root, data.fold, data.subset, check_files=False)
+        samples = probe_clip(data.root / str(split.train["filename"].iloc[0]), frontend.sample_rate)
+        classes, clips = split.classes, len(split.train)
+    patches = len(patch_starts(Frontend(frontend).frames(samples), frontend.patch_frames, frontend.patch_hop_frames))
     share = data.train_share * (1 - data.validation)
     input_shape = patch_shape(frontend, entry(recipe.model.name).layout)
     return Shape(classes, input_shape, round(clips * share) * patches)
-
-
-def _counted(recipe: Recipe) -> tuple[tuple[str, ...], int, int]:
-    """Classes, training clips before the validation cut, and samples of the first clip at the front-end's rate."""
-    from edgeprune.audio.decode import probe_clip
-    from edgeprune.data import synthetic
-    from edgeprune.data.cards import load_card
-    from edgeprune.data.splits import load_split
-
-    data, frontend = recipe.data, recipe.frontend
-    card = load_card(data.name)
-    if card.name == "synthetic":
-        clip_s = min(10.0, max(1.0, round(frontend.patch_frames * frontend.hop_s, 1)))
-        clips = [clip for clip in synthetic.plan(data.clips_per_scene) if not clip.held_out]
-        return card.classes, len(clips), round(clip_s * frontend.sample_rate)
-    if data.root is None:
-        raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
-    split = load_split(card, data.root, data.fold, data.subset, check_files=False)
-    samples = probe_clip(data.root / str(split.train["filename"].iloc[0]), frontend.sample_rate)
-    return split.classes, len(split.train), samples

@@ -84,22 +84,18 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """Run folder under the sweep's, such as `runs/l1-params20k-seed0-fold1`."""
+        """Run folder under the sweep's, such as `runs/l1-params20k-seed0-fold1`; `whole` where nothing is limited."""
         if self.role == "dense":
             return f"dense/{self._ends()}"
+        limits = [f"{LIMITS[name]}{format_size(value)}" for name, value in self.budget.sizes().items()]
+        limits += [f"keep{self.keep!r}"] if self.keep < 1 else []
         name = "scratch" if self.role == "scratch" else self.criterion
-        return f"runs/{'-'.join([name, *self.limits(), self._ends()])}"
+        return f"runs/{'-'.join([name, *(limits or ['whole']), self._ends()])}"
 
     @property
     def dense_folder(self) -> str:
         """Folder of the dense run that this one starts from."""
         return replace(self, role="dense").folder
-
-    def limits(self) -> list[str]:
-        """The budget in words fit for a file name, such as `params20k`; `whole` where nothing is limited."""
-        words = [f"{LIMITS[name]}{format_size(value)}" for name, value in self.budget.sizes().items()]
-        words += [f"keep{self.keep!r}"] if self.keep < 1 else []
-        return words or ["whole"]
 
     def _ends(self) -> str:
         return f"seed{self.seed}-fold{self.fold}"
