@@ -102,9 +102,6 @@ def _bounds(value: MeanEstimate) -> tuple[float, ...]:
     return () if value.low is None or value.high is None else (value.low, value.high)
 
 
-# Axes
-
-
 def _scale_axes(axes: Axes, points: Sequence[Point], show: Callable[[float], str]) -> str:
     """Set limits and ticks; returns what to add to the name of the horizontal axis."""
     from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
@@ -139,9 +136,6 @@ def _log_ticks(low: float, high: float) -> list[float]:
         if len(ticks) >= 3:
             break
     return ticks[:: math.ceil(len(ticks) / 6) or 1]
-
-
-# Points and their labels
 
 
 def _draw_point(axes: Axes, point: Point) -> None:

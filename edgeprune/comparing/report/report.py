@@ -85,9 +85,6 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-# What was compared, in words
-
-
 def _data_name(run: ComparedRun) -> str:
     return (run.result.data.name if run.result else "") or str(run.recipe.get("data", {}).get("name") or "")
 
@@ -149,9 +146,6 @@ def _parity_sentence(shared_files: Sequence[runs.SharedFile]) -> str:
     return " ".join(sentences)
 
 
-# Plots
-
-
 class _Coloring(NamedTuple):
     """The setting that gives variants their colours, and its values; all have one colour where there is none."""
 
@@ -189,10 +183,10 @@ def _legend(variants: Sequence[Variant], coloring: _Coloring) -> list[tuple[str,
 def _plots(comparison: Comparison, coloring: _Coloring) -> list[dict[str, Any]]:
     """A plot for each cost that at least two variants have."""
     variants, format = comparison.variants, comparison.format
-    drawn = []
-    for key in ("macs", "flash_bytes", "peak_ram_bytes", "params"):
-        name, show = COSTS[key]
-        drawn.append(_plot(comparison, coloring, [variant.cost.get(key) for variant in variants], name, show))
+    drawn = [
+        _plot(comparison, coloring, [variant.cost.get(key) for variant in variants], *COSTS[key])
+        for key in ("macs", "flash_bytes", "peak_ram_bytes", "params")
+    ]
     sizes = [variant.bytes.get(format) for variant in variants]
     drawn.insert(1, _plot(comparison, coloring, sizes, f"size of the {format} file", format_bytes))
     for device, kind, unit in variant_tables.devices(comparison):
@@ -250,9 +244,6 @@ def _point_lines(variant: Variant, cost: str, accuracy: MeanEstimate, on_front: 
             p = "" if difference.p_value is None else f", {p_text(difference.p_value)}"
             lines.append(f"{points(difference.estimate.mean)} points to {difference.against}{p}")
     return (*lines, "on the front") if on_front else tuple(lines)
-
-
-# Confusion matrices
 
 
 def _confusions(entries: Sequence[NumberedVariant], format: str) -> list[dict[str, Any]]:

@@ -64,11 +64,8 @@ def clips_of(runs: Sequence[ComparedRun], by: str, format: str) -> dict[str, int
     """Clips of the evaluation part by class, device or city, from the first run that has them."""
     files = [file for run in runs if (file := run.file(format))]
     rows = [row for file in files for row in file.scores.groups.get(by, {}).items()]
-    return {
-        name: scores.clips
-        for name, scores in reversed(rows)
-        if scores.clips is not None and scores.accuracy is not None
-    }
+    known = [(name, scores.clips) for name, scores in rows if scores.clips is not None and scores.accuracy is not None]
+    return dict(reversed(known))
 
 
 class Confusion(NamedTuple):
@@ -106,9 +103,9 @@ def _confusion_of(run: ComparedRun, format: str) -> tuple[tuple[str, ...], NDArr
             if label:
                 counts[place[label], place[predicted]] += 1
         return tuple(predictions.classes), counts
-    classes, counts = (
-        (file.scores.classes, np.asarray(file.scores.confusion, np.float64)) if file else ((), np.zeros(0))
-    )
+    if file is None:
+        return None
+    classes, counts = file.scores.classes, np.asarray(file.scores.confusion, dtype=np.float64)
     return (classes, counts) if classes and counts.shape == (len(classes), len(classes)) else None
 
 
@@ -121,12 +118,11 @@ class SharedFile(NamedTuple):
 
 def files_of(runs: Sequence[ComparedRun]) -> list[SharedFile]:
     """Every exported file once, in the order of the runs; files without a hash are all different."""
-    holders: dict[tuple[str, str], list[tuple[File, ComparedRun]]] = {}
+    holders = defaultdict(list)
     for run in runs:
         if run.result is None or run.figures is None:
             continue
         # A run that stands for its unpruned network lists that network's files; the pruned ones follow with the run.
         for file in run.figures.files.values() if run.network == "dense" else run.result.files:
-            key = (file.name or file.key, file.sha256 or str(run.folder.path))
-            holders.setdefault(key, []).append((file, run))
+            holders[file.name or file.key, file.sha256 or str(run.folder.path)].append((file, run))
     return [SharedFile(held[0][0], tuple(run for _, run in held)) for held in holders.values()]

@@ -23,7 +23,6 @@ from edgeprune.comparing.report.page_table import (
     points,
     value_cell,
 )
-from edgeprune.comparing.report.runs import Shift
 from edgeprune.reporting.numbers import MISSING, format_bytes, format_count, format_decimal, format_percent
 from edgeprune.results.result import KINDS
 
@@ -45,17 +44,16 @@ class NumberedVariant:
     number: int
     variant: Variant
 
-    @property
-    def badges(self) -> tuple[str, ...]:
-        """The role of a control; where no run has a result, also the states of the runs."""
-        role = () if self.variant.role == "variant" else (self.variant.role,)
-        states = dict.fromkeys(run.state.value for run in self.variant.unfinished)
-        return role if self.variant.finished else (*role, *states)
-
     def row(self, *cells: PageCell, note: str = "") -> PageRow:
-        """A row about this variant; `note` stands below its name."""
-        head = PageCell(self.variant.name, note, key=float(self.number))
-        return PageRow((head, *cells), self.number, self.badges, bool(self.variant.pareto))
+        """A row about this variant; `note` stands below its name.
+
+        Badges are the role of a control and, where no run has a result, the states of the runs.
+        """
+        variant = self.variant
+        badges = [variant.role] if variant.role != "variant" else []
+        badges += dict.fromkeys(run.state.value for run in variant.unfinished if not variant.finished)
+        head = PageCell(variant.name, note, key=float(self.number))
+        return PageRow((head, *cells), self.number, tuple(badges), bool(variant.pareto))
 
 
 def devices(comparison: Comparison) -> list[tuple[str, str, str]]:
@@ -123,9 +121,6 @@ def controls_table(entries: Sequence[NumberedVariant]) -> PageTable:
     return PageTable(columns(*names, down=("accuracy, points",)), rows)
 
 
-# Widths, and accuracy in parts
-
-
 def widths_table(entries: Sequence[NumberedVariant]) -> PageTable:
     """Filters by layer, shaded by the share of the dense network's that stays."""
     means = {entry.number: runs.widths(entry.variant.finished) for entry in entries}
@@ -180,7 +175,7 @@ def _dense_runs(variant: Variant, dense: Mapping[str, Variant]) -> Sequence[runs
     return next(iter(dense.values())).finished if len(dense) == 1 else ()
 
 
-def _shift_cell(shift: Shift | None, plain: bool) -> PageCell:
+def _shift_cell(shift: runs.Shift | None, plain: bool) -> PageCell:
     if shift is None:
         return NOTHING
     text = format_percent(shift.mean, digits=1).removesuffix(" %")

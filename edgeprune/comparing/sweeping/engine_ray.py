@@ -53,7 +53,9 @@ class RayEngine:
     def _connect(self, address: str | None, num_cpus: int) -> None:
         own = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
         try:
-            _reach(address)
+            host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+            if host and port.isdigit():  # Ray itself would try for half a minute
+                socket.create_connection((host, int(port)), timeout=_REACH_S).close()
             options = own if address is None else {}
             self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except (OSError, RuntimeError, ValueError) as error:
@@ -119,13 +121,6 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise EdgepruneError("--engine ray: Ray is not installed; pip install 'edgeprune[ray]'.") from error
     return ray
-
-
-def _reach(address: str | None) -> None:
-    """Raise OSError if nothing listens at host:port; Ray itself would try for half a minute."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
 
 
 def _first_line(error: Exception) -> str:

@@ -88,22 +88,27 @@ class SweepPlan:
         write_json(self.out / SECONDS, {**self.seconds(), cell.folder: round(seconds, 3)})
 
 
-def make_plan(recipe: Recipe, grid: Grid, out: Path, alone: bool, threads: int) -> SweepPlan:
+def make_plan(base: Recipe, grid: Grid, out: Path, alone: bool, threads: int) -> SweepPlan:
     """The sweep of a grid in a folder; nothing is written. `alone`: each run has this machine for itself."""
-    out, base = out.absolute(), with_absolute_paths(recipe)
+    out, base = out.absolute(), with_absolute_paths(base)
     if RunFolder(out).is_done or RunFolder(out).is_run:
         raise EdgepruneError(f"{out}: is the folder of a run; choose another --out for the sweep.")
     stored = _stored(out)
     timing = alone if stored is None else bool(stored["host_timing"])
     if timing and not alone:
-        raise EdgepruneError(
-            f"{out}: this sweep times its files on this machine, which must do nothing else; go on with --engine local "
-            "--jobs 1, or choose another --out."
-        )
+        timed = f"{out}: this sweep times its files on this machine, which must do nothing else"
+        raise EdgepruneError(f"{timed}; go on with --engine local --jobs 1, or choose another --out.")
     plan = SweepPlan(out, base, grid.check(), _recipes(base, grid, out, timing, threads), timing)
     if stored is not None:
         old = _recipes(from_dict(stored["recipe"]), Grid.from_dict(stored["grid"]), out, timing, threads)
-        _refuse_other_sweep(out, old, plan.recipes)
+        by_folder = {cell.folder: recipe for cell, recipe in plan.recipes.items()}
+        for cell, recipe in old.items():
+            if cell.folder not in by_folder:
+                missing = f"{out}: holds a sweep that also has {cell.folder}; name all it has (more may be added)"
+                raise EdgepruneError(f"{missing}, or choose another --out.")
+            if changed := _changes(recipe.to_dict(), by_folder[cell.folder]):
+                other = f"{out}: holds a sweep whose {cell.folder} has other settings ({'; '.join(changed)})"
+                raise EdgepruneError(f"{other}; choose another --out.")
     _check(plan)
     return plan
 
@@ -128,17 +133,6 @@ def _stored(out: Path) -> dict[str, Any] | None:
 def _recipes(base: Recipe, grid: Grid, out: Path, timing: bool, threads: int) -> dict[Cell, Recipe]:
     devices = [name for name in base.bench.devices if timing or name != HOST]
     return {cell: recipe_of(cell, base, out, devices, threads) for cell in cells(grid, base)}
-
-
-def _refuse_other_sweep(out: Path, old: Mapping[Cell, Recipe], new: Mapping[Cell, Recipe]) -> None:
-    by_folder = {cell.folder: recipe for cell, recipe in new.items()}
-    for cell, recipe in old.items():
-        if cell.folder not in by_folder:
-            missing = f"{out}: holds a sweep that also has {cell.folder}; name all it has (more may be added)"
-            raise EdgepruneError(f"{missing}, or choose another --out.")
-        if changed := _changes(recipe.to_dict(), by_folder[cell.folder]):
-            other = f"{out}: holds a sweep whose {cell.folder} has other settings ({'; '.join(changed)})"
-            raise EdgepruneError(f"{other}; choose another --out.")
 
 
 def _changes(old: dict[str, Any], new: Recipe) -> list[str]:
