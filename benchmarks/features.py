@@ -106,7 +106,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         root = options.folder or Path(scratch) / "scenes"
         if options.folder is None:
-            synthetic.generate(root, clips_per_scene=9, clip_s=10.0)
+            synthetic.ensure(root, clips_per_scene=9, clip_s=10.0)
         names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if is_audio(path.name))
         if not names:
             sys.exit(f"{root}: holds no audio files; give another folder.")

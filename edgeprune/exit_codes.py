@@ -22,9 +22,8 @@ def take_flag(flag: str, args: Sequence[str]) -> tuple[bool, list[str]]:
 def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: str) -> int:
     """Do the action; every way it may fail becomes a sentence on standard error and an exit code.
 
-    Args:
-        action: takes the arguments without `--quiet` and `--debug`, and gives the exit code.
-        program: the command the arguments belong to, for the line that says how to continue.
+    The action takes the arguments without `--quiet` and `--debug`, and gives the exit code. `program` is the command
+    the arguments belong to, for the line that says how to continue.
     """
     quiet, rest = take_flag("--quiet", args)
     debug, rest = take_flag("--debug", rest)
@@ -51,17 +50,16 @@ def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: st
 
 def _explain(error: Exception) -> tuple[str, int]:
     """The sentence for the user, and the exit code."""
+    code = EdgepruneError.exit_code
     if isinstance(error, EdgepruneError):
         return str(error), error.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"{where}the disk is full; free some space or choose another folder.", EdgepruneError.exit_code
-        reason = error.strerror or str(error)
-        return f"{where}{reason}; check the path and your permissions.", EdgepruneError.exit_code
+            return f"{where}the disk is full; free some space or choose another folder.", code
+        return f"{where}{error.strerror or error}; check the path and your permissions.", code
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("edgeprune"):
-        return f"package '{error.name}' is not installed; `edgeprune doctor` lists what is.", EdgepruneError.exit_code
+        return f"package '{error.name}' is not installed; `edgeprune doctor` lists what is.", code
     if isinstance(error, MemoryError):
-        return "out of memory; close other programs, or choose a smaller batch or model.", EdgepruneError.exit_code
-    kind = type(error).__name__
-    return f"{kind}: {error}; this is a bug in edgeprune, --debug shows where.", 1
+        return "out of memory; close other programs, or choose a smaller batch or model.", code
+    return f"{type(error).__name__}: {error}; this is a bug in edgeprune, --debug shows where.", 1

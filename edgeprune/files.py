@@ -123,6 +123,11 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def md5_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
 def sha256_json(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: equal content, equal key."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=to_jsonable)

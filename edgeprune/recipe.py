@@ -271,20 +271,20 @@ class Prune(_Paths):
 
     def check(self) -> "Prune":
         """Raise EdgepruneError if a field asks for the impossible; return self."""
-        if not 0 < self.keep <= 1:
-            raise EdgepruneError(f"prune.keep is a share above 0 and at most 1, not {self.keep}.")
-        if self.min_filters < 1:
-            raise EdgepruneError(f"prune.min_filters must be at least 1, not {self.min_filters}.")
-        if self.multiple_of < 1:
-            raise EdgepruneError(f"prune.multiple_of must be at least 1, not {self.multiple_of}.")
-        if self.steps < 1:
-            raise EdgepruneError(f"prune.steps must be at least 1, not {self.steps}.")
-        if self.restart and self.steps > 1:
-            raise EdgepruneError(
-                "prune.restart: a network trained from random weights is not pruned in steps; leave out prune.steps."
-            )
-        if self.clips < 1:
-            raise EdgepruneError(f"prune.clips must be at least 1, not {self.clips}.")
+        rules = (
+            (0 < self.keep <= 1, f"keep is a share above 0 and at most 1, not {self.keep}"),
+            (self.min_filters >= 1, f"min_filters must be at least 1, not {self.min_filters}"),
+            (self.multiple_of >= 1, f"multiple_of must be at least 1, not {self.multiple_of}"),
+            (self.steps >= 1, f"steps must be at least 1, not {self.steps}"),
+            (
+                not self.restart or self.steps == 1,
+                "restart: a network trained from random weights is not pruned in steps; leave out prune.steps",
+            ),
+            (self.clips >= 1, f"clips must be at least 1, not {self.clips}"),
+        )
+        for holds, message in rules:
+            if not holds:
+                raise EdgepruneError(f"prune.{message}.")
         return self
 
 
@@ -329,11 +329,7 @@ class Budget:
         return {name: value for name, value in limits.items() if value is not None}
 
     def latency(self) -> tuple[float, str] | None:
-        """Milliseconds and device of the limit on latency; None where there is none.
-
-        Raises:
-            EdgepruneError: it is not written as 0.8@host.
-        """
+        """Milliseconds and device of the limit on latency; None where there is none."""
         return None if self.latency_ms is None else parse_latency(self.latency_ms)
 
 

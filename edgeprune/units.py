@@ -4,15 +4,7 @@ import re
 
 from edgeprune.errors import EdgepruneError
 
-_FACTORS = {
-    "": 1,
-    "k": 10**3,
-    "m": 10**6,
-    "g": 10**9,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-}
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _SIZE = re.compile(r"^\s*(\d[\d_]*(?:\.\d+)?|\.\d+)\s*(ki|mi|gi|k|m|g)?(b)?\s*$", re.IGNORECASE)
 
 

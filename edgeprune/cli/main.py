@@ -20,14 +20,7 @@ _VERBS = Path(__file__).parent / "verbs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line says.
-
-    Args:
-        argv: the arguments without the program's name (default: those of the process).
-
-    Returns:
-        The exit code; nothing is raised but by --debug's printing.
-    """
+    """Do what the arguments say (default: those of the process); returns the exit code and raises nothing."""
     return guarded(_choose, sys.argv[1:] if argv is None else argv, "edgeprune")
 
 
@@ -38,14 +31,15 @@ def run_recipe(recipe: "Recipe", args: Sequence[str]) -> int:
     return guarded(lambda rest: run_with_flags(recipe, rest), args, f"python {shlex.quote(sys.argv[0])}")
 
 
-# Which verb: each is a file (or, with verbs of its own, a folder) in `edgeprune/cli/verbs`
-
-
 def _choose(args: list[str], group: str = "") -> int:
-    """Do the verb that the first argument names; `group` is the verb whose own verbs are chosen from."""
+    """Do the verb that the first argument names.
+
+    A verb is a file of `edgeprune/cli/verbs`, or a folder of verbs of its own, which is then the `group`.
+    """
     program = f"edgeprune {group}".strip()
     folder = _VERBS / group
-    verbs = [path.stem for path in folder.iterdir() if path.stem != "__init__" and _is_verb(path)]
+    files = [path for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    verbs = [path.stem for path in files if path.stem != "__init__"]
     if not args or args[0] in ("-h", "--help"):
         _print_help(program, folder, verbs)
         return 0
@@ -53,7 +47,10 @@ def _choose(args: list[str], group: str = "") -> int:
         print(f"edgeprune {__version__}")
         return 0
     flags = ["--help"] if group else ["--help", "--version"]
-    verb, rest = _known(args[0], [*verbs, *flags], program), args[1:]
+    verb, *rest = args
+    if verb not in [*verbs, *flags]:
+        hint = nearest(verb, [*verbs, *flags], f"`{program} --help` lists what there is")
+        raise EdgepruneError(f"'{verb}' is no {'flag' if verb.startswith('-') else 'verb'} of {program}; {hint}.")
     if (folder / verb).is_dir():
         return _choose(rest, verb)
     module = import_module(".".join(filter(None, ("edgeprune.cli.verbs", group, verb))))
@@ -61,18 +58,6 @@ def _choose(args: list[str], group: str = "") -> int:
         return int(module.main(rest))
     (command,) = (kind for name, kind in vars(module).items() if name == f"{verb.title()}Command")
     return int(parse_command(command, rest, f"{program} {verb}")())
-
-
-def _is_verb(path: Path) -> bool:
-    return path.suffix == ".py" or (path / "__init__.py").is_file()
-
-
-def _known(word: str, words: Sequence[str], program: str) -> str:
-    """`word` if it is one of the words; raises EdgepruneError with the nearest if not."""
-    if word in words:
-        return word
-    hint = nearest(word, words, f"`{program} --help` lists what there is")
-    raise EdgepruneError(f"'{word}' is no {'flag' if word.startswith('-') else 'verb'} of {program}; {hint}.")
 
 
 def _print_help(program: str, folder: Path, verbs: Sequence[str]) -> None:

@@ -131,8 +131,8 @@ def _checkpoint_of(folder: Path, stages: Sequence[NetworkName]) -> Path:
     for path in paths:
         if path.is_file():
             return path
-    names = [path.name for path in paths]
-    missing = f"neither {' nor '.join(names)}" if len(names) > 1 else f"no {names[0]}"
+    names = " nor ".join(path.name for path in paths)
+    missing = f"neither {names}" if len(paths) > 1 else f"no {names}"
     raise EdgepruneError(f"{folder}: holds {missing}; give a run folder whose training has finished.")
 
 

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgeprune.console import print_table
+from edgeprune.errors import EdgepruneError
 from edgeprune.files import to_jsonable
 from edgeprune.reporting.numbers import format_exact
 
@@ -23,6 +25,12 @@ def print_json(value: Any) -> None:
 def only_results() -> redirect_stdout[TextIO]:
     """Keep what libraries print out of standard output, which is for results."""
     return redirect_stdout(sys.stderr)
+
+
+def check_plot(path: Path | None) -> None:
+    """Refuse a plot whose file has an ending that no plot is written in."""
+    if path is not None and path.suffix not in (".svg", ".png"):
+        raise EdgepruneError(f"{path}: a plot is written as .svg or .png; give it one of these endings.")
 
 
 def judged(rules: str, verdicts: "Sequence[Verdict]") -> dict[str, Any]:

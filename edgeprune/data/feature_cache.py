@@ -57,8 +57,6 @@ def extract(
     """Log-mel features of the clips, from the cache when they are there.
 
     Args:
-        root: folder the file names start from.
-        filenames: clips, no duplicates.
         card: content of the data set's card, part of the key.
         workers: threads; 0: as many as cores.
     """

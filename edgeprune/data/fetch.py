@@ -1,6 +1,5 @@
 """Downloading a data set: archives are checked by their MD5 and unpacked safely; an interrupted fetch continues."""
 
-import hashlib
 import shutil
 import stat
 import tarfile
@@ -16,7 +15,7 @@ from typing import IO, Any
 from edgeprune.console import progress, say
 from edgeprune.data.cards import Archive, Card
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import atomic_path, cannot_write, read_json, write_json
+from edgeprune.files import atomic_path, cannot_write, md5_file, read_json, write_json
 
 ARCHIVES = "archives"
 """Folder under the data set's root for the downloads and the marks of those that were unpacked."""
@@ -184,7 +183,7 @@ def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -
     if not archive.md5:
         say(f"warning: {archive.name}: no MD5 is known for it, so the download cannot be checked")
     elif path.exists():
-        if _md5(path) == archive.md5:
+        if md5_file(path) == archive.md5:
             return False
         say(f"warning: {path}: has another MD5 than {archive.md5}; downloading it again")
         path.unlink()
@@ -193,7 +192,11 @@ def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -
     try:
         pooch.retrieve(archive.url, known, fname=archive.name, path=folder, downloader=stream)
     except requests.RequestException as error:
-        raise EdgepruneError(_by_hand(card, folder, left, error)) from error
+        links = "\n".join(f"  {other.url}" for other in left if not (folder / other.name).exists())
+        raise EdgepruneError(
+            f"{card.name}: {archive.name} cannot be downloaded ({_reason(error)}); try again later, or download these "
+            f"by hand into {folder} and run the command again:\n{links}"
+        ) from error
     except ValueError as error:
         raise EdgepruneError(
             f"{archive.name}: {archive.url} sent a file with another MD5 than {archive.md5}; try again later, and if "
@@ -202,16 +205,6 @@ def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -
     except OSError as error:
         raise cannot_write(path, error) from error
     return stream.used
-
-
-def _by_hand(card: Card, folder: Path, left: list[Archive], error: Exception) -> str:
-    """The message without a connection: the files to download by hand."""
-    missing = [archive for archive in left if not (folder / archive.name).exists()]
-    links = "\n".join(f"  {archive.url}" for archive in missing)
-    return (
-        f"{card.name}: {left[0].name} cannot be downloaded ({_reason(error)}); try again later, or download these by "
-        f"hand into {folder} and run the command again:\n{links}"
-    )
 
 
 def _reason(error: Exception) -> str:
@@ -225,11 +218,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.ConnectionError):
         return "no connection to the server"
     return "the connection broke off"
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
 
 
 class _Stream:

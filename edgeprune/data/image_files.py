@@ -17,14 +17,9 @@ _UNSIGNED_BYTE = 0x08
 
 
 def read_part(card: Card, root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one part of a card of kind `images`.
+    """Images and labels of one part, `train` or `test`, of a card of kind `images`.
 
-    Args:
-        root: folder of the data set.
-        part: `train` or `test`.
-
-    Returns:
-        images uint8 `[n, channels, height, width]` and labels int64 `[n]`, places in the card's classes.
+    Returns images uint8 `[n, channels, height, width]` and labels int64 `[n]`, places in the card's classes.
     """
     assert card.images is not None  # checked when the card was read
     first, second = card.images.train if part == "train" else card.images.test

@@ -58,8 +58,6 @@ def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", ch
     lie there as .flac, .ogg or another audio file of the same name; `filename` is the name of the existing file.
 
     Args:
-        root: folder of the data set.
-        fold: fold to test on.
         subset: name of an official reduced training list, such as "5" for DCASE 2024's 5 %.
         check_files: refuse a split whose audio is absent; otherwise absent clips keep their published names.
     """
@@ -273,21 +271,15 @@ def _clip_table(card: Card, part: _Part, finder: ClipFinder, check_files: bool) 
         )
     places = [place or finder.published(name) for name, place in zip(names, listed, strict=True)]
     labels = _cells(part.rows, "label")
-    if labels is not None:
-        _check_labels(card, part, labels, lines)
-    origins = _origins(card, part, places)
-    columns = {"filename": places, "label": labels or [""] * len(places), **origins}
-    return pd.DataFrame(columns, columns=COLUMNS, dtype=str)
-
-
-def _check_labels(card: Card, part: _Part, labels: list[str], lines: list[int]) -> None:
-    known = set(card.classes)
-    for line, label in zip(lines, labels, strict=True):
-        if label not in known if known else not label:
+    for line, label in zip(lines, labels or (), strict=False):
+        if label not in card.classes if card.classes else not label:
             hint = nearest(label, card.classes, f"the labels are {', '.join(card.classes) or 'any but empty'}")
             raise EdgepruneError(
                 f"{part.where}: row {line} has the label '{label}', which is not a class of {card.name}; {hint}."
             )
+    origins = _origins(card, part, places)
+    columns = {"filename": places, "label": labels or [""] * len(places), **origins}
+    return pd.DataFrame(columns, columns=COLUMNS, dtype=str)
 
 
 def _origins(card: Card, part: _Part, places: list[str]) -> dict[str, list[str]]:

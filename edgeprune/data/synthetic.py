@@ -70,29 +70,6 @@ def plan(clips_per_scene: int) -> list[SyntheticClip]:
     return clips
 
 
-def generate(
-    root: Path | str,
-    clips_per_scene: int = CLIPS_PER_SCENE,
-    clip_s: float = CLIP_S,
-    sample_rate: int = 16000,
-    seed: int = 0,
-) -> None:
-    """Write the set to `root` in the layout of TAU sets: 16-bit mono WAV under audio/, meta.csv, the lists of fold 1.
-
-    Two thirds of the clips are for training. No location is on both sides, and device s1 is heard in evaluation only.
-    The same arguments give the same clips wherever numpy rounds alike. The folder gets its name once everything is
-    written; an earlier set is replaced.
-
-    Args:
-        clips_per_scene: clips of each of the ten scenes, training and evaluation together.
-        clip_s: seconds.
-        sample_rate: Hz.
-    """
-    clips, manifest = _checked(clips_per_scene, clip_s, sample_rate, seed)
-    with _locked(Path(root)) as folder:
-        _build(folder, clips, manifest)
-
-
 def ensure(
     root: Path | str,
     clips_per_scene: int = CLIPS_PER_SCENE,
@@ -100,24 +77,16 @@ def ensure(
     sample_rate: int = 16000,
     seed: int = 0,
 ) -> bool:
-    """Write the set of `generate` to `root` unless it is there whole; returns whether it was written.
+    """Write the set to `root` unless it is there whole; returns whether it was written.
 
-    Safe when two processes call it at the same time: one writes, the other waits.
+    The layout is that of TAU sets: 16-bit mono WAV under audio/, meta.csv, the lists of fold 1. Two thirds of the clips
+    are for training. No location is on both sides, and device s1 is heard in evaluation only. The same arguments give
+    the same clips wherever numpy rounds alike. The folder gets its name once everything is written; another set there
+    is replaced. Of two processes that call it at the same time, one writes and the other waits.
+
+    Args:
+        clips_per_scene: clips of each of the ten scenes, training and evaluation together.
     """
-    clips, manifest = _checked(clips_per_scene, clip_s, sample_rate, seed)
-    if _is_whole(Path(root), clips, manifest):
-        return False
-    with _locked(Path(root)) as folder:
-        if _is_whole(folder, clips, manifest):  # another process wrote it while this one waited
-            return False
-        _build(folder, clips, manifest)
-    return True
-
-
-def _checked(
-    clips_per_scene: int, clip_s: float, sample_rate: int, seed: int
-) -> tuple[list[SyntheticClip], dict[str, Any]]:
-    """The clips and the manifest of a set with these arguments."""
     if not 0.2 <= clip_s <= 60:
         raise EdgepruneError(f"synthetic scenes: clip_s is {clip_s:g} s; choose between 0.2 and 60 s.")
     if not 16000 <= sample_rate <= 96000:
@@ -126,7 +95,14 @@ def _checked(
         raise EdgepruneError(f"synthetic scenes: seed is {seed}; choose 0 or a positive whole number.")
     clips = plan(clips_per_scene)
     settings = {"clips_per_scene": clips_per_scene, "clip_s": float(clip_s), "sample_rate": sample_rate, "seed": seed}
-    return clips, {"made_by": _MADE_BY, "version": VERSION, **settings}
+    manifest = {"made_by": _MADE_BY, "version": VERSION, **settings}
+    if _is_whole(Path(root), clips, manifest):
+        return False
+    with _locked(Path(root)) as folder:
+        if _is_whole(folder, clips, manifest):  # another process wrote it while this one waited
+            return False
+        _build(folder, clips, manifest)
+    return True
 
 
 _LISTS = ("meta.csv", *(f"evaluation_setup/fold1_{part}.csv" for part in ("train", "test", "evaluate")))
@@ -217,7 +193,7 @@ def _is_whole(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, 
 
 
 def _refuse_strangers(folder: Path) -> None:
-    """Raise EdgepruneError if replacing `folder` would lose anything that `generate` did not write."""
+    """Raise EdgepruneError if replacing `folder` would lose anything that is not of a synthetic set."""
     if not folder.exists():
         return
     if not folder.is_dir():

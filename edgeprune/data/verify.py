@@ -1,8 +1,6 @@
 """Checking a data set on disk against its lists for missing, unknown and unreadable clips."""
 
-import hashlib
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from edgeprune.data.cards import Card
 from edgeprune.data.clip_finder import ClipFinder, is_audio
 from edgeprune.data.splits import find_list, load_split, read_rows
 from edgeprune.errors import EdgepruneError
+from edgeprune.files import md5_file
 
 _BLOCK = 1 << 16
 """Frames decoded at a time."""
@@ -54,7 +53,9 @@ def verify(card: Card, root: Path | str) -> VerifyReport:
     listed, known = _listed(card, root, finder)
     places = {name: finder.find(name) for name in sorted(listed)}
     present = {place: listed[name] for name, place in places.items() if place is not None}
-    extra = [name for name in _audio_files(card, root) if name not in present and name not in known]
+    folder = root / card.audio if (root / card.audio).is_dir() else root
+    audio = sorted(path for path in folder.rglob("*") if is_audio(path.name) and path.is_file())
+    extra = [name for path in audio if (name := path.relative_to(root).as_posix()) not in present.keys() | known]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         reasons = pool.map(lambda item: _fault(root / item[0], item[1]), present.items())
         faults = list(track(reasons, f"verifying {card.name}", len(present)))
@@ -99,25 +100,14 @@ def _clips_of_folds(card: Card, root: Path, folds: list[int]) -> dict[str, str]:
     return listed
 
 
-def _audio_files(card: Card, root: Path) -> Iterator[str]:
-    """All audio in the data set's audio folder, or under the root where there is no such folder."""
-    folder = root / card.audio if (root / card.audio).is_dir() else root
-    for path in sorted(folder.rglob("*")):
-        if is_audio(path.name) and path.is_file():
-            yield path.relative_to(root).as_posix()
-
-
 def _fault(path: Path, md5: str) -> str:
     """The fault of a file, "" for none."""
     import soundfile
 
     try:
-        if md5:
-            with path.open("rb") as stream:
-                if hashlib.file_digest(stream, "md5").hexdigest() != md5:
-                    return "has another MD5 than its list gives"
-        short = _cut_short(path)
-        if short:
+        if md5 and md5_file(path) != md5:
+            return "has another MD5 than its list gives"
+        if short := _cut_short(path):
             return short
         with soundfile.SoundFile(path) as sound:
             promised, read = sound.frames, 0

@@ -16,7 +16,7 @@ from edgeprune.data import synthetic
 from edgeprune.data.cards import load_card
 from edgeprune.data.feature_cache import extract
 from edgeprune.data.splits import load_split
-from edgeprune.data.synthetic import ensure, generate, plan
+from edgeprune.data.synthetic import ensure, plan
 from edgeprune.data.verify import verify
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
@@ -38,17 +38,17 @@ def digests(root: Path) -> dict[str, str]:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be changed."""
     root = tmp_path_factory.mktemp("scenes") / "small"
-    generate(root, **SMALL)
+    ensure(root, **SMALL)
     return root
 
 
 def test_same_arguments_same_bytes(small: Path, tmp_path: Path) -> None:
-    generate(tmp_path / "again", **SMALL)
+    ensure(tmp_path / "again", **SMALL)
     assert digests(tmp_path / "again") == digests(small)
 
 
 def test_seed_changes_every_clip_and_no_list(small: Path, tmp_path: Path) -> None:
-    generate(tmp_path / "other", **SMALL, seed=1)
+    ensure(tmp_path / "other", **SMALL, seed=1)
     ours, other = digests(small), digests(tmp_path / "other")
     assert ours.keys() == other.keys()
     same = {name for name in ours if ours[name] == other[name]}
@@ -115,25 +115,28 @@ def test_ensure_mends_and_replaces_its_own(small: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["scenes"]
 
 
-@pytest.mark.parametrize("make", [ensure, generate])
-def test_strangers_folders_are_left_alone(tmp_path: Path, make: Callable[..., object]) -> None:
+def test_a_strangers_folder_is_left_alone(tmp_path: Path) -> None:
     root = tmp_path / "mine"
     root.mkdir()
     (root / "thesis.txt").write_text("years of work")
     with pytest.raises(EdgepruneError, match=r"holds thesis.txt, which the synthetic scenes did not write"):
-        make(root, **SMALL)
+        ensure(root, **SMALL)
     assert digests(root).keys() == {"thesis.txt"}
+
+
+def test_a_strangers_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
     with pytest.raises(EdgepruneError, match="is a file, and the synthetic scenes need a folder"):
-        make(tmp_path / "file", **SMALL)
+        ensure(tmp_path / "file", **SMALL)
+    assert (tmp_path / "file").read_text() == "a file"
 
 
 def test_a_stranger_among_ours_is_left_alone(tmp_path: Path) -> None:
     root = tmp_path / "scenes"
-    generate(root, **SMALL)
+    ensure(root, **SMALL)
     (root / "audio/mine.wav").write_bytes(b"x")
     with pytest.raises(EdgepruneError, match=r"holds audio/mine.wav, which"):
-        generate(root, **SMALL | {"seed": 1})
+        ensure(root, **SMALL | {"seed": 1})
     assert (root / "audio/mine.wav").read_bytes() == b"x"
 
 
@@ -149,7 +152,7 @@ def test_a_stranger_among_ours_is_left_alone(tmp_path: Path) -> None:
 )
 def test_arguments_out_of_range(tmp_path: Path, arguments: dict[str, float], sentence: str) -> None:
     with pytest.raises(EdgepruneError, match=sentence):
-        generate(tmp_path / "scenes", **SMALL | arguments)
+        ensure(tmp_path / "scenes", **SMALL | arguments)
     assert not list(tmp_path.iterdir())
 
 
@@ -167,7 +170,7 @@ def movement(frames: np.ndarray) -> np.ndarray:
 def test_scenes_differ_in_movement_not_in_mean_spectrum(tmp_path: Path) -> None:
     """Worth learning: the same linear model fails on time-averaged log-mels and succeeds on what moves in them."""
     root = tmp_path / "scenes"
-    generate(root, clips_per_scene=36, clip_s=1.0)
+    ensure(root, clips_per_scene=36, clip_s=1.0)
     split = load_split(CARD, root)
     names = [*split.train["filename"], *split.test["filename"]]
     features = extract(root, names, LogMel.dcase21(16000, clip_s=1.0), CARD.content(), tmp_path / "cache")

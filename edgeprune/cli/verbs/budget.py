@@ -1,6 +1,6 @@
 """`edgeprune budget`: the filters each layer may keep within a budget; nothing is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from edgeprune.cli.model_argument import ModelArgument, resolve_model
-from edgeprune.cli.output import judged, print_json, print_verdicts
+from edgeprune.cli.output import check_plot, judged, print_json, print_verdicts
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.flags import Bits, Latency, Limit, PruneDense, Shape
@@ -72,8 +72,7 @@ class BudgetCommand:
     """Print JSON."""
 
     def __call__(self) -> int:
-        if self.frontier is not None and self.frontier.suffix not in (".svg", ".png"):
-            raise EdgepruneError(f"{self.frontier}: a plot is written as .svg or .png; give it one of these endings.")
+        check_plot(self.frontier)
         limits = self._limits()
         nothing = not limits.sizes() and limits.latency_ms is None
         if self.frontier is not None and nothing:
@@ -89,10 +88,8 @@ class BudgetCommand:
             profile=self.profile,
         ).check()
         if nothing and self.keep == 1:
-            raise EdgepruneError(
-                "budget: no limit is given; give --params, --macs, --peak-ram, --flash, --latency-ms, --rules or "
-                "--keep."
-            )
+            flags = "--params, --macs, --peak-ram, --flash, --latency-ms, --rules or --keep"
+            raise EdgepruneError(f"budget: no limit is given; give {flags}.")
         network = resolve_model(self.model, ("dense", "pruned"), self.input, self.classes)
         limits = self._limits(network.input_s())
         limits, shared = _without_frontend(network, limits)
@@ -106,9 +103,12 @@ class BudgetCommand:
 
             verdicts = check_rules(self.rules, allocation.cost, self.bits, input_s=network.input_s())
             answer["rules"] = judged(self.rules, verdicts)
-        points = planner.frontier(limits) if self.frontier is not None else []
-        if points:
-            self._draw(points, allocation)
+        if self.frontier is not None and (points := planner.frontier(limits)):
+            from edgeprune.files import write_bytes
+            from edgeprune.reporting.plots import frontier_plot
+
+            write_bytes(self.frontier, frontier_plot(points, allocation.binding, self.frontier.suffix[1:]))
+            say(f"{self.frontier}: {len(points)} budgets")
             answer["frontier"] = points
         if self.json:
             print_json(answer)
@@ -132,14 +132,6 @@ class BudgetCommand:
             for name, value in own.items()
         }
         return replace(limits, **tighter)
-
-    def _draw(self, points: Sequence[Mapping[str, Any]], allocation: "Allocation") -> None:
-        from edgeprune.files import write_bytes
-        from edgeprune.reporting.plots import frontier_plot
-
-        assert self.frontier is not None
-        write_bytes(self.frontier, frontier_plot(points, allocation.binding, self.frontier.suffix[1:]))
-        say(f"{self.frontier}: {len(points)} budgets")
 
 
 def _without_frontend(network: ModelArgument, limits: Budget) -> tuple[Budget, dict[str, int]]:
@@ -170,6 +162,7 @@ class _Planner:
     def of(network: ModelArgument, rules: Prune, limits: Budget) -> "_Planner":
         import torch
 
+        from edgeprune.data.load import sensitivity_batches
         from edgeprune.graph.cost import graph_of
         from edgeprune.pruning.allocation.objective import check_objective
         from edgeprune.pruning.prune import score_filters
@@ -177,7 +170,10 @@ class _Planner:
         check_objective(rules.objective)
         table = _latency_table(network, rules, limits)
         batches = network.score_batches([rules.criterion])(rules.criterion)
-        clips = _sensitivity_batches(network) if rules.objective == "sensitivity" else None
+        clips = None
+        if rules.objective == "sensitivity":
+            recipe, data = network.run_data("sensitivity: is measured on clips of the run")
+            clips = sensitivity_batches(data, recipe.prune.clips)
         model, example = network.model(), torch.zeros(1, *network.spec.input_shape)
         torch.manual_seed(0)  # for the criterion `random`
         scored = score_filters(model, example, graph_of(network.spec), rules, batches, clips)
@@ -206,11 +202,14 @@ class _Planner:
         """Allocations for budgets from a quarter of `limits` to four times them, without those that cannot be met."""
         import numpy as np
 
-        points = []
-        for factor in np.geomspace(0.25, 4.0, _FRONTIER_POINTS + 1):
-            scaled = _scaled(limits, float(factor))
+        points, latency = [], limits.latency()
+        for factor in np.geomspace(0.25, 4.0, _FRONTIER_POINTS + 1).tolist():
+            scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
+            if latency is not None:
+                scaled["latency_ms"] = f"{latency[0] * factor!r}@{latency[1]}"
             try:
-                allocations = {name: self.plan(scaled, allocation=name) for name in ("solver", "uniform")}
+                budget = replace(limits, **scaled)
+                allocations = {name: self.plan(budget, allocation=name) for name in ("solver", "uniform")}
             except InfeasibleBudgetError:
                 continue
             figures = {
@@ -221,17 +220,8 @@ class _Planner:
                 }
                 for name, allocation in allocations.items()
             }
-            points.append({"factor": float(factor), **figures})
+            points.append({"factor": factor, **figures})
         return points
-
-
-def _scaled(limits: Budget, factor: float) -> Budget:
-    scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
-    latency = limits.latency()
-    if latency is not None:
-        limit_ms, device = latency
-        scaled["latency_ms"] = f"{limit_ms * factor!r}@{device}"
-    return replace(limits, **scaled)
 
 
 def _latency_table(network: ModelArgument, rules: Prune, limits: Budget) -> Any:
@@ -251,13 +241,6 @@ def _latency_table(network: ModelArgument, rules: Prune, limits: Budget) -> Any:
             f"{device}`, or give --profile FILE."
         )
     return LatencyProfile.load(path).of(device, graph_of(network.spec), path)
-
-
-def _sensitivity_batches(network: ModelArgument) -> Any:
-    from edgeprune.data.load import sensitivity_batches
-
-    recipe, data = network.run_data("sensitivity: is measured on clips of the run")
-    return sensitivity_batches(data, recipe.prune.clips)
 
 
 def _print_plan(network: ModelArgument, allocation: "Allocation", answer: Mapping[str, Any]) -> None:
@@ -302,8 +285,8 @@ def _print_plan(network: ModelArgument, allocation: "Allocation", answer: Mappin
     ]
     print_table("cost", ("", "before", "after", "left"), costs)
     if answer["frontend"]:
-        frontend = answer["frontend"]
-        print(f"Limits on RAM and flash include {frontend['peak_ram']:,} and {frontend['flash']:,} B of the front-end.")
+        ram, flash = (format_exact(answer["frontend"][name]) for name in ("peak_ram", "flash"))
+        print(f"Limits on RAM and flash include {ram} and {flash} B of the front-end.")
     print(_how_good(allocation, answer))
 
 

@@ -43,10 +43,14 @@ class CompareCommand:
 
     def __call__(self) -> int:
         from edgeprune.comparing.compare import compare
+        from edgeprune.comparing.gate import MAX_DROP, Limits, judge
 
         self._check()
         comparison = compare(self.runs, self.format)
-        gate = self._gate()
+        gate = None
+        if self.baseline is not None:
+            limits = Limits(MAX_DROP if self.max_drop is None else self.max_drop, self.max_latency, self.max_bytes)
+            gate = judge(self.runs, [self.baseline], limits, self.format)
         self._write(comparison)
         if self.json:
             print_json(comparison.to_json() | ({} if gate is None else {"gate": gate.to_dict()}))
@@ -64,17 +68,7 @@ class CompareCommand:
         limits = {"--max-drop": self.max_drop, "--max-latency": self.max_latency, "--max-bytes": self.max_bytes}
         given = [name for name, value in limits.items() if value is not None]
         if given and self.baseline is None:
-            raise EdgepruneError(
-                f"compare: {given[0]} limits what may change since earlier runs; name them as --baseline."
-            )
-
-    def _gate(self) -> "Gate | None":
-        from edgeprune.comparing.gate import MAX_DROP, Limits, judge
-
-        if self.baseline is None:
-            return None
-        drop = MAX_DROP if self.max_drop is None else self.max_drop
-        return judge(self.runs, [self.baseline], Limits(drop, self.max_latency, self.max_bytes), self.format)
+            raise EdgepruneError(f"compare: {given[0]} limits what may change since earlier runs; add --baseline.")
 
     def _write(self, comparison: "Comparison") -> None:
         if self.csv is not None:

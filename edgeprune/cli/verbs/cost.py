@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tyro.conf import Positional
 
@@ -22,7 +22,6 @@ COUNTING = (
     "included. Flash: int8 weights and int32 biases. RAM: int8 activations in memory while an operator runs, and in "
     "all the arena that TFLite Micro plans. See docs/counting.md."
 )
-_BITS = {"int8": 8, "float16": 16, "float32": 32}
 
 
 @dataclass(frozen=True)
@@ -70,19 +69,14 @@ class CostCommand:
         if self.input is not None or self.classes is not None:
             raise EdgepruneError(f"{path}: a file has its own input and classes; leave out --input and --classes.")
         if path.suffix == ".tflite":
-            return _Costed.of_tflite(path)
+            return _of_tflite(path)
         return _Costed(str(path), {"model": str(path)}, cost_of_file(path), self.bits, None)
 
 
-@dataclass(frozen=True)
-class _Costed:
-    """A network or file with its cost.
+class _Costed(NamedTuple):
+    """A network or file with its cost: a line for the head of the table, and the same for JSON.
 
-    Attributes:
-        title: one line for the head of the table.
-        described: the same for JSON.
-        bits: a weight is stored in, for the rules.
-        input_s: seconds of audio an input holds, for the rules; None where it is not known.
+    `bits` a weight is stored in and `input_s`, the seconds of audio an input holds, are for the rules.
     """
 
     title: str
@@ -91,23 +85,23 @@ class _Costed:
     bits: int
     input_s: float | None
 
-    @staticmethod
-    def of_tflite(path: Path) -> "_Costed":
-        from edgeprune.tflite.cost import file_facts
-        from edgeprune.tflite.metadata import read_description
 
-        cost, facts = cost_of_file(path), file_facts(path)
-        title = (
-            f"{path}: {facts.bytes:,} B in all, {facts.weight_bytes:,} B of them parameters "
-            f"({facts.weight_type or 'several types'}; activations {facts.activation_type})"
-        )
-        try:
-            frontend = read_description(path).frontend
-        except EdgepruneError:  # not a file of edgeprune's
-            frontend = None
-        bits = _BITS.get(facts.weight_type or "", 32)
-        described = {"model": str(path), "file": asdict(facts)}
-        return _Costed(title, described, cost, bits, frontend.patch_s if frontend else None)
+def _of_tflite(path: Path) -> _Costed:
+    from edgeprune.tflite.cost import file_facts
+    from edgeprune.tflite.metadata import read_description
+
+    cost, facts = cost_of_file(path), file_facts(path)
+    title = (
+        f"{path}: {format_exact(facts.bytes)} B in all, {format_exact(facts.weight_bytes)} B of them parameters "
+        f"({facts.weight_type or 'several types'}; activations {facts.activation_type})"
+    )
+    try:
+        frontend = read_description(path).frontend
+    except EdgepruneError:  # not a file of edgeprune's
+        frontend = None
+    bits = {"int8": 8, "float16": 16}.get(facts.weight_type or "", 32)
+    described = {"model": str(path), "file": asdict(facts)}
+    return _Costed(title, described, cost, bits, frontend.patch_s if frontend else None)
 
 
 def _print_cost(cost: "Cost") -> None:
@@ -118,11 +112,12 @@ def _print_cost(cost: "Cost") -> None:
     if cost.params_trainable is None or cost.params_with_statistics is None:
         norms = "what batch norm had before it was folded is not in the file"
     else:
-        norms = f"trainable {cost.params_trainable:,}; with moving statistics {cost.params_with_statistics:,}"
-    print(f"Parameters: {cost.params:,} (batch norm folded); {norms}.")
+        trainable, all_stored = map(format_exact, (cost.params_trainable, cost.params_with_statistics))
+        norms = f"trainable {trainable}; with moving statistics {all_stored}"
+    print(f"Parameters: {format_exact(cost.params)} (batch norm folded); {norms}.")
     print(
-        f"RAM: the arena of TFLite Micro, {cost.arena_bytes:,} B; no arena is below the {cost.peak_ram_bytes:,} B that "
-        f"'{peak.name}' needs."
+        f"RAM: the arena of TFLite Micro, {format_exact(cost.arena_bytes)} B; no arena is below the "
+        f"{format_exact(cost.peak_ram_bytes)} B that '{peak.name}' needs."
     )
     if cost.unknown:
         print(f"Not known, and not in the sums: {', '.join(cost.unknown)}.")

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.files import read_json
+from edgeprune.reporting.numbers import format_exact
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class DeployCommand:
         if self.json:
             print_json(manifest)
             return 0
-        rows = [(name, f"{file['bytes']:,}") for name, file in manifest["files"].items()]
+        rows = [(name, format_exact(file["bytes"])) for name, file in manifest["files"].items()]
         print_table("", ("file", "bytes"), rows)
         print(f"{folder}: how to build it stands in README.md")
         return 0

@@ -47,10 +47,7 @@ TOOLS = {
 def examine() -> dict[str, Any]:
     """Versions and paths of what edgeprune uses; None for what is not there. Nothing heavy is imported.
 
-    Returns:
-        `edgeprune`, `python`, `platform`, `cores`; `interpreter`: the TFLite interpreter that loads; `packages`:
-        `{name: version}`; `extras`: `{extra: {name: version}}`; `tools`: `{program: path}`; `devices`: those of
-        `edgeprune bench`, whether they can be used here, and what to install if not.
+    `interpreter` is the TFLite interpreter that loads; `devices` are those of `edgeprune bench`.
     """
     required, extras = _requirements()
     return {
@@ -89,15 +86,19 @@ def print_findings(findings: dict[str, Any]) -> None:
     print_table("", ("package", "version", "needed for"), rows)
     tools = [(name, path or MISSING, TOOLS[name]) for name, path in findings["tools"].items()]
     print_table("", ("program", "path", "needed for"), tools)
-    print_table("", ("device", "numbers", "tells", "here"), map(_device_row, findings["devices"]))
+    devices = [
+        (
+            ", ".join(device["names"]),
+            device["kind"],
+            device["about"],
+            "can be used" if device["usable"] else f"needs {', '.join(device['missing'])}",
+        )
+        for device in findings["devices"]
+    ]
+    print_table("", ("device", "numbers", "tells", "here"), devices)
     for device in findings["devices"]:
         if not device["usable"]:
             print(f"{device['names'][0]}: {device['install']}")
-
-
-def _device_row(device: dict[str, Any]) -> tuple[str, str, str, str]:
-    here = "can be used" if device["usable"] else f"needs {', '.join(device['missing'])}"
-    return ", ".join(device["names"]), device["kind"], device["about"], here
 
 
 def _requirements() -> tuple[list[str], dict[str, list[str]]]:

@@ -10,6 +10,7 @@ from edgeprune.cli.command import parse_command
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.recipe import Data
+from edgeprune.reporting.numbers import format_decimal, format_exact, format_interval, format_percent
 
 
 def main(args: list[str]) -> int:
@@ -18,7 +19,8 @@ def main(args: list[str]) -> int:
     command: EvaluateCommand = parse_command(EvaluateCommand, args, program)
     data = command.default_data()
     if data is not None:
-        within: EvaluateCommand = parse_command(EvaluateCommand, args, program, replace(command, data=data, json=False))
+        default = replace(command, data=data, json=False)
+        within: EvaluateCommand = parse_command(EvaluateCommand, args, program, default=default)
         # Another data set than the run's has another root and other folds: nothing of the run's fits it.
         command = within if within.data.name == data.name else command
     return command()
@@ -47,7 +49,6 @@ class EvaluateCommand:
         return load_recipe(str(folder)).data
 
     def __call__(self) -> int:
-        from edgeprune.reporting.numbers import format_decimal, format_exact, format_interval, format_percent
         from edgeprune.running.evaluate import evaluate
 
         with only_results():

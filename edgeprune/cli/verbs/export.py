@@ -9,6 +9,7 @@ from edgeprune.console import print_table
 from edgeprune.files import sha256_file
 from edgeprune.flags import Names
 from edgeprune.recipe import FORMATS
+from edgeprune.reporting.numbers import format_exact
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,6 @@ class ExportCommand:
         if self.json:
             print_json(files)
         else:
-            rows = [(name, f"{file['bytes']:,}", file["path"]) for name, file in files.items()]
+            rows = [(name, format_exact(file["bytes"]), file["path"]) for name, file in files.items()]
             print_table("", ("format", "bytes", "file"), rows)
         return 0

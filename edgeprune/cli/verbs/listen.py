@@ -83,14 +83,7 @@ class ListenCommand:
 def open_listener(
     path: Path, hop_s: float = 0.5, smoothing: float = 0.7, threads: int = 1
 ) -> tuple[Listener, list[str]]:
-    """A listener that decides by an exported file, and the labels of its probabilities.
-
-    Args:
-        path: a .tflite that takes log-mel or the waveform.
-        hop_s: seconds between decisions.
-        smoothing: weight of what was heard before, 0 to below 1.
-        threads: of the network.
-    """
+    """A listener that decides by an exported file, and the labels of its probabilities; the arguments are the flags."""
     from edgeprune.tflite.flatbuffer import operators
     from edgeprune.tflite.interpreter import TFLiteModel
     from edgeprune.tflite.metadata import read_description

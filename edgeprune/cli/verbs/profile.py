@@ -11,6 +11,7 @@ from edgeprune.cli.model_argument import resolve_model
 from edgeprune.cli.output import print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
+from edgeprune.reporting.numbers import format_decimal
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,15 @@ class ProfileCommand:
         profiled.save(out)
         say(f"{out}: {len(profiled.stages)} stages of {path.name}")
         checks = verify(profiled, path, graph, _some_widths(graph, self.check)) if self.check > 0 else []
-        stages = [
-            {"name": stage.name, "groups": stage.groups, "full_ms": float(stage.times_ms.flat[-1])}
-            for stage in profiled.stages
-        ]
         answer = {
             "path": str(out),
             "device": profiled.device,
             "kind": profiled.kind,
             "overhead_ms": profiled.overhead_ms,
-            "stages": stages,
+            "stages": [
+                {"name": stage.name, "groups": stage.groups, "full_ms": float(stage.times_ms.flat[-1])}
+                for stage in profiled.stages
+            ],
             "check": checks,
         }
         if self.json:
@@ -89,15 +89,16 @@ def _some_widths(graph: Any, number: int) -> list[dict[str, int]]:
 
 
 def _print_profile(answer: Mapping[str, Any]) -> None:
-    rows = [(stage["name"], " x ".join(stage["groups"]), f"{stage['full_ms']:.4f}") for stage in answer["stages"]]
-    rows.append(("a call", "", f"{answer['overhead_ms']:.4f}"))
+    stages = [(stage["name"], stage["groups"], stage["full_ms"]) for stage in answer["stages"]]
+    stages.append(("a call", [], answer["overhead_ms"]))
+    rows = [(name, " x ".join(groups), format_decimal(time_ms, 4)) for name, groups, time_ms in stages]
     print_table("at full width", ("stage", "depends on", "ms"), rows)
     if answer["check"]:
         checks = [
             (
                 ", ".join(f"{name} {width}" for name, width in check["widths"].items()),
-                f"{check['predicted_ms']:.3f}",
-                f"{check['measured_ms']:.3f}",
+                format_decimal(check["predicted_ms"]),
+                format_decimal(check["measured_ms"]),
                 f"{100 * check['relative_error']:+.1f} %",
             )
             for check in answer["check"]

@@ -2,36 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tyro.conf import Positional
 
 from edgeprune.cli.model_argument import ModelArgument, resolve_model
-from edgeprune.cli.output import print_json
+from edgeprune.cli.output import check_plot, print_json
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
 from edgeprune.flags import Names, PruneDense
 from edgeprune.recipe import Prune
-from edgeprune.reporting.numbers import MISSING
-
-
-def scores_of(network: ModelArgument, criteria: Sequence[str], dense_layers: bool) -> dict[str, dict[str, list[float]]]:
-    """Scores by criterion of the filters of each layer (or layers that belong together) that may be pruned."""
-    import torch
-
-    from edgeprune.graph.cost import graph_of
-    from edgeprune.pruning.group_scores import score_groups
-
-    # a wrong name, or missing data, is refused before a large network is made
-    batches = network.score_batches(criteria)
-    model, graph = network.model(), graph_of(network.spec)
-    scores = {}
-    for name in criteria:
-        torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
-        by_layer = score_groups(model, graph, name, dense_layers, batches(name))
-        scores[name] = {layer: values.tolist() for layer, values in by_layer.items()}
-    return scores
+from edgeprune.reporting.numbers import format_decimal
 
 
 @dataclass(frozen=True)
@@ -54,36 +38,59 @@ class ScoreCommand:
         criteria = list(dict.fromkeys(self.criterion))
         if not criteria:
             raise EdgepruneError("score: no criterion is given; name one, or several as --criterion operator_norm,l1.")
-        if self.plot is not None and self.plot.suffix not in (".svg", ".png"):
-            raise EdgepruneError(f"{self.plot}: a plot is written as .svg or .png; give it one of these endings.")
+        check_plot(self.plot)
         network = resolve_model(self.model, ("dense", "pruned"))
-        scores = scores_of(network, criteria, self.dense_layers)
+        scores = self._scores(network, criteria)
         if self.plot is not None:
             from edgeprune.files import write_bytes
             from edgeprune.reporting.plots import score_plot
 
             write_bytes(self.plot, score_plot(scores, self.plot.suffix[1:]))
             say(f"{self.plot}: sorted scores of {len(scores[criteria[0]])} layers")
-        tables = {name: _describe_layers(layers) for name, layers in scores.items()}
+        tables = {
+            name: {
+                layer: {
+                    "filters": len(values),
+                    "min": min(values),
+                    "median": median(values),
+                    "max": max(values),
+                    "scores": values,
+                }
+                for layer, values in layers.items()
+            }
+            for name, layers in scores.items()
+        }
         described = {**network.describe(), "random_weights": network.path is None}
-        if len(criteria) == 1:
-            self._show_one(network, described, criteria[0], tables[criteria[0]])
-        else:
+        if len(criteria) > 1:
             self._show_several(network, described, tables)
+        elif self.json:
+            print_json({**described, "criterion": criteria[0], "layers": tables[criteria[0]]})
+        else:
+            print(f"{criteria[0]}: {network.title()}")
+            rows = [(layer, *_score_row(row)) for layer, row in tables[criteria[0]].items()]
+            print_table("", ("layer", *_SCORE_COLUMNS), rows)
         return 0
 
-    def _show_one(self, network: ModelArgument, described: dict[str, Any], name: str, layers: dict[str, Any]) -> None:
-        if self.json:
-            print_json({**described, "criterion": name, "layers": layers})
-            return
-        print(f"{name}: {network.title()}")
-        print_table("", ("layer", *_SCORE_COLUMNS), [(layer, *_score_row(row)) for layer, row in layers.items()])
+    def _scores(self, network: ModelArgument, criteria: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+        """Scores by criterion of the filters of each layer (or layers that belong together) that may be pruned."""
+        import torch
+
+        from edgeprune.graph.cost import graph_of
+        from edgeprune.pruning.group_scores import score_groups
+
+        # a wrong name, or missing data, is refused before a large network is made
+        batches = network.score_batches(criteria)
+        model, graph = network.model(), graph_of(network.spec)
+        scores = {}
+        for name in criteria:
+            torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
+            by_layer = score_groups(model, graph, name, self.dense_layers, batches(name))
+            scores[name] = {layer: values.tolist() for layer, values in by_layer.items()}
+        return scores
 
     def _show_several(
         self, network: ModelArgument, described: dict[str, Any], criteria: dict[str, dict[str, Any]]
     ) -> None:
-        from itertools import combinations
-
         from edgeprune.pruning.scores import rank_correlation
 
         names = list(criteria)
@@ -104,10 +111,8 @@ class ScoreCommand:
         print_table("", ("criterion", "layer", *_SCORE_COLUMNS), rows)
 
         def cell(layer: str, one: str, other: str) -> str:
-            if (one, other) not in rank:  # the other half of the table
-                return ""
-            value = rank[one, other][layer]
-            return MISSING if value is None else f"{value:.3f}"
+            pair = rank.get((one, other))  # the other half of the table stays empty
+            return "" if pair is None else format_decimal(pair[layer])
 
         print_table(
             "rank correlation (Spearman)",
@@ -117,21 +122,6 @@ class ScoreCommand:
 
 
 _SCORE_COLUMNS = ("filters", "min", "median", "max")
-
-
-def _describe_layers(layers: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
-    from statistics import median
-
-    return {
-        name: {
-            "filters": len(values),
-            "min": min(values),
-            "median": median(values),
-            "max": max(values),
-            "scores": values,
-        }
-        for name, values in layers.items()
-    }
 
 
 def _score_row(layer: dict[str, Any]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table, say
+from edgeprune.reporting.numbers import format_exact
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,8 @@ class SubmitCommand:
     def __call__(self) -> int:
         from edgeprune.submitting.package import Authors, submit
 
-        authors = Authors(
-            self.info, self.author, self.label, self.name, self.abbreviation, self.source_code, self.report
-        )
+        named = (self.label, self.name, self.abbreviation)
+        authors = Authors(self.info, self.author, *named, self.source_code, self.report)
         with only_results():
             done = submit(self.runs, self.rules, self.out, authors, self.audio, self.format, self.draft)
         if self.json:
@@ -62,7 +62,7 @@ class SubmitCommand:
 
 def _print(done: Mapping[str, Any], out: Path) -> None:
     rows = [
-        (run, each["rule"], f"{each['counted']:,}", f"{each['limit']:,}", each["word"])
+        (run, each["rule"], *map(format_exact, (each["counted"], each["limit"])), each["word"])
         for run, verdicts in done["verdicts"].items()
         for each in verdicts
     ]

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeprune.cli.command import EVERYWHERE
+from edgeprune.cli.command import parse_command
 from edgeprune.cli.output import only_results
 from edgeprune.cli.sweep_output import show_ends, show_plan
 from edgeprune.comparing.sweeping.grid import CONTROLS, LIMITS, Grid
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from edgeprune.comparing.sweeping.jobs import Engine
     from edgeprune.comparing.sweeping.plan import SweepPlan
 
-PROGRAM = "edgeprune sweep"
-USAGE = f"usage: {PROGRAM} NAME|PATH.py|RUN|RUN/recipe.json [OPTIONS] [FLAGS OF THE RECIPE]\n"
+PROGRAM = "edgeprune sweep RECIPE"
 
 
 @dataclass(frozen=True)
@@ -85,33 +84,18 @@ class SweepCommand:
 def main(args: list[str]) -> int:
     """`sweep RECIPE [flags of the sweep and of its recipe]`; returns the exit code."""
     if args and args[0] in ("-h", "--help"):
-        print(USAGE)
-        _parse(["--help"])
+        print("usage: edgeprune sweep NAME|PATH.py|RUN|RUN/recipe.json [OPTIONS] [FLAGS OF THE RECIPE]\n")
+        parse_command(SweepCommand, ["--help"], PROGRAM)
     if not args or args[0].startswith("-"):
         raise EdgepruneError(
             "sweep: name the recipe first: edgeprune sweep NAME|PATH.py|RUN|RUN/recipe.json [--params 40k,20k ...]."
         )
     stored = load_recipe(args[0])
-    command, recipe_flags = _parse(args[1:])
+    command, recipe_flags = parse_command(SweepCommand, args[1:], PROGRAM, return_unknown_args=True)
     _refuse_misspelt(recipe_flags)
     recipe = parse_flags(stored, recipe_flags)
     _refuse_limits(command.grid(), stored, recipe)
     return _sweep(command, recipe)
-
-
-def _parse(args: Sequence[str]) -> tuple[SweepCommand, list[str]]:
-    """The sweep's own flags, and the arguments that are left for its recipe."""
-    import tyro
-
-    command, rest = tyro.cli(
-        SweepCommand,
-        args=list(args),
-        prog=f"{PROGRAM} RECIPE",
-        description=f"{SweepCommand.__doc__}\n\n{EVERYWHERE}",
-        config=(tyro.conf.FlagCreatePairsOff,),
-        return_unknown_args=True,
-    )
-    return command, list(rest)
 
 
 def _refuse_misspelt(recipe_flags: Sequence[str]) -> None:

@@ -22,23 +22,19 @@ class ListCommand:
         if self.json:
             print_json([asdict(card) for card in cards])
             return 0
-        columns = ("name", "title", "classes", "folds", "sample rate", "download", "licence")
-        print_table(
-            "",
-            columns,
+        rows = [
             (
-                (
-                    card.name,
-                    card.title,
-                    len(card.classes) or "yours",
-                    len(card.folds) or (1 if card.kind == "images" else "yours"),
-                    "images" if card.kind == "images" else f"{card.sample_rate} Hz" if card.sample_rate else "any",
-                    _download_size(card.archives),
-                    card.licence,
-                )
-                for card in cards
-            ),
-        )
+                card.name,
+                card.title,
+                len(card.classes) or "yours",
+                len(card.folds) or (1 if card.kind == "images" else "yours"),
+                "images" if card.kind == "images" else f"{card.sample_rate} Hz" if card.sample_rate else "any",
+                _download_size(card.archives),
+                card.licence,
+            )
+            for card in cards
+        ]
+        print_table("", ("name", "title", "classes", "folds", "sample rate", "download", "licence"), rows)
         return 0
 
 

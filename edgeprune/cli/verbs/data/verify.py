@@ -1,6 +1,5 @@
 """`edgeprune data verify`: check every clip of a data set on disk."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from tyro.conf import Positional
 
 from edgeprune.cli.output import print_json
 from edgeprune.errors import CheckFailedError
+from edgeprune.reporting.numbers import format_exact
 
 SHOWN = 20
 """Clips of a kind that `data verify` prints; --json has all."""
@@ -36,14 +36,9 @@ class VerifyCommand:
         else:
             corrupt = [f"{clip} {fault}" for clip, fault in report.corrupt]
             for title, clips in (("missing", report.missing), ("extra", report.extra), ("corrupt", corrupt)):
-                _print_findings(title, clips)
-            print(f"{card.name}: {report.clips:,} {'images' if card.kind == 'images' else 'clips'} are whole")
+                print("\n  ".join([f"{title}: {format_exact(len(clips))}", *clips[:SHOWN]]))
+                if len(clips) > SHOWN:
+                    print(f"  and {format_exact(len(clips) - SHOWN)} more (--json lists all)")
+            noun = "images" if card.kind == "images" else "clips"
+            print(f"{card.name}: {format_exact(report.clips)} {noun} are whole")
         return 0 if report.ok else CheckFailedError.exit_code
-
-
-def _print_findings(title: str, clips: Sequence[str]) -> None:
-    print(f"{title}: {len(clips):,}")
-    for line in clips[:SHOWN]:
-        print(f"  {line}")
-    if len(clips) > SHOWN:
-        print(f"  and {len(clips) - SHOWN:,} more (--json lists all)")
