@@ -35,7 +35,7 @@ def kept_graph(spec: ModelSpec, trace: Callable[[], Graph]) -> Graph:
 
 @cache
 def _sources() -> str:
-    """A hash of the code that a graph follows from."""
+    """A hash of the code and of the version of PyTorch that a graph follows from."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256(version("torch").encode())
     for path in sorted(path for folder in ("graph", "models") for path in (package / folder).rglob("*.py")):

@@ -156,7 +156,7 @@ class _Tracer:
         summed: Numbered,
         **sizes: int,
     ) -> None:
-        """Add a layer. One that runs on several tensors keeps its filters and its inputs, and is counted once."""
+        """Add a layer; one that runs again keeps its filters and inputs, and its weights are counted once."""
         again = path in self.read
         biases = blocks if argument(node, 2) is not None and not again else ()
         self._operate(
@@ -281,7 +281,7 @@ class _Tracer:
         self._operate(node, UNKNOWN, inputs, out.axis, out.blocks, path, values=values)
 
     def _padded(self, node: fx.Node, x: Value, path: str | None) -> Value:
-        """What a layer reads: its input, or what a PAD before it makes of its input."""
+        """The tensor that a layer reads: its input, or the output of a PAD that is put before it."""
         if len(x.shape) < 3 or x.axis != 1:
             return x
         pads = padding_of(node, x.shape[2:], shape_of(node)[2:])

@@ -20,11 +20,8 @@ def score_groups(
 
     A layer that is pruned alone keeps its own scores. Where layers lose the same filters (their outputs are added, or
     one filters each channel of the other), each layer's scores are divided by their mean, since layers differ in scale
-    and fan-in, and a filter's score is the mean over the layers.
-
-    Args:
-        dense_layers: hidden dense layers too.
-        batches: for active criteria: network inputs `[n, ...]` and labels `[n]`.
+    and fan-in, and a filter's score is the mean over the layers. Active criteria need `batches` of network inputs
+    `[n, ...]` and labels `[n]`.
     """
     groups = graph.prunable(dense_layers)
     layers = {path: model.get_submodule(path) for group in groups.values() for path in group.layers}

@@ -68,20 +68,15 @@ def score_filters(
 ) -> ScoredNetwork:
     """Score the prunable groups of a network by `settings.criterion`, and measure the losses the objective needs.
 
-    Args:
-        batches: what active criteria look at: network inputs `[n, ...]` and labels `[n]`.
-        loss_batches: what the objective `sensitivity` is measured on, of the same form.
-
-    Raises:
-        EdgepruneError: criterion or objective is unknown, or lacks the batches it needs; a score cannot be computed.
+    Batches are network inputs `[n, ...]` and labels `[n]`: active criteria look at `batches`, and the objective
+    `sensitivity` is measured on `loss_batches`.
     """
-    measured = check_objective(settings.objective) == "sensitivity"
-    if measured and loss_batches is None:
+    if check_objective(settings.objective) != "sensitivity":
+        loss_batches = None
+    elif loss_batches is None:
         raise EdgepruneError("prune: the objective sensitivity is measured on clips; give batches=.")
     scores = score_groups(model, graph, settings.criterion, settings.dense_layers, batches)
-    losses = None
-    if measured and loss_batches is not None:
-        losses = measure_losses(model, graph, scores, loss_batches)
+    losses = None if loss_batches is None else measure_losses(model, graph, scores, loss_batches)
     return ScoredNetwork(model, example_input, graph, settings, scores, losses)
 
 
@@ -95,8 +90,7 @@ def prune(
 ) -> tuple[nn.Module, Allocation]:
     """Prune whole filters of any network until it fits a budget; `edgeprune.prune` documents arguments and errors.
 
-    Args:
-        profile: the content of `settings.profile`, which a limit on latency needs.
+    `profile` is the content of `settings.profile`.
     """
     budget, settings = budget or Budget(), (settings or Prune()).check()
     _check_settings(budget, settings)
@@ -110,7 +104,14 @@ def prune(
     scored = score_filters(model, example_input, graph, settings, batches, batches)
     allocation = scored.allocate(budget, profile)
     pruned = scored.cut(allocation)
-    _check_runs(pruned, example_input)
+    example = example_input if isinstance(example_input, tuple) else (example_input,)
+    try:
+        with torch.inference_mode():
+            pruned(*(x.cpu() for x in example))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise EdgepruneError(
+            f"{type(pruned).__name__}: does not run any more after pruning ({error}); its forward has fixed sizes."
+        ) from error
     return pruned.to(next(model.parameters()).device), allocation
 
 
@@ -132,14 +133,3 @@ def _check_settings(budget: Budget, settings: Prune) -> None:
             "prune: a limit on latency and a latency profile need each other; give Budget(latency_ms='0.8@host') and "
             "settings=Prune(profile=FILE), or neither."
         )
-
-
-def _check_runs(pruned: nn.Module, example_input: Example) -> None:
-    example = example_input if isinstance(example_input, tuple) else (example_input,)
-    try:
-        with torch.inference_mode():
-            pruned(*(x.cpu() for x in example))
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise EdgepruneError(
-            f"{type(pruned).__name__}: does not run any more after pruning ({error}); its forward has fixed sizes."
-        ) from error

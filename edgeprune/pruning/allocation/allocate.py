@@ -6,7 +6,6 @@ narrowest network meets it: where it does not, that network is the proof.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from edgeprune.graph.graph import Graph
 from edgeprune.pruning.allocation.cost_polynomials import Floats, Ints, forms
 from edgeprune.pruning.allocation.fit_arena import into_arena
 from edgeprune.pruning.allocation.latency_limit import LatencyTable
-from edgeprune.pruning.allocation.limits import COSTS, Limits
+from edgeprune.pruning.allocation.limits import COSTS, BudgetLimits
 from edgeprune.pruning.allocation.local_search import Problem
 from edgeprune.pruning.allocation.objective import importance, kept_share
 from edgeprune.pruning.allocation.solver import solve
@@ -26,10 +25,6 @@ from edgeprune.tabular import Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TIGHTER = 3
-"""How often a limit on RAM is tightened for the gaps that the arena's planner leaves, in networks of few groups."""
-_FEW_GROUPS = 16
 
 
 @dataclass(frozen=True)
@@ -104,16 +99,13 @@ def allocate(
     profile: LatencyTable | None = None,
     caps: Mapping[str, int] | None = None,
 ) -> Allocation:
-    """Choose how many filters each group of layers keeps.
+    """Choose how many filters each group keeps, from the scores `[filters]` of the groups that may be pruned.
 
-    Args:
-        scores: of the groups that may be pruned, each `[filters]`.
-        losses: for the objective `sensitivity` (see `sensitivity.measure_losses`).
-        profile: what `budget.latency_ms` is held to.
-        caps: most filters by group, in place of `prune.keep`.
+    The objective `sensitivity` needs `losses` (see `sensitivity.measure_losses`), and a limit on latency needs
+    `profile`. `caps`, the most filters by group, take the place of `prune.keep`.
     """
     prune.check()
-    limits = Limits.of(graph, budget, profile)
+    limits = BudgetLimits.of(graph, budget, profile)
     filters = {name: len(values) for name, values in scores.items()}
     options = {name: _options(number, prune, (caps or {}).get(name)) for name, number in filters.items()}
     narrowest = {name: int(widths[0]) for name, widths in options.items()}
@@ -154,7 +146,7 @@ def _options(filters: int, prune: Prune, cap: int | None) -> Ints:
     return np.array(widths or [min(lowest, filters)], dtype=np.int64)
 
 
-def _uniform(filters: Mapping[str, int], options: Mapping[str, Ints], limits: Limits) -> dict[str, int]:
+def _uniform(filters: Mapping[str, int], options: Mapping[str, Ints], limits: BudgetLimits) -> dict[str, int]:
     """The widest uniform share that fits, by bisection over the shares at which some width changes."""
     shares = sorted({float(width) / filters[name] for name, widths in options.items() for width in widths})
 
@@ -172,7 +164,7 @@ def _uniform(filters: Mapping[str, int], options: Mapping[str, Ints], limits: Li
 
 
 def _solve(
-    options: Mapping[str, Ints], values: Mapping[str, Floats], limits: Limits
+    options: Mapping[str, Ints], values: Mapping[str, Floats], limits: BudgetLimits
 ) -> tuple[dict[str, int], float, float]:
     """Widths, their value and its bound.
 
@@ -181,7 +173,12 @@ def _solve(
     """
     names = list(options)
     problem = _problem(options, values, limits)
-    excess_of = partial(_arena_excess, limits, names)
+
+    def excess_of(widths: Ints) -> int:
+        """Bytes by which the arena exceeds its limit; not above 0 where it fits or has no limit."""
+        needed = limits.reached(_by_name(names, widths)).get("peak_ram", 0)
+        return int(needed - limits.most.get("peak_ram", 0))
+
     solution = solve(problem)
     bound, value, widths = solution.bound, solution.value, np.array(solution.widths)
     excess = excess_of(widths)
@@ -189,10 +186,9 @@ def _solve(
         return _by_name(names, widths), value, bound
     start = [np.searchsorted(choices, width) for choices, width in zip(problem.options, widths, strict=True)]
     chosen = into_arena(problem, np.array(start), excess_of)
-    assert chosen is not None, "the narrowest network fits"
-    value, widths = float(problem.value(chosen[None])[0]), problem.widths(chosen[None])[0]
+    value, widths = float(problem.value(chosen)), problem.widths(chosen)
     rows = np.array([limit == "peak_ram" for limit in problem.forms.limits])
-    for _ in range(_TIGHTER if len(names) <= _FEW_GROUPS else 0):
+    for _ in range(3 if len(names) <= 16 else 0):  # solving a network of many groups again would take long
         problem = replace(problem, limits=np.where(rows, problem.limits - excess, problem.limits))
         if not problem.fits(problem.widths(np.zeros((1, len(names)), np.int64)))[0]:
             break
@@ -209,13 +205,7 @@ def _by_name(names: Sequence[str], widths: Ints) -> dict[str, int]:
     return dict(zip(names, map(int, widths), strict=True))
 
 
-def _arena_excess(limits: Limits, names: Sequence[str], widths: Ints) -> int:
-    """Bytes by which the arena exceeds its limit; not above 0 where it fits or has no limit."""
-    needed = limits.reached(_by_name(names, widths)).get("peak_ram", 0)
-    return int(needed - limits.most.get("peak_ram", 0))
-
-
-def _problem(options: Mapping[str, Ints], values: Mapping[str, Floats], limits: Limits) -> Problem:
+def _problem(options: Mapping[str, Ints], values: Mapping[str, Floats], limits: BudgetLimits) -> Problem:
     names = list(options)
     most = {name: int(value) for name, value in limits.most.items() if name in COSTS}
     if not most:  # so that there is a row: a limit that always holds

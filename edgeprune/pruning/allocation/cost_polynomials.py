@@ -5,7 +5,7 @@ has in memory is linear, and the peak is the largest of those. All coefficients 
 cost grows with every width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,20 +17,18 @@ from edgeprune.graph.graph import Blocks, Graph
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-QUADRATIC = ("params", "macs", "flash")
-"""Limits whose costs are one quadratic form each; `peak_ram` is the largest of many linear ones."""
 
 
 @dataclass(frozen=True)
 class Forms:
-    """`rows` polynomials of the widths of `names`, each `constant + linear . w + w . quadratic . w`.
+    """`rows` polynomials of the widths w of `names`, each `constant + linear . w + w . quadratic . w / 2`.
 
     Attributes:
         names: groups in the order of the columns.
-        limits: by row, the limit it belongs to: params, macs, flash or peak_ram.
+        limits: by row, the limit it belongs to; params, macs and flash have one each, `peak_ram` has many linear ones.
         constant: `[rows]`.
         linear: `[rows, groups]`.
-        quadratic: `[rows, groups, groups]`, symmetric, and doubled so that all of it is whole: half of it counts.
+        quadratic: `[rows, groups, groups]`, symmetric; being doubled, all of it is whole.
     """
 
     names: tuple[str, ...]
@@ -93,27 +91,28 @@ def forms(graph: Graph, names: Sequence[str]) -> Forms:
     index = {name: column for column, name in enumerate(names)}
 
     def size(blocks: Blocks) -> _Polynomial:
-        return _size(blocks, graph, index)
+        line = np.zeros(len(index) + 1, np.int64)
+        for block in blocks:
+            if block.group in index:
+                line[1 + index[block.group]] += block.repeat
+            else:
+                line[0] += block.repeat * (graph.groups[block.group].filters if block.group else 1)
+        return _Polynomial(line, np.zeros((len(index), len(index)), np.int64))
 
     counts = [COUNTERS[operator.kind](operator, size) for operator in graph.operators]
     zero = size(())
     rows = [
-        sum((counted.params for counted in counts), start=zero),
-        sum((counted.macs for counted in counts), start=zero),
-        sum((counted.flash_bytes for counted in counts), start=zero),
+        sum((getattr(counted, name) for counted in counts), start=zero) for name in ("params", "macs", "flash_bytes")
     ]
     sizes = [size(blocks).line * positions for blocks, positions in graph.tensors]
     memory = {tuple(sum((sizes[tensor] for tensor in live), start=zero.line)): None for live in graph.live}
     held = _undominated(np.array(list(memory), dtype=np.int64))
-    quadratic = np.zeros((len(rows) + len(held), len(names), len(names)), np.int64)
-    for number, row in enumerate(rows):
-        quadratic[number] = row.quadratic
     return Forms(
         names=tuple(names),
-        limits=(*QUADRATIC, *("peak_ram",) * len(held)),
+        limits=("params", "macs", "flash", *("peak_ram",) * len(held)),
         constant=np.array([*(row.line[0] for row in rows), *held[:, 0]], dtype=np.int64),
         linear=np.array([*(row.line[1:] for row in rows), *held[:, 1:]], dtype=np.int64),
-        quadratic=quadratic,
+        quadratic=np.array([*(row.quadratic for row in rows), *(zero.quadratic for _ in held)], dtype=np.int64),
     )
 
 
@@ -150,23 +149,9 @@ class _Polynomial:
     __rmul__ = __mul__
 
 
-def _size(blocks: Blocks, graph: Graph, index: Mapping[str, int]) -> _Polynomial:
-    """The number of channels; groups without a place in `index` keep their filters."""
-    line = np.zeros(len(index) + 1, np.int64)
-    for block in blocks:
-        if block.group in index:
-            line[1 + index[block.group]] += block.repeat
-        else:
-            line[0] += block.repeat * (graph.groups[block.group].filters if block.group else 1)
-    return _Polynomial(line, np.zeros((len(index), len(index)), np.int64))
-
-
 def _undominated(lines: Ints) -> Ints:
     """Lines `[n, 1 + groups]` without those that never exceed another one."""
-    kept: list[int] = []
-    for row in range(len(lines)):
-        below = [(lines[row] <= lines[other]).all() for other in range(len(lines))]
-        equal = [(lines[row] == lines[other]).all() for other in range(len(lines))]
-        if not any(below[other] and (not equal[other] or other < row) for other in range(len(lines)) if other != row):
-            kept.append(row)
-    return lines[kept]
+    below = np.array([(line <= lines).all(axis=1) for line in lines])  # [row, other]
+    equal = below & below.T
+    earlier = np.tri(len(lines), k=-1, dtype=bool)
+    return lines[~(below & (~equal | earlier)).any(axis=1)]

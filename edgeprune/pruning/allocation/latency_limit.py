@@ -48,9 +48,7 @@ class LatencyLimit:
 
         A table has steps, so the bound of the solver cannot take it as it is. Each stage gets the tightest polynomial
         of its widths and their products, with coefficients that are not negative, that is below it at all options.
-
-        Returns:
-            None where the fixed times alone use up the limit.
+        There is none where the fixed times alone use up the limit.
         """
         index = {name: column for column, name in enumerate(names)}
         linear = np.zeros((1, len(names)), np.int64)
@@ -58,9 +56,8 @@ class LatencyLimit:
         fixed_ms = self.table.overhead_ms
         for groups, times in self.table.stage_tables({name: options[name].tolist() for name in names}):
             moving = [group for group in groups if group in index]
-            constant, slopes, bends = _under([options[group] for group in moving], times.reshape(
-                [size for group, size in zip(groups, times.shape, strict=True) if group in index]
-            ))  # fmt: skip
+            sizes = [size for group, size in zip(groups, times.shape, strict=True) if group in index]
+            constant, slopes, bends = _under([options[group] for group in moving], times.reshape(sizes))
             fixed_ms += constant
             for group, slope in zip(moving, slopes, strict=True):
                 linear[0, index[group]] += int(slope * _PS)

@@ -15,20 +15,16 @@ _OF_LAYER = {"params": "params", "macs": "macs", "peak_ram": "ram_bytes", "flash
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The limits that are set.
-
-    Attributes:
-        most: by name of the limit, `latency_ms` among them.
-    """
+class BudgetLimits:
+    """The limits that are set: the most by name, `latency_ms` among them, and the profile that holds latency to it."""
 
     graph: Graph
     most: dict[str, float]
     latency: LatencyLimit | None
 
     @staticmethod
-    def of(graph: Graph, budget: Budget, profile: LatencyTable | None) -> "Limits":
-        """Raises EdgepruneError if a cost of the network is not known, or a limit on latency lacks its profile."""
+    def of(graph: Graph, budget: Budget, profile: LatencyTable | None) -> "BudgetLimits":
+        """The limits of a budget; a limit on latency needs its profile, and the network's costs must be known."""
         most: dict[str, float] = dict(budget.sizes())
         limit, latency = budget.latency(), None
         if limit is not None:
@@ -44,7 +40,7 @@ class Limits:
                 f"budget: the cost of {', '.join(graph.unknown)} is not known, so no limit can be promised; leave the "
                 "limits out and give prune.keep."
             )
-        return Limits(graph, most, latency)
+        return BudgetLimits(graph, most, latency)
 
     def reached(self, widths: Mapping[str, int]) -> dict[str, float]:
         """By limit, what the network costs with these widths."""
@@ -58,8 +54,7 @@ class Limits:
     def check_feasible(self, narrowest: Mapping[str, int], prune: Prune, narrowest_of: Callable[[int], int]) -> None:
         """Raise InfeasibleBudgetError if even the narrowest widths exceed a limit.
 
-        Args:
-            narrowest_of: the fewest filters that a group of so many may keep.
+        `narrowest_of` gives the fewest filters that a group of so many may keep.
         """
         for name, value in self.reached(narrowest).items():
             if value > self.most[name]:

@@ -1,4 +1,4 @@
-"""An allocation problem, and improving an allocation by exchanging filters between groups."""
+"""The allocation problem, and a local search that exchanges filters between groups."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,18 @@ from numpy.typing import NDArray
 
 from edgeprune.pruning.allocation.cost_polynomials import Floats, Forms, Ints
 
-STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""Options a group goes down by in an exchange; another one then goes up as far as it can."""
-
 
 @dataclass(frozen=True)
 class Problem:
     """Choose an option for each group so that the sum of values is largest and no cost exceeds its limit.
 
     Attributes:
-        forms: costs as polynomials; `limits` `[rows]`, what each may be at most.
-        options: by group the widths to choose from, ascending.
-        values: by group the value of each, never falling.
-        latency: of widths `[n, groups]`, whether each is quick enough `[n]`; widening never makes one quicker.
-        below: polynomials the latency never goes below, and their limits, for the bound.
+        forms: the costs as polynomials.
+        limits: the most that each polynomial may be, `[rows]`.
+        options: the widths that each group can have, ascending.
+        values: the value of each option, which never falls.
+        latency: whether widths `[n, groups]` are quick enough, `[n]`; wider networks are never quicker.
+        below: polynomials that the latency never falls below, and their limits; the bound uses them.
     """
 
     forms: Forms
@@ -34,21 +32,20 @@ class Problem:
 
     @cached_property
     def relaxed(self) -> tuple[Forms, Ints]:
-        """Polynomials and limits that every allocation meets which meets all limits."""
+        """Polynomials and limits that hold for every allocation within all limits."""
         if self.below is None:
             return self.forms, self.limits
         return self.forms.and_also(self.below[0]), np.concatenate([self.limits, self.below[1]])
 
     def widths(self, chosen: Ints) -> Ints:
-        """Widths of options `[n, groups]`."""
-        return np.stack([widths[chosen[:, group]] for group, widths in enumerate(self.options)], axis=1)
+        """Widths of options `[groups]` or `[n, groups]`."""
+        return np.stack([widths[chosen[..., group]] for group, widths in enumerate(self.options)], axis=-1)
 
     def value(self, chosen: Ints) -> Floats:
-        """Sum of values of options `[n, groups]`."""
-        total: Floats = sum(
-            (values[chosen[:, group]] for group, values in enumerate(self.values)), np.zeros(len(chosen))
+        """Sum of values of options, one number for `[groups]` and `[n]` for `[n, groups]`."""
+        return sum(
+            (values[chosen[..., group]] for group, values in enumerate(self.values)), np.zeros(chosen.shape[:-1])
         )
-        return total
 
     def fits(self, widths: Ints) -> NDArray[np.bool_]:
         """Whether widths `[n, groups]` meet all limits."""
@@ -58,14 +55,11 @@ class Problem:
         return ok
 
     def widest(self, chosen: Ints, groups: Ints) -> Ints:
-        """For each of `groups`, the last option that fits while the others stay, `[n, len(groups)]`.
-
-        -1 where even the first does not fit.
-        """
+        """The last option of each of `groups` that fits while all others stay, `[n, len(groups)]`; -1 for none."""
         widths = self.widths(chosen)
         room = (self.limits - self.forms.values(widths))[:, :, None]
         slopes = self.forms.slopes(widths)[:, :, groups]
-        bends = self.forms.quadratic[:, groups, groups]  # twice the coefficient of the square
+        bends = self.forms.quadratic[:, groups, groups]  # twice the coefficients of the squares
         most = _most(room, slopes, bends[None]).min(axis=1) + widths[:, groups]
         widest = np.empty_like(most)
         for column, group in enumerate(groups):
@@ -73,7 +67,7 @@ class Problem:
         return widest if self.latency is None else self._quick_enough(chosen, groups, widest)
 
     def _quick_enough(self, chosen: Ints, groups: Ints, widest: Ints) -> Ints:
-        """The last options not above `widest` that are quick enough, by bisection."""
+        """The last options up to `widest` that are quick enough, by bisection."""
         assert self.latency is not None
         low, high = np.full_like(widest, -1), widest.copy()
         rows = np.repeat(chosen, len(groups), axis=0)
@@ -87,14 +81,14 @@ class Problem:
 
 
 def _most(room: Ints, slopes: Ints, bends: Ints) -> Ints:
-    """The largest whole d with slopes d + bends d^2 / 2 <= room, which may be negative; bends are even or zero."""
+    """The largest whole number d, possibly negative, with slopes d + bends d^2 / 2 <= room; all bends are even."""
     huge = np.int64(1) << 40
     straight = np.where(slopes > 0, room // np.maximum(slopes, 1), np.where(room >= 0, huge, -huge))
     if not bends.any():
         return straight
     root = np.sqrt(np.maximum(0.0, slopes.astype(np.float64) ** 2 + 2.0 * bends * room))
     curved = np.floor((root - slopes) / np.maximum(bends, 1)).astype(np.int64)
-    for _ in range(2):  # the root is rounded: step to the exact end
+    for _ in range(2):  # the root is rounded, so step to the exact number
         above = slopes * (curved + 1) + bends * (curved + 1) ** 2 // 2 <= room
         curved = np.where(above, curved + 1, curved)
         over = slopes * curved + bends * curved**2 // 2 > room
@@ -103,27 +97,29 @@ def _most(room: Ints, slopes: Ints, bends: Ints) -> Ints:
 
 
 def improve(problem: Problem, chosen: Ints) -> Ints:
-    """Options `[groups]` that no exchange between two groups improves, from options that fit."""
+    """Improve options `[groups]` that fit until no exchange between two groups improves them further.
+
+    In an exchange one group goes down by a few options, and another one then goes up as far as it can.
+    """
     groups = np.arange(len(chosen))
     while True:
-        downs = [np.zeros_like(chosen)]
-        for group in range(len(chosen)):
-            for step in STEPS:
-                if chosen[group] >= step:
-                    down = np.zeros_like(chosen)
-                    down[group] = step
-                    downs.append(down)
-        lower = chosen - np.array(downs)
-        best, value = chosen, float(problem.value(chosen[None])[0])
+        downs = [step * unit for unit in np.eye(len(chosen), dtype=np.int64) for step in (1, 2, 3, 4, 6, 8, 12, 16)]
+        lower = chosen - np.array([np.zeros_like(chosen), *downs])
+        lower = lower[(lower >= 0).all(axis=1)]
+        best, value = chosen, float(problem.value(chosen))
         widest = problem.widest(lower, groups)  # [downs, groups]
         gains = np.stack([values[np.maximum(widest[:, group], 0)] for group, values in enumerate(problem.values)], 1)
         held = np.stack([values[lower[:, group]] for group, values in enumerate(problem.values)], axis=1)
         totals = np.where(widest >= lower, problem.value(lower)[:, None] + gains - held, -np.inf)
-        for row, raised in _leading(totals, value):
+        hopeless = value - abs(value) * 0.01 - 0.01  # filling cannot make up for so much
+        for at in np.argsort(totals, axis=None)[::-1][:10]:
+            if totals.flat[at] <= hopeless:
+                break
+            row, raised = divmod(int(at), totals.shape[1])
             tried = lower[row].copy()
             tried[raised] = widest[row, raised]
             tried = _fill(problem, tried)
-            worth = float(problem.value(tried[None])[0])
+            worth = float(problem.value(tried))
             if worth > value + 1e-12:
                 best, value = tried, worth
         if best is chosen:
@@ -131,18 +127,8 @@ def improve(problem: Problem, chosen: Ints) -> Ints:
         chosen = best
 
 
-def _leading(totals: Floats, value: float, most: int = 10) -> list[tuple[int, int]]:
-    """Places `(row, group)` of the largest totals; those far below `value` cannot be made up for by filling."""
-    order = np.argsort(totals, axis=None)[::-1][:most]
-    return [
-        (int(place) // totals.shape[1], int(place) % totals.shape[1])
-        for place in order
-        if np.isfinite(totals.flat[place]) and totals.flat[place] > value - abs(value) * 0.01 - 0.01
-    ]
-
-
 def into_limits(problem: Problem, chosen: Ints) -> Ints:
-    """Scale options down until they fit, then fill."""
+    """Scale options down by one factor until they fit, then raise them again where there is room."""
     low, high = 0.0, 1.0
     for _ in range(30):
         share = (low + high) / 2 if high < 1.0 or low > 0.0 else 1.0
@@ -156,7 +142,7 @@ def into_limits(problem: Problem, chosen: Ints) -> Ints:
 
 
 def _fill(problem: Problem, chosen: Ints) -> Ints:
-    """Raise options, the most value for its use of the tightest limit first; in big steps, then single ones."""
+    """Raise options in ever smaller steps, first the one of most value for its share of the tightest limit."""
     chosen = chosen.copy()
     groups = np.arange(len(chosen))
     costs, limits = problem.relaxed
@@ -169,5 +155,5 @@ def _fill(problem: Problem, chosen: Ints) -> Ints:
         raised[np.arange(len(open_groups)), open_groups] += np.maximum(1, (widest - chosen)[open_groups] // 4)
         before = costs.values(problem.widths(chosen[None])) / limits
         used = (costs.values(problem.widths(raised)) / limits - before).max(axis=1)
-        gain = problem.value(raised) - problem.value(chosen[None])
+        gain = problem.value(raised) - problem.value(chosen)
         chosen = raised[int(np.argmax(gain / np.maximum(used, 1e-15)))]

@@ -35,9 +35,8 @@ def importance(
 ) -> dict[str, Values]:
     """By group, the value of keeping its best k filters, `[filters + 1]`; never falling in k, -inf for none.
 
-    Args:
-        scores: of each group `[filters]`, not negative.
-        losses: for `sensitivity`: by group, loss by the number of filters kept (see `sensitivity.measure_losses`).
+    A group's scores `[filters]` are not negative. The losses are those of `sensitivity.measure_losses`, which the
+    objective `sensitivity` needs.
     """
     check_objective(objective)
     by_group = {}

@@ -40,20 +40,15 @@ def pruning_steps(
 ) -> Iterator[PruningStep]:
     """The steps in order; the last one has the budget itself.
 
-    Limits and shares shrink by the same factor from step to step, from what the dense network takes.
-
-    Args:
-        dense: cost of the network before pruning; `filters`: by group, before pruning.
-        epochs: of fine-tuning in all.
-        dense_latency_ms: of the dense network by the profile, where latency is limited.
+    Limits and shares shrink by the same factor from step to step. They start from what the dense network takes: its
+    cost, its filters by group and, where latency is limited, its latency by the profile. `epochs` are shared out.
     """
     latency = budget.latency()
     for number in range(1, prune.steps + 1):
         done = number / prune.steps
         limits: dict[str, Any] = {
-            name: _between(getattr(dense, field), getattr(budget, name), done)
-            for name, field in COSTS.items()
-            if getattr(budget, name) is not None
+            name: ceil(_interpolated(getattr(dense, COSTS[name]), final, done))
+            for name, final in budget.sizes().items()
         }
         if latency is not None and dense_latency_ms is not None and done < 1:
             limits["latency_ms"] = f"{float(_interpolated(dense_latency_ms, latency[0], done))!r}@{latency[1]}"
@@ -62,9 +57,6 @@ def pruning_steps(
         yield PruningStep(number, prune.steps, replace(budget, **limits), caps, share)
 
 
-def _between(whole: int, final: int, done: float) -> int:
-    return final if done == 1 or whole <= final else ceil(_interpolated(whole, final, done))
-
-
 def _interpolated(whole: float, final: float, done: float) -> float:
+    """The limit after a share `done` of the steps; a limit that the whole network meets stays as it is."""
     return final if done == 1 or whole <= final else whole * (final / whole) ** done

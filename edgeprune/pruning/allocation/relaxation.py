@@ -1,10 +1,10 @@
-"""An upper bound for the value of every allocation that fits: the budget in the logarithms of the widths.
+"""An upper bound for the value of every allocation that fits: the problem in the logarithms of the widths.
 
-With u = log(width), a cost is a sum of exponentials with coefficients that are not negative, so its logarithm is convex
-in u, and a limit cuts out a convex set (geometric programming: Boyd, Kim, Vandenberghe and Hassibi, "A tutorial on
-geometric programming", 2007). A layer's value is replaced by its concave envelope over u. Both are approached from
-outside by tangents (Kelley's cutting planes), each round one linear program for HiGHS, so that every round's optimum
-bounds the value of every allocation with whole widths.
+With u = log(width), a cost is a sum of exponentials with coefficients that are not negative. Its logarithm is convex in
+u, so a limit leaves a convex set (geometric programming: Boyd, Kim, Vandenberghe and Hassibi, "A tutorial on geometric
+programming", 2007). A layer's value is replaced by its concave envelope over u. Tangents enclose both from outside
+(Kelley's cutting planes). Each round adds tangents and solves one linear program with HiGHS, whose optimum bounds the
+value of every allocation with whole widths.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ import numpy as np
 from edgeprune.pruning.allocation.cost_polynomials import Floats, Forms, Ints
 
 _TOLERANCE = 1e-7
-"""In value, and in the logarithm of a cost: well above what HiGHS leaves (1e-7 by default, of rows scaled to 1)."""
-_OUTWARD = 1e-6  # windows end this far outside of what the linear program says
-_INFEASIBLE = 2  # of scipy's linprog
+"""A value or the logarithm of a cost may be off by this much, as HiGHS's own tolerance is 1e-7."""
+_OUTWARD = 1e-6
+"""Windows reach this much further than the linear program says."""
 _SLOW = 0.02
-"""A round that brings the bound this little of the way is the last: splitting the part brings more."""
+"""No round follows one that moves the bound by less than this share of the way, since splitting the part gains more."""
 
 Ranges = tuple[tuple[int, int], ...]
 """By group, the first and last option that are left to it."""
@@ -29,10 +29,10 @@ Cut = tuple[Floats, float]
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the search space: its ranges, what no allocation in it exceeds, and where that bound is reached.
+    """A part of the search space, and a bound that the value of no allocation in it exceeds.
 
     Attributes:
-        place: logarithms of widths, `[groups]`.
+        place: the logarithms of widths where the bound is reached, `[groups]`.
         cuts: tangents that nearly touch there.
     """
 
@@ -42,18 +42,12 @@ class Part:
     cuts: tuple[Cut, ...] = ()
 
     def cut_out(self, ranges: Ranges) -> "Part":
-        """A part of this part, which is worth no more."""
+        """A part of this part, which the same bound holds for."""
         return replace(self, ranges=ranges)
 
 
 class Relaxation:
-    """The relaxed problem over any ranges of options.
-
-    Args:
-        forms: costs as polynomials; `limits` `[rows]`, what each may be at most.
-        options: by group the widths to choose from, ascending.
-        values: by group the value of each.
-    """
+    """The relaxed problem over any ranges of options; the arguments are those of `Problem`."""
 
     def __init__(self, forms: Forms, limits: Ints, options: Sequence[Ints], values: Sequence[Floats]) -> None:
         self.forms = forms
@@ -64,15 +58,11 @@ class Relaxation:
         self._hulls: dict[tuple[int, int, int], _Hull] = {}
 
     def whole(self) -> Part:
-        """Everything, not yet bounded."""
+        """The whole search space, not yet bounded."""
         return Part(tuple((0, len(logs) - 1) for logs in self.logs), np.inf, np.array([logs[0] for logs in self.logs]))
 
     def bound(self, part: Part, enough: float = -np.inf, rounds: int = 40) -> Part | None:
-        """The part with its bound; None where nothing within its ranges fits.
-
-        Args:
-            enough: stop as soon as the bound is below.
-        """
+        """The part with its bound, not refined further once it is below `enough`; None where nothing in it fits."""
         groups = len(part.ranges)
         hulls = self._hulls_of(part.ranges)
         cuts = [*self._first_cuts(hulls), *part.cuts]
@@ -90,12 +80,12 @@ class Relaxation:
                 break
             if np.isfinite(enough) and before - best < _SLOW * (best - enough):
                 break
-        # tangents hold in every part of this part; those that nearly touch the solution start it off
+        # the tangents hold in every part of this part, which starts with those that nearly touch the solution
         tight = tuple(cut for cut in cuts if cut[0] @ solution > cut[1] - 0.05)
         return Part(part.ranges, best, solution[:groups], tight)
 
     def windows(self, part: Part, least: float, rounds: int = 2) -> Ranges | None:
-        """The ranges that are left to allocations worth at least `least`; None where there is no such allocation."""
+        """The ranges of all allocations worth at least `least`; None where there is no such allocation."""
         hulls = self._hulls_of(part.ranges)
         cuts = [*self._first_cuts(hulls), *part.cuts]
         windows = []
@@ -117,7 +107,7 @@ class Relaxation:
     def _end(
         self, hulls: Sequence["_Hull"], cuts: list[Cut], group: int, sign: float, least: float, rounds: int
     ) -> float | None:
-        """The least (`sign` 1) or largest (-1) u of a group in allocations worth at least `least`; None if none is."""
+        """The least (`sign` 1) or largest (-1) u of a group in allocations worth at least `least`; None without any."""
         goal = np.zeros(2 * len(hulls))
         goal[group] = sign
         end = None
@@ -131,7 +121,7 @@ class Relaxation:
         return end
 
     def excess(self, part: Part) -> Floats:
-        """By group, how far the envelope is above the values where the bound is reached, `[groups]`."""
+        """How far each group's envelope lies above its values where the bound is reached, `[groups]`."""
         place = part.place
         return np.array(
             [
@@ -160,7 +150,7 @@ class Relaxation:
     def _solve(
         self, hulls: Sequence["_Hull"], cuts: Sequence[Cut], goal: Floats, least: float | None = None
     ) -> Floats | None:
-        """Minimise `goal` over u and the values t `[2 groups]` under all tangents; None where nothing fits."""
+        """The u and values t, `[2 groups]`, within all tangents that minimise `goal`; None where nothing fits."""
         from scipy.optimize import linprog
 
         groups = len(hulls)
@@ -170,20 +160,20 @@ class Relaxation:
             sides.append(_TOLERANCE - least)
         bounds = [*((hull.x[0], hull.x[-1]) for hull in hulls), *((None, None) for _ in hulls)]
         result = linprog(goal, A_ub=np.array(rows), b_ub=np.array(sides), bounds=bounds, method="highs")
-        if result.status not in (0, _INFEASIBLE):
+        if result.status not in (0, 2):  # neither solved nor infeasible
             raise _StuckError(result.message)
         return result.x if result.status == 0 else None
 
     def _tighten(self, hulls: Sequence["_Hull"], cuts: list[Cut], solution: Floats) -> bool:
-        """Add tangents where the solution breaks a limit or exceeds a layer's value; whether there were any."""
+        """Add tangents where the solution breaks a limit or exceeds a layer's value; False where it does neither."""
         groups = len(hulls)
         place, claimed = solution[:groups], solution[groups:]
         loose = [g for g, hull in enumerate(hulls) if claimed[g] > hull.at(place[g]) + _TOLERANCE]
         cuts += [self._value_cut(hulls, group, place[group]) for group in loose]
         broken = np.flatnonzero(self._costs(place) > self.limits * (1 + _TOLERANCE))
         if len(broken):
-            # tangents where all limits hold just so cut deeper than those where they are broken; as costs grow with all
-            # widths, they still cut off the solution
+            # Tangents at the edge of the limits cut deeper than those at the solution. They still cut off the solution,
+            # as costs grow with all widths.
             touching = self._shrunk(place, np.array([hull.x[0] for hull in hulls]))
             widths = np.exp(touching)
             bent = self._quadratic[broken] @ widths
@@ -201,7 +191,7 @@ class Relaxation:
         return costs
 
     def _shrunk(self, place: Floats, lowest: Floats) -> Floats:
-        """All widths divided by the same number, the least with which all limits hold; none below the lowest."""
+        """All widths divided by the least number with which all limits hold, but none made less than the lowest."""
         low, high = 0.0, float((place - lowest).max())
         for _ in range(40):
             middle = (low + high) / 2
@@ -217,7 +207,7 @@ class Relaxation:
 
 
 class _StuckError(Exception):
-    """A linear program ended without an answer, so nothing new is known."""
+    """A linear program ended without an answer."""
 
 
 class _Hull:

@@ -26,15 +26,10 @@ def measure_losses(
 ) -> dict[str, dict[int, float]]:
     """By group, the mean cross entropy by the number of its filters that are kept while all other groups keep theirs.
 
-    Nothing is fine-tuned in between, so the losses show which layers hurt first, not what training can recover. The
-    outputs of all layers on one batch are in memory at once.
-
-    Args:
-        model: its weights change while the losses are measured, and are restored.
-        graph: of the model.
-        scores: of the groups, each `[filters]`; the filters with the lowest scores go first.
-        batches: network inputs `[n, ...]` and labels `[n]`, at best of clips the network was not trained on; never of
-            the evaluation part.
+    The filters with the lowest of `scores`, each `[filters]`, go first. Nothing is fine-tuned in between, so the losses
+    show which layers hurt first, not what training can recover. The model's weights change meanwhile and are restored,
+    and the outputs of all layers on one batch are in memory at once. The batches are network inputs `[n, ...]` and
+    labels `[n]`, at best of clips the network was not trained on, and never of the evaluation part.
     """
     batches, device = list(batches), next(model.parameters()).device
     groups = {name: _Group(model, graph, name, values) for name, values in scores.items()}
@@ -67,10 +62,12 @@ class _Group:
     def losses(self, outputs: Mapping[str, Tensor], x: Tensor, labels: Tensor) -> dict[int, float]:
         """Summed loss of a batch by the number of filters kept."""
         originals = [weight.clone() for weight, _ in self._reads]
+        filters = len(self._ranking)
+        widths = sorted({1, *(max(1, round(filters * share)) for share in SHARES)} - {filters}, reverse=True)
         losses = {}
         try:
             with _replayed(self._model, {path: output for path, output in outputs.items() if path in self._before}):
-                for width in reversed(_widths(len(self._ranking))):
+                for width in widths:
                     for weight, columns in self._reads:  # [filters, channels, *kernel]
                         weight.index_fill_(1, columns[self._ranking[width:]].flatten().to(weight.device), 0.0)
                     losses[width] = _loss(self._model, x, labels)
@@ -120,10 +117,6 @@ def _replayed(model: nn.Module, outputs: Mapping[str, Tensor]) -> Iterator[None]
     finally:
         for layer in layers:
             layer.__dict__.pop("forward", None)
-
-
-def _widths(filters: int) -> list[int]:
-    return sorted({1, *(max(1, round(filters * share)) for share in SHARES)} - {filters})
 
 
 def _loss(model: nn.Module, x: Tensor, labels: Tensor) -> float:

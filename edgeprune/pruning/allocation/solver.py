@@ -1,15 +1,15 @@
-"""The best allocation under all limits: how many filters each group keeps so that the sum of their values is largest.
+"""The best allocation under all limits: the widths of the groups for which the sum of the groups' values is largest.
 
-The costs are products of widths, so layers cannot be decided one by one. Three steps, each of which may be the last:
+The costs are products of widths, so layers cannot be decided one by one. All combinations of a small network's widths
+are tried. A larger network is solved by branch and bound:
 
-1. A relaxation bounds what any allocation can be worth (`relaxation`), and its solution, rounded, is improved by
-   exchanging filters between groups until no exchange helps (`local_search`).
-2. Only widths with which the bound can still beat that allocation are left in the race; where they are few, all their
-   combinations are tried, which proves the optimum. Small networks are tried whole.
-3. Where they are too many, the distance to the bound is the answer's gap.
+1. A relaxation bounds the value of every allocation (`relaxation`). Its solution is rounded and improved by exchanging
+   filters between groups until no exchange helps (`local_search`).
+2. Widths that cannot lead to a better allocation by that bound are ruled out. Where few are left, all their
+   combinations are tried, which proves the optimum; otherwise the search space is split and each part is bounded.
+3. Where the search ends without a proof, the distance from the best value to the bound is the gap.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import prod
@@ -21,29 +21,24 @@ from edgeprune.pruning.allocation.local_search import Problem, improve, into_lim
 from edgeprune.pruning.allocation.relaxation import Part, Ranges, Relaxation
 
 TRIED = 4_000_000
-"""Combinations that are tried at most."""
+"""The most combinations of widths that are tried."""
 NODES = 300
-"""Parts of the search space that are bounded at most, divided by the number of groups."""
+"""The most parts of the search space that are bounded, times the number of groups."""
 TOLERANCE = 1e-7
-"""In value: what is no further from the bound counts as proven."""
+"""An allocation whose value is this close to the bound counts as proven."""
 _FEW = 300_000
-"""Combinations of a part that are tried rather than split."""
+"""A part of at most this many combinations is tried rather than split."""
 _MANY_GROUPS = 16
-"""Of more groups, the combinations that are left are never few."""
+"""With more groups than this, the combinations that are left are never few."""
 _NEAR = 0.1
-"""Of the distance to the bound: allocations that are behind by no more than this are worth improving."""
+"""An allocation is worth improving if it lies behind the best by at most this share of the distance to the bound."""
 _CHUNK = 200_000
+"""Combinations that are in memory at once."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """An allocation and its quality.
-
-    Attributes:
-        widths: by group.
-        value: sum of the groups' values.
-        bound: what no allocation within the limits exceeds; `value` itself where the optimum is proven.
-    """
+    """Widths of the groups, the sum of their values, and the bound that no allocation within the limits exceeds."""
 
     widths: tuple[int, ...]
     value: float
@@ -55,11 +50,9 @@ class Solution:
 
 
 def solve(problem: Problem, tried: int = TRIED, nodes: int = NODES) -> Solution:
-    """The best allocation the search reaches; the narrowest widths must fit.
+    """The best allocation that is reached with so many combinations `tried` and `nodes` bounded, times the groups.
 
-    Args:
-        tried: combinations of widths that may be tried to prove the optimum.
-        nodes: parts of the search space that may be bounded, times the number of groups.
+    The narrowest widths must fit.
     """
     top = np.array([len(widths) - 1 for widths in problem.options])
     if problem.fits(problem.widths(top[None]))[0]:
@@ -73,7 +66,7 @@ def solve(problem: Problem, tried: int = TRIED, nodes: int = NODES) -> Solution:
 
 
 class _Search:
-    """Branch and bound: the part with the highest bound is split where its envelope is loosest."""
+    """Branch and bound: the part with the highest bound comes first and is split where its envelope is loosest."""
 
     def __init__(self, problem: Problem, tried: int) -> None:
         self.problem = problem
@@ -94,12 +87,12 @@ class _Search:
                 self._explore(part)
         assert self.best is not None
         bound = max([self.value, *(part.bound for _, _, part in self.open)])
-        widths = self.problem.widths(self.best[None])[0]
+        widths = self.problem.widths(self.best)
         proven = bound <= self.value + TOLERANCE
         return Solution(tuple(map(int, widths)), self.value, self.value if proven else bound)
 
     def _add(self, part: Part) -> None:
-        # the first bound is what the answer's gap is measured by where nothing is proven
+        # where nothing is proven, the gap is measured by the first bound, so it gets more rounds
         bounded = self.relaxation.bound(part, self.value, rounds=40 if self.count else 120)
         if bounded is None or bounded.bound <= self.value + TOLERANCE:
             return
@@ -108,23 +101,23 @@ class _Search:
         start = [np.searchsorted(widths, bounded.place[group] + 1e-9, side="right") - 1 for group, widths in logs]
         chosen = into_limits(self.problem, np.maximum(0, np.array(start)))
         gap = bounded.bound - self.value
-        if self.best is None or float(self.problem.value(chosen[None])[0]) > self.value - _NEAR * gap:
+        if self.best is None or float(self.problem.value(chosen)) > self.value - _NEAR * gap:
             chosen = improve(self.problem, chosen)
         self._offer(chosen)
         heappush(self.open, (-bounded.bound, self.count, bounded))
 
     def _offer(self, chosen: Ints) -> None:
-        value = float(self.problem.value(chosen[None])[0])
+        value = float(self.problem.value(chosen))
         if value > self.value:
             self.best, self.value = chosen, value
 
     def _explore(self, part: Part) -> None:
-        """Try all combinations of a part if they are few, or once those that cannot win are gone; else split it."""
+        """Try all combinations of a part if they are few, or few once the hopeless are ruled out; else split it."""
         excess = self.relaxation.excess(part)
         if self._is_small(part.ranges):
             self._try_all(part.ranges)
             return
-        # where the envelope is tight, mostly the rounding to whole widths lies between bound and value
+        # a tight envelope leaves mostly the rounding to whole widths between bound and value
         if len(excess) <= _MANY_GROUPS and excess.sum() < (part.bound - self.value) / 2:
             windows = self.relaxation.windows(part, self.value)
             if windows is None:
@@ -146,6 +139,7 @@ class _Search:
             self._offer(best)
 
     def _split(self, part: Part, excess: Floats) -> list[Part]:
+        """Two halves of a part, cut at the bound's place in the group whose envelope is loosest there."""
         ranges = part.ranges
         sizes = np.array([last - first for first, last in ranges])
         group = int(np.argmax(np.where(sizes > 0, excess + 1e-9 * sizes, -np.inf)))
@@ -156,23 +150,26 @@ class _Search:
 
 
 def _proven(problem: Problem, chosen: Ints) -> Solution:
-    value = float(problem.value(chosen[None])[0])
-    return Solution(tuple(map(int, problem.widths(chosen[None])[0])), value, value)
+    value = float(problem.value(chosen))
+    return Solution(tuple(map(int, problem.widths(chosen))), value, value)
 
 
-def _combinations(windows: Sequence[tuple[int, int]], problem: Problem) -> int:
-    """How many are to be tried: the group with the most options follows from the others, unless latency is limited."""
+def _combinations(windows: Ranges, problem: Problem) -> int:
+    """How many combinations must be tried.
+
+    The best option of the group with the most options follows from the other groups, unless latency is limited.
+    """
     sizes = [last - first + 1 for first, last in windows]
     return prod(sizes) if problem.latency is not None else prod(sizes) // max(sizes)
 
 
-def _best_of(problem: Problem, windows: Sequence[tuple[int, int]], best: Ints | None) -> Ints | None:
-    """Of all combinations within the windows, and `best`, the one worth most; the first of equals."""
+def _best_of(problem: Problem, windows: Ranges, best: Ints | None) -> Ints | None:
+    """The most valuable of `best` and all combinations within the windows; the first of equals."""
     sizes = [last - first + 1 for first, last in windows]
     follower = None if problem.latency is not None else int(np.argmax(sizes))
     free = [group for group in range(len(sizes)) if group != follower]
     count = prod(sizes[group] for group in free)
-    value = -np.inf if best is None else float(problem.value(best[None])[0])
+    value = -np.inf if best is None else float(problem.value(best))
     for start in range(0, count, _CHUNK):
         numbers = np.arange(start, min(start + _CHUNK, count))
         chosen = np.zeros((len(numbers), len(sizes)), np.int64)

@@ -1,4 +1,4 @@
-"""Scores of filters by name: a layer's weight, batch norm or feature maps in, `[filters]` out; low scores go first."""
+"""The criteria by name: each scores a layer's filters, and those with the lowest scores are removed first."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ _WHAT = {
 
 @dataclass(frozen=True)
 class Criterion:
-    """A score in the registry.
+    """A way to score filters.
 
     Attributes:
         module: the file in this folder.
-        needs: what its function takes. `weight`: `[filters, channels, *kernel]`; `batch_norm`: the scale `[filters]`;
-            both give `[filters]`. `activations`: a layer's feature maps `[n, filters, ...]`; `gradients`: those and
-            the loss's gradients, of the same shape; both give a value a clip, `[n, filters]`, see `over_clips`.
+        needs: what its function takes. From a `weight` `[filters, channels, *kernel]`, or the scale `[filters]` of a
+            `batch_norm`, it computes `[filters]`. From a layer's `activations` `[n, filters, ...]`, or those and their
+            `gradients`, it computes a value for each clip, `[n, filters]`, which `over_clips` makes `[filters]` of.
         source: where it was published.
-        pools: the layer's score comes from the values of all clips together, not from their mean.
+        pools: `over_clips` needs the values of all clips; otherwise their mean, as one row, is enough.
     """
 
     name: str
@@ -43,20 +43,15 @@ class Criterion:
         return self.needs in ("activations", "gradients")
 
     def function(self) -> "Callable[..., Tensor]":
-        """The score itself; float64."""
-        score_filters: Callable[..., Tensor] = getattr(self._module(), self.name)
-        return score_filters
+        """The function that computes the score in float64."""
+        return self._function(self.name, None)
 
     def over_clips(self) -> "Callable[[Tensor], Tensor]":
-        """From an active score's values `[clips, filters]` to the layer's `[filters]`; the mean, where it has no other.
+        """The function from an active score's values `[clips, filters]` to `[filters]`: the mean, or one of its own."""
+        return self._function(f"{self.name}_over_clips", lambda values: values.mean(dim=0))
 
-        Unless the criterion `pools`, the mean over the clips as one row will do.
-        """
-        pool: Callable[[Tensor], Tensor] = getattr(self._module(), f"{self.name}_over_clips", _mean)
-        return pool
-
-    def _module(self) -> Any:
-        return import_module(f"{__name__}.{self.module}")  # where PyTorch is imported
+    def _function(self, name: str, default: Any) -> Any:
+        return getattr(import_module(f"{__name__}.{self.module}"), name, default)  # the module imports PyTorch
 
 
 _OPERATOR_NORM = "Singh & Plumbley, 'Efficient CNNs via Passive Filter Pruning', TASLP 2025, arXiv 2304.02319"
@@ -119,23 +114,14 @@ CRITERIA = {
 
 
 def criterion(name: str) -> Criterion:
-    """The criterion of that name; raises EdgepruneError with the nearest name when there is none."""
+    """The criterion of that name."""
     if name in CRITERIA:
         return CRITERIA[name]
     raise unknown_name("criterion", name, CRITERIA)
 
 
 def score(weight: "Tensor", criterion_name: str = "operator_norm", layer: str = "the layer") -> "Tensor":
-    """Score the filters of one layer by its weight alone.
-
-    Args:
-        weight: `[filters, channels, *kernel]`.
-        criterion_name: a name from `CRITERIA` that needs no more than the weight.
-        layer: named in errors.
-
-    Returns:
-        `[filters]`, float64, where the weight is.
-    """
+    """Scores `[filters]`, float64, of a layer by its weight `[filters, channels, *kernel]`, on the weight's device."""
     chosen = criterion(criterion_name)
     if chosen.needs != "weight":
         raise EdgepruneError(
@@ -147,10 +133,10 @@ def score(weight: "Tensor", criterion_name: str = "operator_norm", layer: str = 
 
 
 def check_weight(weight: "Tensor", layer: str) -> None:
-    """Raise EdgepruneError unless it is a layer's weight of finite numbers; takes no memory."""
+    """Raise EdgepruneError unless this is a layer's weight of finite numbers."""
     if weight.ndim < 2 or weight.numel() == 0:
         raise EdgepruneError(f"{layer}: a weight of shape {list(weight.shape)} has no filters to score.")
-    # NaN passes through the extremes, and `isfinite()` of the whole would copy it.
+    # NaN shows in the extremes, and `isfinite()` of the whole weight would take memory.
     if not all(extreme.isfinite() for extreme in weight.detach().aminmax()):
         raise EdgepruneError(f"{layer}: its weights hold NaN or infinite values; train the network again.")
 
@@ -158,19 +144,10 @@ def check_weight(weight: "Tensor", layer: str) -> None:
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Spearman's rank correlation of two criteria's scores of one layer, from -1 to 1.
 
-    Args:
-        first: `[filters]`.
-        second: `[filters]`.
-
-    Returns:
-        None where it is undefined: fewer than two filters, or a criterion that scores all of them the same.
+    It is None where a criterion scores all filters the same or there are fewer than two.
     """
     from scipy.stats import spearmanr
 
     if len(set(first)) < 2 or len(set(second)) < 2:
         return None
     return float(spearmanr(first, second).statistic)
-
-
-def _mean(values: "Tensor") -> "Tensor":
-    return values.mean(dim=0)

@@ -12,40 +12,25 @@ def apoz(maps: Tensor) -> Tensor:
     Source: Hu et al., "Network Trimming: A Data-Driven Neuron Pruning Approach towards Efficient Deep Architectures",
     arXiv 1607.03250. It counts exact zeros, as ReLU leaves them; after activations without, all filters score 1.
 
-    Args:
-        maps: `[n, filters, ...]` after the activation function.
-
-    Returns:
-        `[n, filters]`, float64, 0 to 1; a layer's score is the mean over its clips.
+    From maps `[n, filters, ...]` after the activation function come `[n, filters]`, float64, 0 to 1.
     """
     positions = maps[0, 0].numel()
     return torch.count_nonzero(_flat(maps), dim=2).to(float64) / positions
 
 
 def entropy(maps: Tensor) -> Tensor:
-    """Mean of each feature map over its positions, from which `entropy_over_clips` takes the score.
-
-    Args:
-        maps: `[n, filters, ...]`.
-
-    Returns:
-        `[n, filters]`, float64.
-    """
+    """Mean over the positions of each feature map `[n, filters, ...]`: `[n, filters]`, float64."""
     return _flat(maps).mean(dim=2, dtype=float64)
 
 
 def entropy_over_clips(values: Tensor) -> Tensor:
-    """Shannon entropy of the histogram of a filter's mean responses; one that never varies scores 0.
+    """Shannon entropy of the histogram of a filter's mean responses, as `entropy` gives them.
 
     Source: Luo & Wu, "An Entropy-based Pruning Method for CNN Compression", arXiv 1706.05791, which pools each map to
     its mean and divides a filter's means over the images into bins. Here they are 100, equally wide, from the filter's
     smallest mean to its largest, so the entropy ignores scale; more than exp(entropy) clips are needed to tell.
 
-    Args:
-        values: `[clips, filters]` from `entropy`.
-
-    Returns:
-        `[filters]`, float64, nats: 0 (all clips in one bin, or all means the same) to log(100).
+    From `[clips, filters]` come `[filters]`, float64, in nats: from 0 (all clips in one bin) to log(100).
     """
     low, high = values.aminmax(dim=0)
     width = high - low

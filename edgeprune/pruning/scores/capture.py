@@ -40,15 +40,12 @@ class Capture(TorchFunctionMode):
     they are modules, functions or methods, in place or not. Where another function (a sum, a pool, the next layer)
     takes the output first, the output itself is the map, and `receive` gets it before that function runs. An activation
     written out by hand, such as `x * x.sigmoid()`, counts as such a function. A layer that is called several times
-    gives several maps. Outputs that no function takes wait for `finish`.
+    has several maps. Outputs that no function takes wait for `finish`.
 
-    Tensors are followed by identity, from the convolution or product that was given the layer's weight, or, where none
-    was (a subclass may alter its weight first), from the output of the layer's module.
-
-    Args:
-        layers: by name.
-        receive: called with a name and a feature map as the network computes it, `[n, filters, ...]`, of
-            dense layers `[n, ..., filters]`; the network may change it in place afterwards.
+    Tensors are followed by identity, from the convolution or product that takes the layer's weight. Where none does (a
+    subclass may alter its weight first), they are followed from the output of the layer's module. `receive` gets the
+    layer's name and its map `[n, filters, ...]`, of dense layers `[n, ..., filters]`, which the network may change in
+    place afterwards.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module], receive: Callable[[str, Tensor], None]) -> None:
@@ -62,7 +59,7 @@ class Capture(TorchFunctionMode):
 
     def __enter__(self) -> "Capture":
         for name, layer in self._layers.items():
-            self._hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: self._begin(name)))
+            self._hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: self._calls.append(_Call(name))))
             self._hooks.append(layer.register_forward_hook(lambda _module, _inputs, output: self._end(output)))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -87,7 +84,8 @@ class Capture(TorchFunctionMode):
             self._hand_over([source])
         elif source and kind in _NORMS and not source.normalised:
             result = func(*args, **kwargs)
-            self._normalised(source, result)
+            del self._waiting[id(source.tensor)]
+            self._wait(_Waiting(result, source.name, normalised=True))
         else:
             result = self._taken_by_another(func, args, kwargs, changes=name.endswith("_"))
         if kind in _LAYERS:
@@ -108,9 +106,6 @@ class Capture(TorchFunctionMode):
                 self._hand_over(taken)
         return result
 
-    def _begin(self, name: str) -> None:
-        self._calls.append(_Call(name))
-
     def _end(self, output: Any) -> None:
         call = self._calls.pop()
         if not call.seen and isinstance(output, Tensor):
@@ -123,10 +118,6 @@ class Capture(TorchFunctionMode):
             self._calls[-1].seen = True
         if name is not None:
             self._wait(_Waiting(result, name, normalised=False))
-
-    def _normalised(self, source: _Waiting, result: Tensor) -> None:
-        del self._waiting[id(source.tensor)]
-        self._wait(_Waiting(result, source.name, normalised=True))
 
     def _wait(self, waiting: _Waiting) -> None:
         self._waiting[id(waiting.tensor)] = waiting  # which keeps the tensor, so that no other takes its id

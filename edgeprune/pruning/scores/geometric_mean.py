@@ -10,11 +10,7 @@ def geometric_mean(weight: Tensor) -> Tensor:
     This is what Singh & Plumbley, "Efficient CNNs via Passive Filter Pruning", arXiv 2304.02319, compare the operator
     norm with; their code calls it geometric median, which it is not: see `geometric_median` for that one.
 
-    Args:
-        weight: `[filters, channels, *kernel]`, or a dense layer's `[filters, channels]`.
-
-    Returns:
-        `[filters]`, float64, the largest 1 (all zeros where the filters' means do not differ).
+    The scores `[filters]` are float64, the largest 1; they are zeros where the filters' means do not differ.
     """
     logs = weight.detach().to(float64).flatten(1).abs().log_()  # -inf for a weight of zero: the mean is then zero
     of_filters = logs.mean(dim=1)

@@ -6,16 +6,11 @@ _CLOSE = 1e-4
 
 
 def geometric_median(weight: Tensor) -> Tensor:
-    """Sum of a filter's Euclidean distances to all filters of its layer; near the geometric median others can stand in.
+    """Sum of a filter's Euclidean distances to all filters of its layer, `[filters]`, float64.
 
-    Distances come from scalar products of the filters less their mean, in double precision. Of filters that are much
-    closer to each other than to the mean, rounding would leave little, so their distances come from differences.
-
-    Args:
-        weight: `[filters, channels, *kernel]`, or a dense layer's `[filters, channels]`.
-
-    Returns:
-        `[filters]`, float64, in units of the weights (all zeros for a layer whose filters do not differ).
+    Other filters can stand in for one near the geometric median. Distances come from scalar products of the filters
+    less their mean, in double precision. Rounding would leave little of the distance between filters that are much
+    closer to each other than to the mean, so theirs come from differences.
     """
     filters = weight.detach().to(float64).flatten(1)
     centred = filters - filters.mean(dim=0)

@@ -11,9 +11,10 @@ from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.graph.graph import Graph
 from edgeprune.pruning.scores import Criterion, check_weight, criterion
 from edgeprune.pruning.scores.capture import Capture
-from edgeprune.pruning.scores.norms_after import scales_after
 
 Batches = Iterable[tuple[Tensor, Tensor]]
+_Add = Callable[..., None]
+"""Takes a layer's name, its feature maps and, for `gradients`, the gradients by them."""
 
 
 def score_network(
@@ -23,23 +24,17 @@ def score_network(
     batches: Batches | None = None,
     graph: Graph | None = None,
 ) -> dict[str, Tensor]:
-    """Score the filters of some layers, each layer by itself.
+    """Scores `[filters]` of each of the model's `layers`, float64, on the CPU; the model stays as it is.
 
-    Active criteria see the batches one after the other, in inference. Of a batch, `activations` holds one layer's
-    feature map at a time beside what the network itself holds; `gradients` holds a copy of every layer's feature map
-    and the network's own graph. Of the data seen, one number a filter stays, of `entropy` one a clip and filter.
-    A layer that is called several times in a pass counts as that many clips. The model stays as it is.
+    Active criteria see the batches one after the other, in inference. `activations` needs memory for one layer's
+    feature map at a time; `gradients` needs it for a copy of every layer's feature map and for autograd's graph. One
+    number a filter is kept of all batches, of `entropy` one for each clip and filter. A layer that is called several
+    times in a pass counts as that many clips.
 
     Args:
-        model: on any device.
-        criterion_name: a name from `CRITERIA`.
-        layers: the layers to score, by name: `Conv1d`, `Conv2d` or `Linear` that are part of the model.
-        batches: network inputs `[n, ...]` and labels `[n]`, class indices; a few hundred training clips are
-            usual. Only `gradients` looks at labels.
+        batches: network inputs `[n, ...]` and labels `[n]`, class indices, which only `gradients` looks at; a few
+            hundred training clips are usual.
         graph: of the model; `batch_norm` needs it to see which batch norm follows which layer.
-
-    Returns:
-        each layer's `[filters]`, float64, on the CPU, in the order of `layers`.
     """
     chosen = criterion(criterion_name)
     for name, layer in layers.items():
@@ -64,30 +59,30 @@ def _active(
     if batches is None:
         raise EdgepruneError(f"{first}: criterion '{chosen.name}' needs data; give batches of inputs and labels.")
     statistics = {name: _Statistic(chosen.pools) for name in layers}
+    function = chosen.function()
+
+    def add(name: str, *values: Tensor) -> None:
+        statistics[name].add(function(*values))
+
     run = _run_gradients if chosen.needs == "gradients" else _run_activations
     clips = 0
     for inputs, labels in batches:
         if len(inputs):
-            run(model, chosen.function(), layers, statistics, inputs, labels)
+            run(model, layers, add, inputs, labels)
             clips += len(inputs)
     if not clips:
         raise EdgepruneError(f"{first}: criterion '{chosen.name}' got batches without clips; give a few hundred.")
     for name, statistic in statistics.items():
         if not statistic.count:
-            raise _unused(name)
+            raise EdgepruneError(f"{name}: the network does not call this layer on the data; leave it out.")
     return {name: chosen.over_clips()(statistic.values()) for name, statistic in statistics.items()}
 
 
 def _run_activations(
-    model: nn.Module,
-    function: Callable[..., Tensor],
-    layers: Mapping[str, nn.Module],
-    statistics: Mapping[str, "_Statistic"],
-    inputs: Tensor,
-    labels: Tensor,
+    model: nn.Module, layers: Mapping[str, nn.Module], add: _Add, inputs: Tensor, labels: Tensor
 ) -> None:
     def receive(name: str, maps: Tensor) -> None:
-        statistics[name].add(function(_filters_second(name, layers[name], maps, "feature maps")))
+        add(name, _filters_second(name, layers[name], maps, "feature maps"))
 
     with torch.no_grad(), Capture(layers, receive) as capture:
         model(inputs.to(_device(layers)))
@@ -95,12 +90,7 @@ def _run_activations(
 
 
 def _run_gradients(
-    model: nn.Module,
-    function: Callable[..., Tensor],
-    layers: Mapping[str, nn.Module],
-    statistics: Mapping[str, "_Statistic"],
-    inputs: Tensor,
-    labels: Tensor,
+    model: nn.Module, layers: Mapping[str, nn.Module], add: _Add, inputs: Tensor, labels: Tensor
 ) -> None:
     held: dict[int, tuple[str, Tensor]] = {}
 
@@ -115,7 +105,7 @@ def _run_gradients(
     def take(key: int, gradient: Tensor) -> None:
         name, maps = held[key]
         held[key] = name, maps[:0]
-        statistics[name].add(function(maps, _filters_second(name, layers[name], gradient, "gradients")))
+        add(name, maps, _filters_second(name, layers[name], gradient, "gradients"))
 
     # Gradients by the input pass all layers and leave the parameters' own alone.
     with torch.inference_mode(False), torch.enable_grad():
@@ -126,8 +116,8 @@ def _run_gradients(
         loss = F.cross_entropy(logits, _checked(labels, logits), reduction="sum")
         torch.autograd.grad(loss, leaf, allow_unused=True)
     for name, maps in held.values():
-        if len(maps):  # the loss does not depend on it
-            statistics[name].add(function(maps, torch.zeros_like(maps)))
+        if len(maps):  # no gradient came, so the loss does not depend on these maps
+            add(name, maps, torch.zeros_like(maps))
 
 
 def _from_batch_norm(
@@ -137,7 +127,12 @@ def _from_batch_norm(
         raise EdgepruneError(
             f"{next(iter(layers))}: criterion '{chosen.name}' needs the network's graph; give graph=trace(...)."
         )
-    scales = scales_after(model, graph, layers)
+    names = {id(layer): name for name, layer in layers.items()}
+    scales: dict[str, list[Tensor]] = {}  # of the batch norms that directly follow a layer, one for each call of it
+    for operator in graph.operators:
+        if operator.norm_scale and id(model.get_submodule(operator.path)) in names:
+            name = names[id(model.get_submodule(operator.path))]
+            scales.setdefault(name, []).append(model.get_parameter(operator.norm_scale))
     for name, layer in layers.items():
         if name not in scales or scales[name][0].shape != _weight(layer).shape[:1]:
             raise EdgepruneError(
@@ -150,7 +145,7 @@ def _from_batch_norm(
 
 
 class _Statistic:
-    """What is kept of a layer: the sum of its clips' values, or, where they must be pooled, all of them."""
+    """The sum of the values of a layer's clips or, where they must be pooled, all of the values."""
 
     def __init__(self, pools: bool) -> None:
         self.count = 0
@@ -158,7 +153,6 @@ class _Statistic:
         self._parts: list[Tensor] = []
 
     def add(self, values: Tensor) -> None:
-        """Take `[n, filters]`."""
         self.count += len(values)
         if self._pools:
             self._parts.append(values.to("cpu", torch.float64))
@@ -172,7 +166,7 @@ class _Statistic:
 
 
 def _filters_second(name: str, layer: nn.Module, maps: Tensor, what: str) -> Tensor:
-    """`[n, filters, ...]`, detached; raises EdgepruneError unless the values are finite."""
+    """Finite values `[n, filters, ...]`, detached."""
     maps = maps.detach()
     if isinstance(layer, nn.Linear):
         maps = maps.movedim(-1, 1)
@@ -185,18 +179,10 @@ def _filters_second(name: str, layer: nn.Module, maps: Tensor, what: str) -> Ten
 
 def _checked(labels: Tensor, logits: Tensor) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
-        raise EdgepruneError(
-            "the network's output is not [clips, classes], which its loss needs; choose another score."
-        )
+        raise EdgepruneError("the network's output is not [clips, classes], as its loss needs; choose another score.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise EdgepruneError(
-            f"labels must be from 0 to {logits.shape[1] - 1}, as the network has classes; correct them."
-        )
+        raise EdgepruneError(f"labels must be from 0 to {logits.shape[1] - 1}, the network's classes; correct them.")
     return labels.to(logits.device, torch.long)
-
-
-def _unused(name: str) -> EdgepruneError:
-    return EdgepruneError(f"{name}: the network does not call this layer on the data; leave it out.")
 
 
 def _weight(layer: nn.Module) -> Tensor:

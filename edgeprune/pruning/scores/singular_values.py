@@ -15,11 +15,7 @@ def hrank(maps: Tensor) -> Tensor:
     Source: Lin et al., "HRank: Filter Pruning using High-Rank Feature Map", CVPR 2020. The rank is numerical: the
     number of singular values above `max(height, width) * eps` of the largest, `eps` of the maps' precision.
 
-    Args:
-        maps: `[n, filters, height, width]`.
-
-    Returns:
-        `[n, filters]`, float64; a layer's score is the mean over its clips.
+    From maps `[n, filters, height, width]` come `[n, filters]`, float64.
     """
     ranks: Tensor = torch.linalg.matrix_rank(_matrices(maps))
     return ranks.to(float64)
@@ -30,11 +26,7 @@ def energy(maps: Tensor) -> Tensor:
 
     Source: Yeom et al., "Toward Compact Deep Neural Networks via Energy-Aware Pruning", arXiv 2103.10858.
 
-    Args:
-        maps: `[n, filters, height, width]`.
-
-    Returns:
-        `[n, filters]`, float64, in units of the activations; a layer's score is the mean over its clips.
+    From maps `[n, filters, height, width]` come `[n, filters]`, float64, in units of the activations.
     """
     values: Tensor = torch.linalg.svdvals(_matrices(maps))
     return values.to(float64).sum(dim=2)

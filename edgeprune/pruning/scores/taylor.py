@@ -9,12 +9,8 @@ def taylor(maps: Tensor, gradients: Tensor) -> Tensor:
     Source: Molchanov et al., "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017: the
     magnitude of the mean over a map's positions of activation times gradient.
 
-    Args:
-        maps: `[n, filters, ...]`.
-        gradients: of the sum of the clips' losses by the maps, the same shape.
-
-    Returns:
-        `[n, filters]`, float64, in units of the loss a position.
+    From maps `[n, filters, ...]` and the gradients of the clips' summed losses by them, of the same shape, come
+    `[n, filters]`, float64, in units of the loss a position.
     """
     products = maps.detach() * gradients.detach()
     return products.reshape(*maps.shape[:2], -1).mean(dim=2, dtype=float64).abs()
@@ -23,11 +19,7 @@ def taylor(maps: Tensor, gradients: Tensor) -> Tensor:
 def taylor_over_clips(values: Tensor) -> Tensor:
     """Mean over the clips, divided by the layer's Euclidean norm, as published, so that layers can be compared.
 
-    Args:
-        values: `[clips, filters]` from `taylor`.
-
-    Returns:
-        `[filters]`, float64, of norm 1 (all zeros where no filter matters).
+    From `[clips, filters]` come `[filters]` of norm 1, or zeros where no filter matters.
     """
     means = values.mean(dim=0)
     norm = means.norm()
