@@ -35,7 +35,8 @@ def wilson_interval(correct: int, clips: int, confidence: float = 0.95) -> tuple
     """
     from scipy.stats import binomtest
 
-    _check_confidence(confidence)
+    if not 0 < confidence < 1:
+        raise EdgepruneError(f"confidence: {confidence} is outside 0 to 1; 0.95 is usual.")
     if clips < 1 or not 0 <= correct <= clips:
         raise EdgepruneError(
             f"interval: {correct} right of {clips} clips is no proportion; give 0 to clips, of at least 1."
@@ -49,26 +50,23 @@ def paired_bootstrap(
     correct_b: ArrayLike,
     resamples: int = 10_000,
     seed: int = 0,
-    confidence: float = 0.95,
     groups: Sequence[str] | None = None,
 ) -> Difference:
-    """Percentile bootstrap interval of accuracy A minus accuracy B on the same clips (Efron & Tibshirani, 1993).
+    """95 % percentile bootstrap interval of accuracy A minus accuracy B on the same clips (Efron & Tibshirani, 1993).
 
     Args:
         correct_a, correct_b: whether each system decided each clip rightly, `[clips]`, bool or 0 and 1.
-        confidence: share of the resampled differences between `low` and `high`.
         groups: the recording or location of each clip. Whole groups are drawn then, as clips of one recording are not
             independent.
     """
     a, b = _paired(correct_a, correct_b)
-    _check_confidence(confidence)
     if resamples < 1:
         raise EdgepruneError(f"bootstrap: {resamples} resamples; ask for at least 1.")
     kinds, counts = _kinds_of_group(a.astype(np.int64) - b, groups)
     # Groups of the same sum and size are interchangeable: the number of draws of each kind is multinomial.
     total = int(counts.sum())
     drawn = np.random.default_rng(seed).multinomial(total, counts / total, size=resamples) @ kinds
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return Difference(float(a.mean() - b.mean()), float(low), float(high))
 
 
@@ -112,8 +110,3 @@ def _paired(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[NDArray[np.bool
         if not np.isin(values, (0, 1)).all():
             raise EdgepruneError("comparison: a result is neither right nor wrong; give True or False for each clip.")
     return a.astype(np.bool_), b.astype(np.bool_)
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise EdgepruneError(f"confidence: {confidence} is outside 0 to 1; 0.95 is usual.")

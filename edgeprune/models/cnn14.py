@@ -73,8 +73,7 @@ class CNN14(nn.Module):
         x = self.features(self.bn0(x))
         x = x.mean(3, keepdim=True)
         x = self.loudest(x) + x.mean(2, keepdim=True)
-        logits: Tensor = self.classifier(self.flatten(x))
-        return logits
+        return self.classifier(self.flatten(x))
 
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> CNN14:

@@ -56,8 +56,7 @@ class DCASE21Net(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.flatten(self.features(x)))
-        return logits
+        return self.classifier(self.flatten(self.features(x)))
 
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> DCASE21Net:

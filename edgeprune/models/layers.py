@@ -34,8 +34,7 @@ class MelNorm(nn.Module):
         self.norm = nn.BatchNorm2d(mels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(x.transpose(1, 3)).transpose(1, 3)
-        return out
+        return self.norm(x.transpose(1, 3)).transpose(1, 3)
 
 
 class MelScale(nn.Module):
@@ -70,13 +69,13 @@ def channels_first_columns(weight: Tensor, channels: int) -> Tensor:
     return weight.reshape(out, features // channels, channels).transpose(1, 2).reshape(out, features).contiguous()
 
 
-def he_start(network: Network) -> Network:
+def he_start(network: Network, output: bool = False) -> Network:
     """Draw hidden weights as He et al. (ICCV 2015) do, biases zero; returns the network.
 
-    The last layer keeps PyTorch's smaller start, and with it the first logits stay small.
+    The last layer keeps PyTorch's smaller start unless `output`, and with it the first logits stay small.
     """
     for path, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) and path.rsplit(".", 1)[-1] != "output":
+        if isinstance(layer, nn.Conv2d | nn.Linear) and (output or path.rsplit(".", 1)[-1] != "output"):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

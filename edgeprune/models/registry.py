@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from edgeprune.audio.layout import Layout as Layout
+from edgeprune.audio.layout import Layout
 from edgeprune.errors import EdgepruneError, unknown_name
 
 if TYPE_CHECKING:
@@ -88,5 +88,4 @@ def make_spec(
 
 def build(spec: ModelSpec) -> "nn.Module":
     """Build the network a spec describes, randomly initialised (seed with `torch.manual_seed`)."""
-    model: nn.Module = _module(spec.name).build(spec.classes, spec.input_shape, spec.widths)
-    return model
+    return _module(spec.name).build(spec.classes, spec.input_shape, spec.widths)

@@ -59,8 +59,7 @@ class Bottleneck(nn.Module):
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        out: Tensor = self.relu3(y + (x if self.shortcut is None else self.shortcut(x)))
-        return out
+        return self.relu3(y + (x if self.shortcut is None else self.shortcut(x)))
 
 
 class ResNet50(nn.Module):
@@ -99,8 +98,7 @@ class ResNet50(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.stem_relu(self.stem_bn(self.stem(x))))
         x = self.stage4(self.stage3(self.stage2(self.stage1(x))))
-        logits: Tensor = self.output(self.flatten(self.average(x)))
-        return logits
+        return self.output(self.flatten(self.average(x)))
 
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> ResNet50:

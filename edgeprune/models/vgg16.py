@@ -53,8 +53,7 @@ class VGG16(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.flatten(self.features(x)))
-        return logits
+        return self.classifier(self.flatten(self.features(x)))
 
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> VGG16:

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.layers import Flatten, channels_first_columns
+from edgeprune.models.layers import Flatten, channels_first_columns, he_start
 from edgeprune.models.published import published_tensors
 
 WIDTHS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 256, "conv5": 512, "conv6": 512, "fc1": 4096, "fc2": 128}
@@ -62,18 +62,12 @@ class VGGish(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.flatten(self.features(x)))
-        return logits
+        return self.classifier(self.flatten(self.features(x)))
 
 
 def build(classes: int, input_shape: tuple[int, int, int], widths: Mapping[str, int]) -> VGGish:
-    model = VGGish(classes, input_shape, widths)
-    for layer in model.modules():
-        # nine layers without batch norm: PyTorch's own start lets the signal fade (He et al., ICCV 2015)
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return model
+    # nine layers without batch norm: PyTorch's own start lets the signal fade
+    return he_start(VGGish(classes, input_shape, widths), output=True)
 
 
 def load_audioset_weights(model: VGGish, path: Path | str) -> list[str]:

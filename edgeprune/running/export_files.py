@@ -46,7 +46,12 @@ def export_network(
     A sidecar is written once its file has passed the checks.
     """
     paths = {format: folder.tflite(name, format) for format in formats}
-    missing = [format for format, path in paths.items() if not _is_exported(path)]
+    missing = []
+    for format, path in paths.items():
+        if path.is_file() and sidecar_path(path).is_file():
+            read_sidecar(path)  # refuses a file of another checksum
+        else:
+            missing.append(format)
     if not missing:
         return paths
     onnx = folder.onnx(name)
@@ -66,11 +71,3 @@ def export_network(
         parity = check_tflite(reference, paths[format], inputs, format)
         write_sidecar(paths[format], description, {"parity": asdict(parity), "parity_onnx": parity_onnx})
     return paths
-
-
-def _is_exported(path: Path) -> bool:
-    """Whether a file lies beside its sidecar, whose checksum it must have."""
-    if not path.is_file() or not sidecar_path(path).is_file():
-        return False
-    read_sidecar(path)
-    return True

@@ -42,11 +42,7 @@ class SceneModule(lightning.LightningModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of patches `[n, 1, mels, frames]` or images `[n, channels, height, width]`."""
-        return self._run(self.model, x)
-
-    def _run(self, model: nn.Module, x: Tensor) -> Tensor:
-        logits: Tensor = model(arrange(x, self.layout))
-        return logits
+        return self.model(arrange(x, self.layout))
 
     def on_train_epoch_start(self) -> None:
         # every epoch's augmentation and dropout follow from the seed alone: a resumed run repeats them exactly
@@ -89,7 +85,7 @@ class SceneModule(lightning.LightningModule):
         teacher = self._teacher[0].to(x.device)
         heat = self.recipe.temperature
         with torch.no_grad():
-            soft = functional.log_softmax(self._run(teacher, x).float() / heat, dim=1)
+            soft = functional.log_softmax(teacher(arrange(x, self.layout)).float() / heat, dim=1)
         student = functional.log_softmax(logits / heat, dim=1)
         return heat**2 * functional.kl_div(student, soft, reduction="batchmean", log_target=True)
 
