@@ -87,9 +87,7 @@ class Listener:
         """Decisions of one stream, as its blocks come.
 
         When the stream ends, silence follows as in training, so that a recording shorter than a patch gets a decision.
-
-        Args:
-            blocks: float32 `[samples]` each, full scale 1, at the front-end's rate.
+        Blocks are `[samples]` each, full scale 1, at the front-end's rate.
         """
         from edgeprune.audio.logmel import Frontend
 

@@ -62,10 +62,9 @@ class Frontend:
         return 1 + (samples - (0 if self.spec.center else self.spec.window_samples)) // self.spec.hop_samples
 
     def __call__(self, waveforms: Tensor) -> Tensor:
-        """Log-mel of equally long waveforms, natural log units, float32 `[clips, frames, mels]` or `[frames, mels]`.
+        """Log-mel `[clips, frames, mels]`, natural log units, of waveforms `[clips, samples]` with full scale 1.
 
-        Args:
-            waveforms: float32 `[clips, samples]` or `[samples]`, full scale 1, at `spec.sample_rate`.
+        One clip `[samples]` gives `[frames, mels]`.
         """
         if waveforms.ndim == 1:
             return self(waveforms[None])[0]

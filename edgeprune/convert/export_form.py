@@ -20,16 +20,12 @@ class _LeafTracer(fx.Tracer):
 
 
 def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
-    """A copy of `model` ready for export; `model` itself is left as it is.
+    """A copy of `model` ready for export: in evaluation mode, on the CPU, with `softmax` or (False) giving logits.
 
     Batch norm is folded into the convolution or dense layer before it (Jacob et al., "Quantization and training of
     neural networks for efficient integer-arithmetic-only inference", CVPR 2018, section 3.2) and dropout is removed.
     `Flatten` becomes channel-last, and the columns of the next dense layer are permuted to match: the tensors of a
     TFLite file are channel-last, so it needs no TRANSPOSE.
-
-    Args:
-        model: network from `[n, channels, height, width]` to logits `[n, classes]`.
-        softmax: end in probabilities; False leaves logits, for compilers that have no SOFTMAX.
     """
     network = copy.deepcopy(model).cpu().eval()
     try:

@@ -23,7 +23,6 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path 
     onnx2tf infers the channel axis from them. The same network gives the same bytes.
 
     Args:
-        model: network from `[n, channels, height, width]` to logits `[n, classes]`.
         input_shape: `(channels, height, width)`.
         softmax: end in probabilities rather than logits.
     """

@@ -13,8 +13,7 @@ from typing import Any
 
 import onnx
 
-from edgeprune.convert.onnx_file import load_onnx
-from edgeprune.convert.onnx_nodes import attributes, each, explicit_pads, module_path, owner, with_shapes
+from edgeprune.convert.onnx_file import attributes, each, explicit_pads, load_onnx, module_path, owner, with_shapes
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import Cost, count
 from edgeprune.graph.graph import Blocks, Graph, Operator, fixed
@@ -188,7 +187,7 @@ class _Reader:
         out = self._shape(node.output[0])
         summed = fixed(first[-2] if attributes(node).get("transA") else first[-1])
         weight = next((name for name in reversed(node.input[:2]) if name in self.constants), None)
-        if weight is not None and weight == node.input[1] and len(second) == 2:
+        if weight == node.input[1] and len(second) == 2:
             self._layer(node, "dense", weight, summed, 1, prod(out[:-1]), channels_at=len(out) - 1)
             return
         positions = prod(out) // (out[1] if len(out) > 1 else prod(out))
@@ -237,28 +236,23 @@ class _Reader:
             if place is None or place not in self.foldable:
                 continue
             operator = self.operators[place]
-            if operator.kind != "dense" or operator.biases or not operator.holds_weights:
-                continue
+            free = operator.kind == "dense" and operator.holds_weights and not operator.biases
             filters = operator.filters[0].repeat
-            if bias in self.constants and prod(self._shape(bias)) == filters == self._shape(bias)[-1]:
+            if free and bias in self.constants and prod(self._shape(bias)) == filters == self._shape(bias)[-1]:
                 return place, x
         return None
 
     def _elementwise(self, node: Any, name: str, inputs: list[str]) -> None:
         kind = _KINDS[name]
         several = [constant for constant in inputs if constant in self.constants and prod(self._shape(constant)) > 1]
-        if name == "PRelu" or (kind in SCALES and several):
-            values = sum(self._weights(constant) for constant in several)
-            self._add(node, SCALE if kind in SCALES else kind, values=values)
-        else:
-            self._add(node, kind)
+        weights = several if name == "PRelu" or kind in SCALES else []
+        kind = SCALE if weights and kind in SCALES else kind
+        self._add(node, kind, values=sum(self._weights(constant) for constant in weights))
 
     def _range(self, node: Any, name: str) -> tuple[float, float] | None:
         """Least and largest value of an activation that cuts off; None of others."""
-        if name == "Relu":
-            return 0.0, inf
         if name != "Clip":
-            return None
+            return (0.0, inf) if name == "Relu" else None
         settings = attributes(node)
         limits = [float(settings.get("min", -inf)), float(settings.get("max", inf))]  # inputs since opset 11
         for place, constant in enumerate(node.input[1:3]):
@@ -311,8 +305,7 @@ class _Reader:
         """A node that works in place on `x`; `foldable`: a batch norm after it can still be folded."""
         output = node.output[0]
         self.shared[output] = self.shared.get(x, x)
-        before = self._producer(x)
-        if before is not None:
+        if (before := self._producer(x)) is not None:
             self.made_by[output] = before
             if not foldable:
                 self.foldable.discard(before)
@@ -359,7 +352,12 @@ class _Reader:
     def _named(self) -> list[Operator]:
         """The operators with the names that a trace of the network gives them; those without one are numbered."""
         paths = [operator.path for operator in self.operators]
-        layers = [operator.path for operator in self.operators if _holds_values(operator) and "." in operator.path]
+        layers = [
+            operator.path
+            for operator in self.operators
+            if "." in operator.path
+            and (operator.values or operator.norm or (operator.kernel and operator.holds_weights))
+        ]
         if layers and all(path.startswith("0.") for path in layers):  # within a module, as exports of this package are
             paths = [path.partition(".")[2] for path in paths]
         lasts = Counter(path.rsplit(".", 1)[-1] for path in paths)
@@ -370,7 +368,3 @@ class _Reader:
             own = operator.name or (last if lasts[last] == 1 else path) or f"{operator.kind}_{kinds + 1}"
             named.append(replace(operator, name=unique(own, [other.name for other in named])))
         return named
-
-
-def _holds_values(operator: Operator) -> bool:
-    return bool(operator.values or operator.norm or (operator.kernel and operator.holds_weights))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
-from edgeprune.convert.onnx_nodes import attributes, each, explicit_pads
+from edgeprune.convert.onnx_file import attributes, each, explicit_pads
 from edgeprune.graph.padding import same_padding
 
 

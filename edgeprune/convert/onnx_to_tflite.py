@@ -56,10 +56,8 @@ def _channel_last(onnx_path: str, folder: Path) -> Any:
 def difference(network: Callable[[NDArray[np.float32]], Any], onnx_path: str) -> float:
     """Largest difference from onnxruntime over four random inputs; 0 within float32's rounding.
 
-    onnx2tf infers the axes from their sizes, so a network whose sizes coincide can come out wrong.
-
-    Args:
-        network: from `[1, height, width, channels]` to the outputs.
+    onnx2tf infers the axes from their sizes, so a network whose sizes coincide can come out wrong. The network here
+    takes `[1, height, width, channels]`.
     """
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
     x_info = session.get_inputs()[0]

@@ -35,12 +35,7 @@ class ExportParity:
 
 
 def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], softmax: bool = True) -> NDArray[np.float32]:
-    """Outputs `[n, classes]` of the trained network in evaluation mode: probabilities, or logits without `softmax`.
-
-    Args:
-        model: network from `[n, channels, height, width]` to logits.
-        inputs: float32 `[n, channels, height, width]`.
-    """
+    """Outputs `[n, classes]` of the trained network in evaluation mode: probabilities, or logits without `softmax`."""
     training = model.training
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
@@ -58,12 +53,9 @@ def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], softmax: bo
 def check_onnx(
     model: nn.Module, onnx_path: Path | str, inputs: NDArray[np.float32], tolerance: float = ONNX_TOLERANCE
 ) -> ExportParity:
-    """Compare an ONNX file, run by onnxruntime, with the trained network.
+    """Compare an ONNX file, ending in probabilities or in logits, with the trained network on `inputs`.
 
-    Args:
-        model: gives logits; its export ends in probabilities or in logits.
-        inputs: float32 `[n, channels, height, width]`.
-        tolerance: largest difference allowed.
+    Inputs are `[n, channels, height, width]`; `tolerance` is the largest difference allowed.
     """
     graph = load_onnx(onnx_path)
     inputs = _checked_inputs(inputs, input_shape_of(graph)[1:], onnx_path)

@@ -16,14 +16,12 @@ from edgeprune.tflite.description import WAVEFORM, Description
 from edgeprune.tflite.flatbuffer import describe_tensors, operator_names, pack_model, unpack_model
 from edgeprune.tflite.metadata import read_description, read_metadata, set_metadata
 
-_RUNTIME = (2, 5, 0)
-"""The first TensorFlow Lite with RFFT2D and COMPLEX_ABS."""
 _QUANTISE_VERSIONS = {"int8": 2, "uint8": 1, "int16": 3}
 """Versions of QUANTIZE and DEQUANTIZE that take the type."""
 
 
 def write_waveform_model(path: Path | str, out: Path | str) -> Path:
-    """Write an exported network with its front-end in front: one file from samples to probabilities.
+    """Write an exported audio network of any format with its front-end in front: from samples to probabilities.
 
     Input `waveform`: float32 `[1, samples]` at the front-end's rate, full scale 1; output `probabilities` (`logits` of
     a network without softmax): float32 `[1, classes]`, dequantised where the network's are integers. The network's
@@ -33,9 +31,6 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
     its real neighbours; the caller puts zeros before and after a clip (`audio.logmel.waveform_patches`). The metadata
     holds `"input": "waveform"` and, under `waveform`, `sample_rate`, `samples`, `before` (samples that precede the one
     the patch's first frame stands for) and `hop` (samples between patches).
-
-    Args:
-        path: a file of any format exported by edgeprune for audio.
     """
     description = read_log_mel_description(path)
     model = unpack_model(path)
@@ -121,6 +116,6 @@ def _raise_runtime(model: Any) -> None:
     for item in model.metadata or []:
         if item.name == b"min_runtime_version":
             version = bytes(model.buffers[item.buffer].data).rstrip(b"\0")
-            if tuple(int(part) for part in version.split(b".") if part.isdigit()) < _RUNTIME:
-                text = ".".join(map(str, _RUNTIME)).encode().ljust(16, b"\0")
-                model.buffers[item.buffer].data = np.frombuffer(text, dtype=np.uint8)
+            # 2.5.0 is the first with RFFT2D and COMPLEX_ABS
+            if tuple(int(part) for part in version.split(b".") if part.isdigit()) < (2, 5, 0):
+                model.buffers[item.buffer].data = np.frombuffer(b"2.5.0".ljust(16, b"\0"), dtype=np.uint8)

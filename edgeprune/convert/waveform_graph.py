@@ -91,18 +91,14 @@ def check_fft(spec: LogMel) -> None:
 
 
 def add_frontend(builder: GraphBuilder, spec: LogMel, normalisation: Normalisation, layout: Layout, output: int) -> int:
-    """Add the operators from the waveform to normalised log-mel.
-
-    Args:
-        layout: the order of the axes of a patch.
-        output: the float32 tensor they write, `[1, height, width, 1]`.
+    """Add the operators from the waveform to normalised log-mel, the float32 tensor `output` `[1, height, width, 1]`.
 
     Returns:
         the number of the input `waveform`: float32 `[1, patch_samples]`, full scale 1.
     """
     waveform = builder.tensor("waveform", (1, spec.patch_samples))
     spectrum = _spectrum(builder, spec, _windowed(builder, spec, waveform))
-    features = _normalised(builder, spec, normalisation, _log_mel(builder, spec, spectrum))
+    features = _normalised_log_mel(builder, spec, normalisation, spectrum)
     if layout == "mels_frames":
         turned = builder.tensor("frontend/turned", (spec.mels, spec.patch_frames))
         order = builder.constant("frontend/order", np.array([1, 0], np.int32))
@@ -155,19 +151,14 @@ def _spectrum(builder: GraphBuilder, spec: LogMel, lines: int) -> int:
     return builder.apply("SQUARE", [magnitude], builder.tensor("frontend/power", shape))
 
 
-def _log_mel(builder: GraphBuilder, spec: LogMel, spectrum: int) -> int:
-    """`[frames, mels]`, natural logarithm of the bands; the offset is the bias of the filter bank."""
+def _normalised_log_mel(builder: GraphBuilder, spec: LogMel, normalisation: Normalisation, spectrum: int) -> int:
+    """`[frames, mels]`: the natural logarithm of the bands, normalised; the offset is the bias of the filter bank."""
     shape = (spec.patch_frames, spec.mels)
     bank = builder.constant("frontend/filter_bank", Frontend(spec).filter_bank.numpy().T.astype(np.float32))
     offset = builder.constant("frontend/log_offset", np.full(spec.mels, spec.log_offset, np.float32))
     bands = builder.tensor("frontend/bands", shape)
     builder.apply("FULLY_CONNECTED", [spectrum, bank, offset], bands)
-    return builder.apply("LOG", [bands], builder.tensor("frontend/log_mel", shape))
-
-
-def _normalised(builder: GraphBuilder, spec: LogMel, normalisation: Normalisation, log_mel: int) -> int:
-    """`[frames, mels]` less each band's mean and divided by its standard deviation."""
-    shape = (spec.patch_frames, spec.mels)
+    log_mel = builder.apply("LOG", [bands], builder.tensor("frontend/log_mel", shape))
     mean = builder.constant("frontend/mean", normalisation.mean.astype(np.float32))
     std = builder.constant("frontend/std", normalisation.std.astype(np.float32))
     centred = builder.apply("SUB", [log_mel, mean], builder.tensor("frontend/centred", shape))

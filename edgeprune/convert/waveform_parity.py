@@ -55,12 +55,7 @@ def check_waveform(
 
     The front-end inside may differ by rounding. The network behind it may not: on the features that the front-end
     inside computes, the exported file must give the same outputs. Both run without XNNPACK, whose integers may differ
-    by a step from one graph to another.
-
-    Args:
-        path: from `write_waveform_model`.
-        source_path: the file it was made from.
-        tolerance: largest difference allowed of a log-mel value, natural log units.
+    by a step from one graph to another. `tolerance` is the largest difference allowed of a log-mel value.
     """
     if not files:
         raise EdgepruneError(f"{path}: there are no clips to compare on; give at least one.")
@@ -88,7 +83,13 @@ class _Comparison:
 
     def add(self, clip: NDArray[np.float32]) -> None:
         expected = self._description.patches(clip)
-        features, inputs, outputs = self._run(waveform_patches(clip, self.spec))
+        (waveform,), exits = self._opened.get_input_details(), self._opened.get_output_details()
+        rows = []
+        for patch in waveform_patches(clip, self.spec):
+            self._opened.set_tensor(waveform["index"], patch[np.newaxis])
+            self._opened.invoke()
+            rows.append([self._opened.get_tensor(exit["index"])[0] for exit in exits])
+        features, inputs, outputs = (np.stack(column) for column in zip(*rows, strict=True))
         own = np.concatenate([self._source.invoke_raw(patch[np.newaxis]) for patch in inputs])
         self._network_error = max(self._network_error, _largest(self._source.dequantise(own) - outputs))
         std = self._description.normalisation.std
@@ -98,16 +99,6 @@ class _Comparison:
             self._input_steps.append(np.abs(inputs.astype(np.int64) - self._source.quantise(expected)))
         chain = self._source.predict(expected)
         self._clip_means.append((outputs.mean(axis=0, dtype=np.float64), chain.mean(axis=0, dtype=np.float64)))
-
-    def _run(self, patches: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Features, inputs of the network, and probabilities of each patch."""
-        (waveform,), exits = self._opened.get_input_details(), self._opened.get_output_details()
-        rows = []
-        for patch in patches:
-            self._opened.set_tensor(waveform["index"], patch[np.newaxis])
-            self._opened.invoke()
-            rows.append([self._opened.get_tensor(exit["index"])[0] for exit in exits])
-        return [np.stack(column) for column in zip(*rows, strict=True)]
 
     def result(self, tolerance: float) -> WaveformParity:
         errors = np.concatenate([clip.ravel() for clip in self._log_mel_errors])

@@ -69,12 +69,9 @@ class C11:
 
 
 def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
-    """Write an int8 .tflite as C.
+    """Write an int8 .tflite as C for one of `TARGETS`: to `out` the compiled `<name>.tflite`, and its C in `c11/`.
 
-    Args:
-        out: folder for the compiled network `<name>.tflite` and its C in `c11/`.
-        target: one of `TARGETS`.
-        name: the C names begin with `bknn_<name>`; lower-case letters, digits and underscores.
+    The C names begin with `bknn_<name>`.
     """
     if target in ("cortex-m55", "cortex-m85"):
         raise EdgepruneError(
@@ -85,7 +82,13 @@ def compile_c11(path: Path, out: Path, target: str, name: str = "net") -> C11:
         raise unknown_name("target", target, TARGETS)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
         raise EdgepruneError(f"name: '{name}' makes no C name; use up to 31 of a-z, 0-9 and _, a letter first.")
-    bakenn = _bakenn(path)
+    try:
+        import_module("tflite")  # bakenn imports it only when it reads a file
+        bakenn: Any = import_module("bakenn")
+    except ImportError as error:
+        raise EdgepruneError(
+            f"{path}: compiling to C needs {error.name}, which is not installed; pip install 'edgeprune[mcu]'."
+        ) from error
     tflite = _plain_network(path, out / f"{name}.tflite")
     try:
         options = bakenn.CBackendOptions(**_options(bakenn, target))
@@ -102,16 +105,6 @@ def probabilities(logits: NDArray[Any], scale: float, zero_point: int) -> NDArra
     powers = np.exp(real - real.max(axis=1, keepdims=True))
     result: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
     return result
-
-
-def _bakenn(path: Path) -> Any:
-    try:
-        import_module("tflite")  # bakenn imports it only when it reads a file
-        return import_module("bakenn")
-    except ImportError as error:
-        raise EdgepruneError(
-            f"{path}: compiling to C needs {error.name}, which is not installed; pip install 'edgeprune[mcu]'."
-        ) from error
 
 
 def _options(bakenn: Any, target: str) -> dict[str, Any]:

@@ -21,11 +21,9 @@ def c_strings(texts: Iterable[str]) -> str:
 
 
 def c_array(declaration: str, values: ArrayLike) -> str:
-    """Definition of an array.
+    """Definition of an array, declared as in `const int8_t rows[2][3]`.
 
-    Args:
-        declaration: what stands before the initialiser, such as `const int8_t rows[2][3]`.
-        values: `[n]`, or `[rows, ...]` of which each row becomes a flat initialiser of its own.
+    Values are `[n]`, or `[rows, ...]` of which each row becomes a flat initialiser of its own.
     """
     numbers = np.asarray(values)
     if numbers.ndim == 1:
@@ -41,7 +39,7 @@ def _numbers(values: NDArray[Any]) -> str:
     return ",\n    ".join(", ".join(words[start : start + a_line]) for start in range(0, len(words), a_line))
 
 
-def c_float(value: float) -> str:
+def c_float(value: float | np.floating[Any]) -> str:
     """A float as C writes it; 9 significant digits are enough for any float32."""
     text = f"{value:.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"

@@ -65,11 +65,7 @@ class FrontendCost:
 
 
 def write_frontend(
-    spec: LogMel,
-    normalisation: Normalisation,
-    out: Path,
-    layout: Layout,
-    quantisation: tuple[float, int] | None,
+    spec: LogMel, normalisation: Normalisation, out: Path, layout: Layout, quantisation: tuple[float, int] | None
 ) -> FrontendFiles:
     """Write the front-end's C sources; the same arguments give the same bytes.
 
@@ -110,19 +106,14 @@ def spec_of(
         and std by mel; `input`: layout, shape, type, and scale and zero point where it is int8.
     """
     low, high = spec.check().band_limits
-    frames, mels = spec.patch_frames, spec.mels
+    frames, mels, hop = spec.patch_frames, spec.mels, spec.patch_hop_frames
     before, after = spec.samples_around
     scale, zero_point = quantisation or (None, None)
     return {
         "settings": dataclasses.asdict(spec),
         "samples": {"window": spec.window_samples, "hop": spec.hop_samples, "fft": spec.fft_size},
         "hertz": {"sample_rate": spec.sample_rate, "lowest": low, "highest": high},
-        "framing": {
-            "zeros_before": before,
-            "zeros_after": after,
-            "patch_frames": frames,
-            "patch_hop_frames": spec.patch_hop_frames,
-        },
+        "framing": {"zeros_before": before, "zeros_after": after, "patch_frames": frames, "patch_hop_frames": hop},
         "normalisation": {
             "mean": np.asarray(normalisation.mean, np.float32).tolist(),
             "std": np.asarray(normalisation.std, np.float32).tolist(),
@@ -226,7 +217,7 @@ def _tables(spec: LogMel) -> dict[str, NDArray[Any]]:
         if len(used):
             first[place], count[place] = used[0], used[-1] + 1 - used[0]
             weights.append(band[used[0] : used[-1] + 1])
-    tables = {
+    tables: dict[str, NDArray[Any]] = {
         "ep_window": frontend.window.numpy()[: spec.window_samples // 2 + 1].astype(np.float32),
         "ep_band_first": first,
         "ep_band_bins": count,

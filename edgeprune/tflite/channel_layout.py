@@ -75,20 +75,17 @@ class ChannelLayout:
 
     def stages(self) -> tuple[Stage, ...]:
         bounds = [0, *list(self._labels)[1:], len(self.steps)]
-        return tuple(
-            Stage(name, self._groups(start, stop), start, stop)
-            for name, (start, stop) in zip(self._labels.values(), pairwise(bounds), strict=True)
-        )
+        stages = []
+        for name, (start, stop) in zip(self._labels.values(), pairwise(bounds), strict=True):
+            ends = [end for operator, _ in self.steps[start:stop] for end in (*operator.inputs, *operator.outputs)]
+            blocks = [block for tensor in ends for on in self.sizes.get(int(tensor), {}).values() for block in on]
+            groups = tuple(dict.fromkeys(block.group for block in blocks if block.group))
+            stages.append(Stage(name, groups, start, stop))
+        return tuple(stages)
 
     def is_constant(self, tensor: int) -> bool:
         content = self._model.buffers[self._tensors[tensor].buffer].data
         return tensor in self.unpacking or (content is not None and len(content) > 0)
-
-    def _groups(self, start: int, stop: int) -> tuple[str, ...]:
-        """Groups in the tensors of these steps, in the order they are met."""
-        tensors = [tensor for operator, _ in self.steps[start:stop] for tensor in (*operator.inputs, *operator.outputs)]
-        blocks = [block for tensor in tensors for on in self.sizes.get(int(tensor), {}).values() for block in on]
-        return tuple(dict.fromkeys(block.group for block in blocks if block.group))
 
     # Following the channels
 

@@ -114,7 +114,13 @@ class TfliteReader:
             self._constants.update((output, self._constants[inputs[0]]) for output in outputs)
             return
         if name in _IN_PLACE and inputs[:1] and inputs[0] not in self._constants:
-            self._in_place(name, outputs[0], inputs[0])
+            before, after = self._shape(inputs[0]), self._shape(outputs[0])
+            if prod(before) != prod(after):
+                raise EdgepruneError(
+                    f"{self._path}: {name} of {list(before)} gives {list(after)}, so its sizes are not fixed; "
+                    "export it with a fixed input size."
+                )
+            self._shared[outputs[0]] = self._shared.get(inputs[0], inputs[0])
         elif name in _LAYERS:
             self._layer(name, places, outputs)
         elif name == "BATCH_MATMUL":
@@ -124,14 +130,6 @@ class TfliteReader:
         else:
             held = [place for place in inputs if place in self._constants and self._is_parameter(place)]
             self._add(UNKNOWN, name, inputs, outputs, values=sum(self._weights(place) for place in held))
-
-    def _in_place(self, name: str, output: int, source: int) -> None:
-        if prod(self._shape(output)) != prod(self._shape(source)):
-            raise EdgepruneError(
-                f"{self._path}: {name} of {list(self._shape(source))} gives {list(self._shape(output))}, so its sizes "
-                "are not fixed; export it with a fixed input size."
-            )
-        self._shared[output] = self._shared.get(source, source)
 
     def _layer(self, name: str, places: tuple[int, ...], outputs: tuple[int, ...]) -> None:
         kind, x_at, weight_at, bias_at = _LAYERS[name]
@@ -185,11 +183,9 @@ class TfliteReader:
     def _elementwise(self, name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
         kind = _KINDS[name]
         several = [place for place in inputs if place in self._constants and prod(self._shape(place)) > 1]
-        if name == "PRELU" or (kind in SCALES and several):
-            values = sum(self._weights(place) for place in several)
-            self._add(SCALE if kind in SCALES else kind, outputs[0], inputs, outputs, values=values)
-        else:
-            self._add(kind, outputs[0], inputs, outputs)
+        weights = several if name == "PRELU" or kind in SCALES else []
+        kind = SCALE if weights and kind in SCALES else kind
+        self._add(kind, outputs[0], inputs, outputs, values=sum(self._weights(place) for place in weights))
 
     def _add(
         self, kind: str, named: int | str, sources: tuple[int, ...], outputs: tuple[int, ...], **details: Any
@@ -245,9 +241,8 @@ class TfliteReader:
         if not 0 <= number < len(self._buffers):
             raise self._damaged(f"a tensor in buffer {number}")
         buffer = self._buffers[number]
-        if buffer.data is not None and len(buffer.data):
-            return len(buffer.data)
-        return int(buffer.size) if buffer.offset > 1 else 0
+        inside = 0 if buffer.data is None else len(buffer.data)
+        return inside or (int(buffer.size) if buffer.offset > 1 else 0)
 
     def _shape(self, place: int) -> tuple[int, ...]:
         """Sizes of a tensor, the batch included."""
