@@ -28,6 +28,11 @@ def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
     return f"perhaps you meant '{near[0]}'" if near else otherwise
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, to be quoted inside a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> EdgepruneError:
     """The error for a name that is not known; it suggests the nearest name, or lists all of them."""
     names = list(known)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.audio.decode import BLOCK_S, Samples, resampled
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 
 QUEUE_S = 10.0
 """Seconds of audio that wait for a slow network before blocks are lost."""
@@ -42,8 +42,8 @@ class Microphone:
         except (ValueError, self._sounddevice.PortAudioError) as error:
             missing = "there is no microphone" if self._device is None else f"there is no microphone '{self._device}'"
             raise EdgepruneError(
-                f"listen: {missing} ({_line(error)}); plug one in, choose one with --device (`python -m sounddevice` "
-                "lists them), or give --file."
+                f"listen: {missing} ({first_line(error)}); plug one in, choose one with --device "
+                "(`python -m sounddevice` lists them), or give --file."
             ) from error
         self.name = str(info["name"])
         self._rate, self._channels = self._settings(info)
@@ -92,8 +92,8 @@ class Microphone:
             ) from error
         except self._sounddevice.PortAudioError as error:
             raise EdgepruneError(
-                f"listen: microphone '{self.name}' cannot be opened ({_line(error)}); close what uses it or choose "
-                "another with --device."
+                f"listen: microphone '{self.name}' cannot be opened ({first_line(error)}); close what uses it or "
+                "choose another with --device."
             ) from error
 
     def _enqueue(self, block: NDArray[np.float32], frames: int, clock: Any, status: Any) -> None:
@@ -118,7 +118,3 @@ def _sounddevice() -> Any:
             "listen: needs the PortAudio library for the microphone; install libportaudio2 (Debian), or give --file."
         ) from error
     return sounddevice
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

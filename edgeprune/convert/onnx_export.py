@@ -9,7 +9,7 @@ from torch import nn
 
 from edgeprune.convert.export_form import export_form
 from edgeprune.convert.onnx_pools import plain_max_pools
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import atomic_path
 
 OPSET = 18
@@ -43,9 +43,8 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path 
                     dynamo=False,
                 )
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise EdgepruneError(
-                f"{type(model).__name__}: cannot be exported to ONNX with input {input_shape} ({reason}); "
+                f"{type(model).__name__}: cannot be exported to ONNX with input {input_shape} ({first_line(error)}); "
                 "use layers and an input size the network supports."
             ) from error
         # Without the shape of every tensor onnx2tf guesses layouts wrongly.

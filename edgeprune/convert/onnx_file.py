@@ -5,7 +5,7 @@ from typing import Any
 
 import onnx
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.graph.padding import Pads
 
 _KEPT = 1024
@@ -20,8 +20,7 @@ def load_onnx(path: Path | str) -> Any:
     except FileNotFoundError as error:
         raise EdgepruneError(f"{path}: there is no such ONNX file.") from error
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise EdgepruneError(f"{path}: is not a whole ONNX model ({reason}); export it again.") from error
+        raise EdgepruneError(f"{path}: is not a whole ONNX model ({first_line(error)}); export it again.") from error
     if not model.graph.node:
         raise EdgepruneError(f"{path}: is an ONNX file without a single operator; export it again.")
     return model
@@ -63,7 +62,7 @@ def with_shapes(path: Path, model: Any) -> Any:
     try:
         return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        reason = first_line(error)
         raise EdgepruneError(f"{path}: its shapes do not fit each other ({reason}); export it again.") from error
 
 

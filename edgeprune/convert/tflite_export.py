@@ -79,9 +79,8 @@ def convert(
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
     """The given formats, each once, in the order of `FORMATS`."""
     names = list(formats)
-    for name in names:
-        if name not in FORMATS:
-            raise EdgepruneError(f"export format '{name}' is unknown; choose from {', '.join(FORMATS)}.")
+    if unknown := [name for name in names if name not in FORMATS]:
+        raise EdgepruneError(f"export format '{unknown[0]}' is unknown; choose from {', '.join(FORMATS)}.")
     if not names:
         raise EdgepruneError(f"no export format was asked for; choose from {', '.join(FORMATS)}.")
     return tuple(name for name in FORMATS if name in names)

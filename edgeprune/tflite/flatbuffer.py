@@ -71,7 +71,7 @@ def pack_model(model: Any) -> bytes:
 
 
 def operators(path: Path | str) -> list[str]:
-    """Names of a file's operators (see `operator_names`)."""
+    """See `operator_names`."""
     return operator_names(unpack_model(path))
 
 

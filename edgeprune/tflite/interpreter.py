@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import ArrayLike, NDArray
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.tflite import flatbuffer
 from edgeprune.tflite.integrity import check_file
 
@@ -48,13 +48,11 @@ def runtime_version() -> str:
 
 
 class TFLiteModel:
-    """A TFLite network of one input and one output whose first axis is the batch.
+    """A TFLite network of one input and one output whose first axis is the batch; see `load_interpreter`.
 
-    Args are those of `load_interpreter`. Whether the output is probabilities or logits is up to the file
-    (see `operators`).
+    Whether the output is probabilities or logits is up to the file (see `operators`).
 
     Attributes:
-        path: the file.
         input_shape: with the batch, as the file has it, such as `(1, 40, 51, 1)`.
         input_dtype: float32, int8, uint8 or int16.
         input_quantisation: `(scale, zero_point)`: real = scale x (stored - zero_point); `(0.0, 0)` for float32.
@@ -109,7 +107,7 @@ class TFLiteModel:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise EdgepruneError(
-                f"{self.path.name}: its interpreter failed ({_first_line(error)}); export it again."
+                f"{self.path.name}: its interpreter failed ({first_line(error)}); export it again."
             ) from error
         outputs: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
         return outputs
@@ -164,10 +162,6 @@ def _cannot_load(path: Path | str, error: Exception) -> EdgepruneError:
         )
     if re.search(r"unresolved custom op|Select TensorFlow op", text):
         return EdgepruneError(
-            f"{path}: uses operators that are not builtin ({_first_line(error)}); export it with builtin ones only."
+            f"{path}: uses operators that are not builtin ({first_line(error)}); export it with builtin ones only."
         )
-    return EdgepruneError(f"{path}: {runtime_version()} cannot load it ({_first_line(error)}); export it again.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return EdgepruneError(f"{path}: {runtime_version()} cannot load it ({first_line(error)}); export it again.")

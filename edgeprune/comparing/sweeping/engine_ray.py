@@ -13,7 +13,7 @@ from edgeprune.comparing.sweeping.engine_local import cores
 from edgeprune.comparing.sweeping.jobs import Job, Outcome
 from edgeprune.comparing.sweeping.work import Work
 from edgeprune.console import say
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import sha256_file
 from edgeprune.recipe_files import RECIPE
 from edgeprune.version import __version__
@@ -61,7 +61,7 @@ class RayEngine:
         except (OSError, RuntimeError, ValueError) as error:
             where = f"no cluster answers at '{address}'" if address else "it cannot be started here"
             raise EdgepruneError(
-                f"Ray: {where} ({_first_line(error)}); check --address, or leave it out to use this machine."
+                f"Ray: {where} ({first_line(error)}); check --address, or leave it out to use this machine."
             ) from error
 
     def _check_size(self, threads: int, gpus: int) -> None:
@@ -88,7 +88,7 @@ class RayEngine:
             try:
                 return job, Outcome(**self._ray.get(task))
             except self._ray.exceptions.RayError as error:
-                reason = f"its Ray worker was lost ({type(error).__name__}: {_first_line(error)})"
+                reason = f"its Ray worker was lost ({type(error).__name__}: {first_line(error)})"
                 if attempt >= TRIES or not isinstance(error, self._deaths):
                     return job, Outcome(f"{reason}, {attempt} of {TRIES} tries.", 1)
             say(f"{job.folder.name}: {reason}; it is started again")
@@ -121,7 +121,3 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise EdgepruneError("--engine ray: Ray is not installed; pip install 'edgeprune[ray]'.") from error
     return ray
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
