@@ -88,7 +88,24 @@ def _write_network(source: Source, out: Path, folder: Path, arena: Arena) -> dic
     """Write the common files, and in `folder` the sources of network and self-test; returns fields of the manifest."""
     facts = common_files(source, out, folder)
     content = np.frombuffer(source.model.read_bytes(), np.uint8)
-    values = _values(source, arena) | {"BYTES": len(content)}
+    model = TFLiteModel(source.model)
+    (scale_in, zero_in), (scale_out, zero_out) = model.input_quantisation, model.output_quantisation
+    count, methods = op_resolver(source.model)
+    values = {
+        "BYTES": len(content),
+        "INPUT_SIZE": source.stored[0].size,
+        "CLASSES": len(source.labels),
+        "INPUT_SCALE": c_float(scale_in),
+        "INPUT_ZERO_POINT": zero_in,
+        "OUTPUT_SCALE": c_float(scale_out),
+        "OUTPUT_ZERO_POINT": zero_out,
+        "MEASURED": arena.measured_bytes,
+        "HEADROOM": arena.headroom_bytes,
+        "KERNELS": arena.kernels,
+        "ARENA": arena.total_bytes,
+        "OPERATORS": count,
+        "ADDED": "\n".join(f"        operators.{method}();" for method in methods),
+    }
     for name in ("infer.h", "infer.cc", "labels.h", "model.h", "selftest.h", "selftest.c"):
         fill_template(f"tflm/edgeprune_{name}", folder, **values)
     declaration = f"alignas({ALIGNMENT}) const unsigned char edgeprune_model[{len(content)}]"
@@ -108,25 +125,6 @@ def _write_network(source: Source, out: Path, folder: Path, arena: Arena) -> dic
             "headroom_bytes": arena.headroom_bytes,
             "headroom_for": arena.kernels,
         },
-    }
-
-
-def _values(source: Source, arena: Arena) -> dict[str, Any]:
-    model = TFLiteModel(source.model)
-    count, methods = op_resolver(source.model)
-    return {
-        "INPUT_SIZE": source.stored[0].size,
-        "CLASSES": len(source.labels),
-        "INPUT_SCALE": c_float(model.input_quantisation[0]),
-        "INPUT_ZERO_POINT": model.input_quantisation[1],
-        "OUTPUT_SCALE": c_float(model.output_quantisation[0]),
-        "OUTPUT_ZERO_POINT": model.output_quantisation[1],
-        "MEASURED": arena.measured_bytes,
-        "HEADROOM": arena.headroom_bytes,
-        "KERNELS": arena.kernels,
-        "ARENA": arena.total_bytes,
-        "OPERATORS": count,
-        "ADDED": "\n".join(f"        operators.{method}();" for method in methods),
     }
 
 

@@ -15,17 +15,15 @@ _OPERATORS = """
     SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF
     TANH TRANSPOSE TRANSPOSE_CONV UNPACK ZEROS_LIKE
 """
-_IRREGULAR = {
-    "AVERAGE_POOL_2D": "AveragePool2D",
-    "BATCH_MATMUL": "BatchMatMul",
-    "CONV_2D": "Conv2D",
-    "CUMSUM": "CumSum",
-    "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
-    "L2_POOL_2D": "L2Pool2D",
-    "MAX_POOL_2D": "MaxPool2D",
-    "PADV2": "PadV2",
-}
-METHODS = {name: _IRREGULAR.get(name, "".join(map(str.capitalize, name.split("_")))) for name in _OPERATORS.split()}
+_IRREGULAR = {"BATCH_MATMUL": "BatchMatMul", "CUMSUM": "CumSum", "PADV2": "PadV2"}
+
+
+def _method(operator: str) -> str:
+    parts = operator.split("_")
+    return _IRREGULAR.get(operator, "".join(part if part == "2D" else part.capitalize() for part in parts))
+
+
+METHODS = {operator: _method(operator) for operator in _OPERATORS.split()}
 """By operator of TFLite, the method of TFLite Micro's `MicroMutableOpResolver` that registers it, without `Add`."""
 
 

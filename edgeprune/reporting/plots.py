@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from cycler import cycler
+
 from edgeprune.reporting.layers import LayerChange
 from edgeprune.reporting.numbers import format_count, format_decimal, format_percent
 from edgeprune.results.json_fields import number
@@ -44,12 +46,11 @@ _STYLE: dict[str, Any] = {
     "axes.facecolor": "none",
 }
 # Images on white. The colours of lines are distinct to colour-blind readers too (Okabe & Ito).
-_LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00")
-_DASHES = ("-", "--", ":", "-.")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00")
 _ON_WHITE = {
     key: {INK: "#222222", FAINT: "#cccccc", "none": "#ffffff"}.get(value, value) if key != "svg.fonttype" else value
     for key, value in _STYLE.items()
-}
+} | {"lines.linewidth": 1.6, "axes.prop_cycle": cycler(color=_COLORS, linestyle=("-", "--", ":", "-.") * 2)}
 _LONGEST_LABEL = 30
 
 
@@ -110,18 +111,12 @@ def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -
     with _figure("scores", (max(4.8, 2.6 * columns), 0.9 + 2.2 * rows), _ON_WHITE) as figure:
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
         for axes, layer in zip(panels, layers, strict=False):
-            for index, (name, of_layers) in enumerate(scores.items()):
+            for name, of_layers in scores.items():
                 values = sorted(of_layers[layer])
                 largest = values[-1] or 1.0
-                axes.plot(
-                    range(1, len(values) + 1),
-                    [value / largest for value in values],
-                    color=_LINES[index % len(_LINES)],
-                    linestyle=_DASHES[index % len(_DASHES)],
-                    linewidth=1.6,
-                    marker="o" if len(values) < 3 else None,  # one point draws no line
-                    label=_clean(name),
-                )
+                marker = "o" if len(values) < 3 else None  # one point draws no line
+                shares = [value / largest for value in values]
+                axes.plot(range(1, len(values) + 1), shares, marker=marker, label=_clean(name))
             axes.set_title(_clean(layer))
             axes.xaxis.set_major_locator(_few_ticks(integer=True))
             axes.grid(axis="y")
@@ -145,17 +140,9 @@ def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) ->
     """
     with _figure("frontier", (4.8, 3.4), _ON_WHITE) as figure:
         axes = figure.subplots()
-        for index, (name, label) in enumerate((("solver", "solver"), ("uniform", "same share of every layer"))):
-            axes.plot(
-                [point[name]["reached"][limit] for point in points],
-                [100 * point[name]["kept"] for point in points],
-                color=_LINES[index],
-                linestyle=_DASHES[index],
-                linewidth=1.6,
-                marker="o",
-                markersize=3.5,
-                label=label,
-            )
+        for name, label in (("solver", "solver"), ("uniform", "same share of every layer")):
+            costs = [point[name]["reached"][limit] for point in points]
+            axes.plot(costs, [100 * point[name]["kept"] for point in points], marker="o", markersize=3.5, label=label)
         nominal = next((point for point in points if abs(point["factor"] - 1) < 1e-9), None)
         if nominal is not None:
             axes.axvline(
@@ -207,9 +194,9 @@ def _curves(
     lines = []
     for key, label, color in series:
         values = [number(row.get(key)) for row in history]
-        known = [value * scale for value in values if value is not None]
+        line = [math.nan if value is None else value * scale for value in values]
+        known = [value for value in line if not math.isnan(value)]
         if known:
-            line = [math.nan if value is None else value * scale for value in values]
             lines.append((label, color, line, known))
     if not lines:
         return ""
@@ -225,9 +212,8 @@ def _curves(
         if len(lines) > 1:
             axes.legend(loc="upper right")
 
-    summary = "; ".join(
-        f"{label} from {format_decimal(known[0])} to {format_decimal(known[-1])}" for label, _, _, known in lines
-    )
+    ends = ((label, format_decimal(known[0]), format_decimal(known[-1])) for label, _, _, known in lines)
+    summary = "; ".join(f"{label} from {first} to {last}" for label, first, last in ends)
     return svg_figure(f"{stage} {name}", draw, f"{stage}, {name} over {len(history)} epochs: {summary}.", height_in=2.8)
 
 

@@ -51,16 +51,10 @@ def budget_table(result: Result) -> Table:
         if limit is None and value is None:
             continue
         show = {"latency_ms": _format_ms, "peak_ram": format_bytes, "flash": format_bytes}.get(name, format_count)
-        rows.append(
-            (
-                labels.get(name, name),
-                show(dense.get(name)),
-                "no limit" if limit is None else show(limit),
-                show(value),
-                format_percent(value / limit, digits=1) if value is not None and limit else MISSING,
-                "binding" if name in binding else "",
-            )
-        )
+        asked = "no limit" if limit is None else show(limit)
+        share = format_percent(value / limit, digits=1) if value is not None and limit else MISSING
+        note = "binding" if name in binding else ""
+        rows.append((labels.get(name, name), show(dense.get(name)), asked, show(value), share, note))
     return Table(("cost", "dense", "asked, at most", "reached", "of the limit", "note"), tuple(rows))
 
 
@@ -104,20 +98,12 @@ def format_table(result: Result) -> Table:
         if not scores and parity == Parity():
             continue
         before = None if base is None or form is base else base.scores.accuracy
-        error = parity.max_abs_error
-        rows.append(
-            (
-                form.label,
-                format_percent(scores.accuracy),
-                format_interval(scores.interval),
-                format_points(scores.accuracy, before, digits=2),
-                format_percent(scores.macro_accuracy),
-                format_decimal(scores.log_loss),
-                MISSING if error is None else f"{error:#.2g}",
-                format_exact(parity.label_flips),
-                format_exact(parity.transposes),
-            )
-        )
+        accuracy = format_percent(scores.accuracy), format_interval(scores.interval)
+        points = format_points(scores.accuracy, before, digits=2)
+        others = format_percent(scores.macro_accuracy), format_decimal(scores.log_loss)
+        error = MISSING if parity.max_abs_error is None else f"{parity.max_abs_error:#.2g}"
+        counts = format_exact(parity.label_flips), format_exact(parity.transposes)
+        rows.append((form.label, *accuracy, points, *others, error, *counts))
     columns = ("network", "accuracy", "95 % interval", "points", "macro accuracy", "log loss")
     return Table((*columns, "largest error", "label flips", "transposes"), tuple(rows))
 
@@ -157,16 +143,13 @@ def confusion_of(result: Result) -> tuple[Form, list[str], Sequence[Sequence[int
 def confused_pairs(names: Sequence[str], counts: Sequence[Sequence[float]], limit: int = 5) -> Table:
     """The most frequent mistakes: true class, predicted class, clips, and their share of the true class's clips."""
     mistakes = [
-        (count, true, predicted)
+        (count, names[true], names[predicted], format_percent(count / sum(row), digits=1))
         for true, row in enumerate(counts)
         for predicted, count in enumerate(row)
         if count and true != predicted
     ]
     mistakes.sort(key=lambda mistake: -mistake[0])
-    rows = tuple(
-        (names[true], names[predicted], str(count), format_percent(count / sum(counts[true]), digits=1))
-        for count, true, predicted in mistakes[:limit]
-    )
+    rows = tuple((true, predicted, str(count), share) for count, true, predicted, share in mistakes[:limit])
     return Table(("true class", "taken for", "clips", "of the true class"), rows)
 
 
@@ -175,19 +158,12 @@ def latency_table(timings: Iterable[Timing]) -> Table:
     rows = []
     for timing in sorted(timings, key=lambda timing: kind_rank(timing.kind)):
         ends = [format_quantity(end) for end in (timing.p5, timing.p95)]
-        rows.append(
-            (
-                timing.file or MISSING,
-                timing.device,
-                timing.kind or MISSING,
-                f"{format_quantity(timing.median)} {timing.unit or ''}".strip(),
-                MISSING if MISSING in ends else " to ".join(ends),
-                format_exact(timing.runs),
-                format_exact(timing.threads),
-                format_bytes(timing.peak_ram_bytes),
-                format_bytes(timing.detail.get("flash_bytes")),
-            )
-        )
+        source = timing.file or MISSING, timing.device, timing.kind or MISSING
+        median = f"{format_quantity(timing.median)} {timing.unit or ''}".strip()
+        spread = MISSING if MISSING in ends else " to ".join(ends)
+        counts = format_exact(timing.runs), format_exact(timing.threads)
+        memory = format_bytes(timing.peak_ram_bytes), format_bytes(timing.detail.get("flash_bytes"))
+        rows.append((*source, median, spread, *counts, *memory))
     columns = ("file", "device", "kind", "median", "5th to 95th percentile", "runs", "threads", "peak memory", "flash")
     return Table(columns, tuple(rows))
 

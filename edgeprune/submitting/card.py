@@ -62,7 +62,7 @@ def card_text(shipped: Shipped) -> str:
 
 def _use(shipped: Shipped) -> str:
     return (
-        f"Names which of {len(shipped.labels)} acoustic scenes a recording is of, from {shipped.frontend.patch_s:.3g} "
+        f"Names which of {len(shipped.labels)} acoustic scenes a recording is of, from {shipped.recipe.frontend.patch_s:.3g} "
         f"s of sound at a time: {', '.join(map(markdown_text, shipped.labels))}. The file gives a probability for each "
         "scene; for longer recordings the mean over patches is taken. It runs in TensorFlow Lite."
     )
@@ -86,7 +86,7 @@ def _data(shipped: Shipped) -> str:
 
 
 def _frontend(shipped: Shipped) -> str:
-    spec = shipped.frontend
+    spec = shipped.recipe.frontend
     low, high = spec.band_limits
     return (
         f"Log-mel: {spec.sample_rate:,} Hz, mono; frames of {1000 * spec.window_s:g} ms every {1000 * spec.hop_s:g} "

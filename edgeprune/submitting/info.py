@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_toml
-from edgeprune.submitting.label import check_name, is_of, parse_label
+from edgeprune.submitting.label import EXAMPLE, Label, check_name, is_of, parse_label
 from edgeprune.submitting.template import PLACEHOLDER, ChallengeTemplate, one_sentence, unknown_fields
 
 
@@ -87,18 +87,24 @@ def merged(info: Mapping[str, Any], authors: Sequence[str], given: Mapping[str, 
     return {**block, "authors": people}
 
 
-def check_submission(block: Mapping[str, Any], template: ChallengeTemplate) -> list[str]:
-    """Check label and names; returns notes on where the label differs from the corresponding author."""
-    check_name(block.get("name", ""), block.get("abbreviation", ""))
-    text = block.get("label", "")
-    if text in ("", PLACEHOLDER):
-        return []
-    label = parse_label(text, template.task)
-    author: Mapping[str, Any] = next((each for each in block["authors"] if each.get("corresponding")), {})
+def label_of(block: Mapping[str, Any], template: ChallengeTemplate) -> tuple[Label, list[str]]:
+    """Check names and label of a block `submission`; returns the label, and where it differs from the author.
+
+    A label that is not known yet is the example. A label that is known gives the abbreviation of the corresponding
+    author's affiliation if that is missing.
+    """
+    check_name(block["name"], block["abbreviation"])
+    if block["label"] in ("", PLACEHOLDER):
+        return parse_label(EXAMPLE.replace("task1", template.task), template.task), []
+    label = parse_label(block["label"], template.task)
+    author: dict[str, Any] = next((each for each in block["authors"] if each.get("corresponding")), {})
     affiliation = author.get("affiliation")
     institute = affiliation.get("abbreviation") if isinstance(affiliation, dict) else None
-    notes = []
-    for part, name in ((label.surname, author.get("lastname")), (label.institute, institute)):
-        if isinstance(name, str) and name and not is_of(part, name):
-            notes.append(f"the label says {part} where the corresponding author has {name}")
-    return notes
+    notes = [
+        f"the label says {part} where the corresponding author has {name}"
+        for part, name in ((label.surname, author.get("lastname")), (label.institute, institute))
+        if isinstance(name, str) and name and not is_of(part, name)
+    ]
+    if isinstance(affiliation, dict):
+        author["affiliation"] = {"abbreviation": label.institute, **affiliation}
+    return label, notes

@@ -19,7 +19,7 @@ def complexity(shipped: Shipped, template: ChallengeTemplate) -> tuple[dict[str,
     """Figures of the file in the template's fields, and the verdicts of the year's rules."""
     cost, nonzero = cost_of_tflite(shipped.path), nonzero_params(shipped.path)
     nonzero = nonzero if nonzero is not None and nonzero <= cost.params else None
-    verdicts = check_rules(template.name, cost, shipped.bits, nonzero, shipped.frontend.patch_s)
+    verdicts = check_rules(template.name, cost, shipped.bits, nonzero, shipped.recipe.frontend.patch_s)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
         which = "; ".join(f"{each.rule} {each.counted:,} of at most {each.limit:,} ({each.how})" for each in failed)

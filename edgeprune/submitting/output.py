@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,21 +29,20 @@ class Output:
     probabilities: NDArray[np.float64]
 
 
-def output_of_run(shipped: Shipped, template: ChallengeTemplate) -> Output:
-    """The run's own predictions of its evaluation part."""
-    predictions = read_predictions(shipped.run.predictions("pruned", shipped.format), shipped.labels)
-    names = [PurePosixPath(name).name for name in predictions.filenames]
-    _check_names(names)
-    return Output(names, predictions.probabilities[:, class_order(shipped, template)].astype(np.float64))
-
-
-def output_of_audio(shipped: Shipped, template: ChallengeTemplate, source: Path) -> Output:
-    """The file's probabilities of recordings without labels: clips of a folder, or of a list."""
-    files = audio_files(source)
-    names = [file.name for file in files]
-    _check_names(names)
-    probabilities = audio_probabilities(shipped.path, files, f"running {shipped.path.name}")
-    return Output(names, probabilities[:, class_order(shipped, template)].astype(np.float64))
+def system_output(shipped: Shipped, template: ChallengeTemplate, audio: Path | None = None) -> Output:
+    """The shipped file's probabilities of the recordings in `audio` (see `audio_files`); None: its own run's
+    predictions of the evaluation part.
+    """
+    order = class_order(shipped, template)
+    if audio is None:
+        predictions = read_predictions(shipped.run.predictions("pruned", shipped.format), shipped.labels)
+        names = _checked_names(predictions.filenames)
+        probabilities = predictions.probabilities
+    else:
+        files = audio_files(audio)
+        names = _checked_names(files)
+        probabilities = audio_probabilities(shipped.path, files, f"running {shipped.path.name}")
+    return Output(names, probabilities[:, order].astype(np.float64))
 
 
 def class_order(shipped: Shipped, template: ChallengeTemplate) -> list[int]:
@@ -115,12 +115,12 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]
 
 
-def _check_names(names: Sequence[str]) -> None:
-    """Refuse names that cannot stand in the table, or stand for two clips."""
-    seen: set[str] = set()
-    for name in names:
+def _checked_names(files: Iterable[str | Path]) -> list[str]:
+    """Names without folders; those are refused that cannot stand in the table, or stand for two clips."""
+    names = [PurePosixPath(file).name for file in files]
+    for name, count in Counter(names).items():
         if any(letter in name for letter in '\t\n\r"'):
             raise EdgepruneError(f"clip {name!r}: cannot be written in a tab-separated table; rename it.")
-        if name in seen:
+        if count > 1:
             raise EdgepruneError(f"clip '{name}': is there twice, in two folders; the challenge names clips once.")
-        seen.add(name)
+    return names

@@ -10,10 +10,10 @@ from typing import Any
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes, write_text
 from edgeprune.submitting.card import write_card
-from edgeprune.submitting.info import check_submission, merged, read_info
-from edgeprune.submitting.label import EXAMPLE, Label, parse_label
+from edgeprune.submitting.info import label_of, merged, read_info
+from edgeprune.submitting.label import Label
 from edgeprune.submitting.meta import by_split, complexity, description, results
-from edgeprune.submitting.output import class_order, evaluation_gaps, output_of_audio, output_of_run, output_text
+from edgeprune.submitting.output import class_order, evaluation_gaps, output_text, system_output
 from edgeprune.submitting.shipped import Shipped, open_run
 from edgeprune.submitting.template import (
     PLACEHOLDER,
@@ -118,18 +118,16 @@ def _described(
     """Meta data, verdicts and notes; nothing is run."""
     given = {"label": authors.label, "name": authors.name, "abbreviation": authors.abbreviation}
     submission = merged(info, authors.authors, given)
-    notes = check_submission(submission, template)
-    has_label = submission["label"] not in ("", PLACEHOLDER)
-    text = submission["label"] if has_label else EXAMPLE.replace("task1", template.task)
-    label = parse_label(text, template.task)
-    author = next((each for each in submission["authors"] if each.get("corresponding")), None)
-    if has_label and author and isinstance(author.get("affiliation"), dict):
-        author["affiliation"] = {"abbreviation": label.institute, **author["affiliation"]}
-    shipped, costs, verdicts = _costs(template, runs)
+    label, notes = label_of(submission, template)
+    costs, verdicts = {}, {}
+    for split, run in runs.items():
+        costs[split], verdicts[str(run.folder)] = complexity(run, template)
+    largest = max(costs, key=lambda split: (costs[split].get("macs", 0), costs[split].get("total_parameters", 0)))
     own = info.get("system", {})
     system = {
-        "description": description(shipped, template, list(runs.values())) | own.get("description", {}),
-        "complexity": costs,
+        "description": description(runs[largest], template, list(runs.values())) | own.get("description", {}),
+        # one figure stands for all training subsets
+        "complexity": {name: max(cost.get(name, 0) for cost in costs.values()) for name in costs[largest]},
         "external_datasets": own.get("external_datasets"),
         "source_code": authors.source_code or own.get("source_code"),
     }
@@ -149,16 +147,6 @@ def _described(
     return Package(template, label, runs, meta, _hindrances(template, runs, system), notes, verdicts)
 
 
-def _costs(template: ChallengeTemplate, runs: Mapping[str, Shipped]) -> tuple[Shipped, dict[str, int], dict[str, Any]]:
-    """The run that costs most, its figures, and all verdicts; one figure stands for all training subsets."""
-    costs, verdicts = {}, {}
-    for split, run in runs.items():
-        costs[split], verdicts[str(run.folder)] = complexity(run, template)
-    largest = max(costs, key=lambda split: (costs[split].get("macs", 0), costs[split].get("total_parameters", 0)))
-    figures = {name: max(cost.get(name, 0) for cost in costs.values()) for name in costs[largest]}
-    return runs[largest], figures, verdicts
-
-
 def _hindrances(template: ChallengeTemplate, runs: Mapping[str, Shipped], system: Mapping[str, Any]) -> list[str]:
     """What hinders a submission beside missing fields."""
     reasons = []
@@ -176,11 +164,11 @@ def _check(package: Package, draft: bool) -> None:
     unknown = unknown_fields(package.meta, template)
     if unknown:
         raise one_sentence(unknown, f"{name} has no such fields", "correct or remove them")
-    missing = missing_fields(package.meta, template)
+    missing = _short(missing_fields(package.meta, template))
     if not draft and (missing or package.open):
-        problems = [*(f"{field} is missing" for field in _short(missing)), *package.open]
+        problems = [*(f"{field} is missing" for field in missing), *package.open]
         raise one_sentence(problems, name, "give them with --info FILE.toml, or write marked placeholders with --draft")
-    package.open += _short(missing)
+    package.open += missing
     fill_placeholders(package.meta, template)
     wrong = wrong_numbers(package.meta, template)
     if wrong:
@@ -205,7 +193,7 @@ def _add_outputs(package: Package, audio: Path | None) -> list[str]:
     gaps: list[str] = []
     template = package.template
     for split, run in package.runs.items():
-        output = output_of_run(run, template) if audio is None else output_of_audio(run, template, audio)
+        output = system_output(run, template, audio)
         name = f"{package.label}.output.{split}.csv" if split else f"{package.label}.output.csv"
         package.files[f"{package.folder}/{name}"] = output_text(output, template)
         gaps += [gap for gap in evaluation_gaps(output, template) if gap not in gaps]

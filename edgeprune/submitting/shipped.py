@@ -10,7 +10,7 @@ import numpy as np
 from edgeprune.data.cards import Card, load_card
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import sha256_file
-from edgeprune.recipe import LogMel, Recipe
+from edgeprune.recipe import Recipe
 from edgeprune.results.result import File, NetworkResult, Result
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.tflite.cost import file_facts
@@ -57,10 +57,6 @@ class Shipped:
     def labels(self) -> tuple[str, ...]:
         """Classes in the order of the file's output."""
         return read_description(self.path).labels
-
-    @property
-    def frontend(self) -> LogMel:
-        return self.recipe.frontend
 
     @property
     def bits(self) -> int:
