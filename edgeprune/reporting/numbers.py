@@ -1,4 +1,4 @@
-"""Numbers as people read them, in tables, pages and cards: one format for each kind of quantity, a dash for none."""
+"""Numbers as text for tables, pages and cards: one format for each kind of quantity, and a dash for a missing one."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ def format_decimal(value: Any, digits: int = 3) -> str:
 
 
 def format_significant(value: Any) -> str:
-    """Three significant digits without an exponent where people expect none: 0.0123, 1.23, 12.3, 1,234."""
+    """Three significant digits, and no exponent for common sizes: 0.0123, 1.23, 12.3, 1,234."""
     decimal = number(value)
     if decimal is None:
         return MISSING

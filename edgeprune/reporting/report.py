@@ -39,7 +39,10 @@ def write_report(result: Result, path: Path | str) -> None:
 def _context(result: Result) -> dict[str, Any]:
     """All that the template shows, as text, tables and SVG."""
     latency, after = tables.latency_table(result.latency), shipped(result)
-    fold, data, model = mapping(result.recipe, "data").get("fold"), _data_name(result), _model_name(result)
+    model = result.recipe.get("model")
+    model = str((model.get("name") if isinstance(model, Mapping) else model) or "")
+    settings = mapping(result.recipe, "data")
+    data, fold = str(settings.get("name") or result.data.name), settings.get("fold")
     subject = " ".join(filter(None, (model, f"on {data}" if data else "")))
     parts = ("" if fold is None else f"fold {fold}", "" if result.seed is None else f"seed {result.seed}")
     accuracies = [
@@ -66,26 +69,17 @@ def _context(result: Result) -> dict[str, Any]:
         "latency_kinds": {row[2] for row in latency.rows},
         "curves": _curves(result),
         "files": tables.file_table(result),
-        "facts": _facts(result),
+        "facts": _facts(result, model, data),
         "versions": Table(("package", "version"), tuple(tables.flatten(result.versions))),
         "settings": Table(("setting", "value"), tuple(tables.flatten(result.recipe))),
     }
 
 
-def _data_name(result: Result) -> str:
-    return str(mapping(result.recipe, "data").get("name") or result.data.name)
-
-
-def _model_name(result: Result) -> str:
-    model = result.recipe.get("model")
-    return str((model.get("name") if isinstance(model, Mapping) else model) or "")
-
-
-def _facts(result: Result) -> list[tuple[str, str]]:
+def _facts(result: Result, model: str, data: str) -> list[tuple[str, str]]:
     """Network, data and settings of the run, each as name and text."""
     facts = (
-        ("Network", _model_name(result)),
-        ("Data set", _data_name(result)),
+        ("Network", model),
+        ("Data set", data),
         ("Fold", mapping(result.recipe, "data").get("fold")),
         ("Split", result.data.split),
         ("Clips", ", ".join(f"{name} {format_exact(count)}" for name, count in result.data.clips.items())),

@@ -1,4 +1,4 @@
-"""A table of text: the form in which reports, cards and the command line show figures."""
+"""A table of text, in which reports, cards and the command line show figures."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

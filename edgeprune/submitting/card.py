@@ -62,9 +62,10 @@ def card_text(shipped: Shipped) -> str:
 
 def _use(shipped: Shipped) -> str:
     return (
-        f"Names which of {len(shipped.labels)} acoustic scenes a recording is of, from {shipped.recipe.frontend.patch_s:.3g} "
-        f"s of sound at a time: {', '.join(map(markdown_text, shipped.labels))}. The file gives a probability for each "
-        "scene; for longer recordings the mean over patches is taken. It runs in TensorFlow Lite."
+        f"Names which of {len(shipped.labels)} acoustic scenes a recording is of, from "
+        f"{shipped.recipe.frontend.patch_s:.3g} s of sound at a time: {', '.join(map(markdown_text, shipped.labels))}. "
+        "The file gives a probability for each scene; for longer recordings the mean over patches is taken. It runs in "
+        "TensorFlow Lite."
     )
 
 

@@ -33,7 +33,7 @@ class Label:
         return f"{self.surname}_{self.institute}_{self.task}"
 
 
-def parse_label(text: str, task: str = "task1") -> Label:
+def parse_label(text: str, task: str) -> Label:
     """Read a label; one that does not follow the instructions is refused."""
     parts = text.split("_") if isinstance(text, str) else []
     wrong = ""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
+from edgeprune.audio.logmel import Frontend, patch_starts
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import differences
@@ -60,10 +61,10 @@ def results(shipped: Shipped, template: ChallengeTemplate) -> dict[str, Any]:
     return {"overall": overall, "class_wise": by_class, "device_wise": by_device}
 
 
-def description(shipped: Shipped, template: ChallengeTemplate, splits: Sequence[Shipped] = ()) -> dict[str, Any]:
-    """The system in the template's words, from the recipe; null where there is nothing of the kind.
+def description(shipped: Shipped, template: ChallengeTemplate, runs: Sequence[Shipped]) -> dict[str, Any]:
+    """The system in the template's words, from the recipe; null if it has nothing of the kind.
 
-    `splits` are all runs of the submission if it has one for each training subset.
+    `runs` are all of the submission, in 2024 one for each training subset.
     """
     recipe = shipped.recipe
     networks = {"dcase21": "CNN", "vggish": "CNN", "cnn14": "CNN", "vgg16": "CNN", "resnet50": "ResNet"}
@@ -74,18 +75,18 @@ def description(shipped: Shipped, template: ChallengeTemplate, splits: Sequence[
         "data_augmentation": augmentation(recipe),
         "machine_learning_method": networks.get(recipe.model.name.split("_")[0], recipe.model.name),
         "ensemble_method_subsystem_count": None,
-        "decision_making": "average" if _patches(shipped) != 1 else None,
+        "decision_making": None if _is_one_patch(shipped) else "average",
         "external_data_usage": "pre-trained model" if recipe.model.audioset_weights is not None else None,
         "complexity_management": management(shipped),
         "pipeline": pipeline(shipped),
         "framework": "pytorch",
-        "split_adaptations": adaptations(splits or [shipped]),
+        "split_adaptations": adaptations(runs),
     }
     return {name: known[name] for name in template.required["system.description"] if name in known}
 
 
 def augmentation(recipe: Recipe) -> str | None:
-    """What training and fine-tuning did to the clips, as `mixup, time rolling`."""
+    """The augmentations of training and fine-tuning, as `mixup, time rolling`."""
     stages = [train for train in (recipe.train, recipe.finetune) if train.epochs]
     is_used = {
         "mixup": any(train.mixup > 0 for train in stages),
@@ -121,10 +122,10 @@ def pipeline(shipped: Shipped) -> str:
     return ", ".join(name for name, is_done in stages.items() if is_done)
 
 
-def adaptations(splits: Sequence[Shipped]) -> str | None:
-    """The settings in which the runs on the training subsets differ, beside the subset; None where there are none."""
-    first = _settings(splits[0].recipe)
-    names = {text.split(":")[0] for other in splits[1:] for text in differences(first, _settings(other.recipe))}
+def adaptations(runs: Sequence[Shipped]) -> str | None:
+    """The settings other than the subset in which the runs on the training subsets differ; None if there are none."""
+    first = _settings(runs[0].recipe)
+    names = {text.split(":")[0] for other in runs[1:] for text in differences(first, _settings(other.recipe))}
     return ", ".join(sorted(names)) or None
 
 
@@ -138,15 +139,13 @@ def _is_pruned(shipped: Shipped) -> bool:
     return shipped.dense.cost.params != shipped.pruned.cost.params
 
 
-def _patches(shipped: Shipped) -> int | None:
-    """Patches of a clip as long as the card says; None where it does not."""
-    from edgeprune.audio.logmel import Frontend, patch_starts
-
+def _is_one_patch(shipped: Shipped) -> bool:
+    """Whether a clip of the length on the card is a single patch; False if the card has no length."""
     spec, clip_s = shipped.recipe.frontend, shipped.card.clip_s
     if not clip_s:
-        return None
+        return False
     frames = Frontend(spec).frames(round(clip_s * spec.sample_rate))
-    return len(patch_starts(frames, spec.patch_frames, spec.patch_hop_frames))
+    return len(patch_starts(frames, spec.patch_frames, spec.patch_hop_frames)) == 1
 
 
 def by_split(runs: Sequence[Shipped], template: ChallengeTemplate) -> dict[str, Shipped]:

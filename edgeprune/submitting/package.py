@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes, write_text
-from edgeprune.submitting.card import write_card
+from edgeprune.submitting.card import card_text
 from edgeprune.submitting.info import label_of, merged, read_info
 from edgeprune.submitting.label import Label
 from edgeprune.submitting.meta import by_split, complexity, description, results
@@ -92,8 +92,8 @@ def submit(
         draft: write a placeholder where a required field is missing instead of refusing.
 
     Returns:
-        `label`, `files`, `zip`, `draft`, `ready` (nothing is open and the clips are the evaluation set's), `open`,
-        `notes`, `complexity` and `rules` (verdicts).
+        `label`, `rules`, `files`, `zip`, `draft`, `ready` (nothing is open and the clips are the evaluation set's),
+        `open`, `notes`, `complexity` and `verdicts`.
     """
     template, authors = load_template(rules), authors or Authors()
     report = authors.report
@@ -223,7 +223,7 @@ def _written(package: Package, out: Path, report: Path | None, ready: bool, draf
         write_bytes(out / package.template.task / report.name, report.read_bytes())
     cards = {split: f"model_card_{split}.md" if split else "model_card.md" for split in package.runs}
     for split, name in cards.items():
-        write_card(package.runs[split].folder, out / name, package.runs[split].format)
+        write_text(out / name, card_text(package.runs[split]))
     archive = out / f"{package.label.team}.zip"
     write_bytes(archive, _zipped(out, package.label))
     drafts = sorted(  # systems of the same authors, written before
