@@ -72,10 +72,8 @@ def choose_format(groups: Sequence[RunGroup], format: str | None) -> str:
     best = format or max(PREFERRED, key=lambda name: counts[name])
     if not counts[best]:
         available = ", ".join(name for name in FORMATS if counts[name]) or "none"
-        raise EdgepruneError(
-            f"{format or 'any format'}: no run has such a file with an accuracy (there are: {available}); export it "
-            "with --export.formats, or choose another --format."
-        )
+        missing = f"{format or 'any format'}: no run has such a file with an accuracy (there are: {available})"
+        raise EdgepruneError(f"{missing}; export it with --export.formats, or choose another --format.")
     return best
 
 
@@ -110,10 +108,12 @@ def _nearest_controls(group: RunGroup, groups: Sequence[RunGroup]) -> list[int]:
     def distance(position: int) -> int:
         return len(differing([group.settings, groups[position].settings]))
 
-    same = (group.budget(), group.dense_settings())
-    rivals = [place for place, other in enumerate(groups) if (other.budget(), other.dense_settings()) == same]
-    by_role = ([place for place in rivals if groups[place].role == role] for role in ("random", "scratch"))
-    return [min(places, key=distance) for places in by_role if places]
+    budget, dense_settings, nearest = group.budget(), group.dense_settings(), []
+    for role in ("random", "scratch"):
+        same_budget = [place for place, other in enumerate(groups) if other.role == role and other.budget() == budget]
+        rivals = [place for place in same_budget if groups[place].dense_settings() == dense_settings]
+        nearest += [min(rivals, key=distance)] if rivals else []
+    return nearest
 
 
 def _variants(ordered: _Ordered, format: str, processors: Mapping[str, set[str]]) -> list[Variant]:

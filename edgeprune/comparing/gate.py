@@ -147,9 +147,13 @@ class Gate:
         for match in self.matches:
             ratios = {ratio.device: _times(ratio.new, ratio.old) for ratio in match.latency}
             row = (match.name, str(match.pairs), format_percent(match.old), format_percent(match.new))
+            change = format_signed(100 * (match.new - match.old))
+            if chance := match.chance:
+                p = "" if chance.p_value is None else f", {chance.p_value:.3f}"
+                change += f" [{format_signed(100 * chance.low)}, {format_signed(100 * chance.high)}]{p}"
             size = _times(match.bytes_new, match.bytes_old)
             verdict = "too much" if match.breaches else "within the limits"
-            rows.append((*row, _change(match), size, *(ratios.get(name, "") for name in devices), verdict))
+            rows.append((*row, change, size, *(ratios.get(name, "") for name in devices), verdict))
         return Table(columns, tuple(rows))
 
     def _devices(self) -> list[str]:
@@ -286,14 +290,6 @@ def _breaches(match: Match, limits: Limits) -> Iterator[str]:
     old, new = match.bytes_old, match.bytes_new
     if limits.bytes is not None and old and new is not None and new / old > limits.bytes + _ROUNDING:
         yield f"the file grew from {old:,.0f} to {new:,.0f} B, {_times(new, old)} of {limits.bytes:g} allowed"
-
-
-def _change(match: Match) -> str:
-    text, chance = format_signed(100 * (match.new - match.old)), match.chance
-    if chance is None:
-        return text
-    p = "" if chance.p_value is None else f", {chance.p_value:.3f}"
-    return f"{text} [{format_signed(100 * chance.low)}, {format_signed(100 * chance.high)}]{p}"
 
 
 def _times(new: float | None, old: float | None) -> str:

@@ -239,10 +239,9 @@ def _point_lines(variant: Variant, cost: str, accuracy: MeanEstimate, on_front: 
     """The lines that show when a point is pointed at."""
     interval = ONE_RUN if accuracy.n == 1 else f"{percent_interval(accuracy)}, {accuracy.n} runs"
     lines = [variant.name, f"accuracy: {format_percent(accuracy.mean)} ({interval})", cost]
-    for difference in variant.differences:
-        if difference.metric == "accuracy":
-            p = "" if difference.p_value is None else f", {p_text(difference.p_value)}"
-            lines.append(f"{points(difference.estimate.mean)} points to {difference.against}{p}")
+    for difference in [one for one in variant.differences if one.metric == "accuracy"]:
+        p = "" if difference.p_value is None else f", {p_text(difference.p_value)}"
+        lines.append(f"{points(difference.estimate.mean)} points to {difference.against}{p}")
     return (*lines, "on the front") if on_front else tuple(lines)
 
 

@@ -36,9 +36,8 @@ class Tracking:
         if "mlflow" not in self.names:
             return
         self._client = mlflow_client(self.uri)
-        name = self.plan.base.name
-        stored = self._client.get_experiment_by_name(name)
-        self._experiment = stored.experiment_id if stored else self._client.create_experiment(name)
+        stored = self._client.get_experiment_by_name(self.plan.base.name)
+        self._experiment = stored.experiment_id if stored else self._client.create_experiment(self.plan.base.name)
         for cell in self.plan.recipes:
             if self.plan.state(cell) == "done" and not self._run_id(cell):
                 self.open(cell)
