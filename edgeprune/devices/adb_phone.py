@@ -66,9 +66,8 @@ class Phone:
             return phone
         output = done.stderr + done.stdout
         meanings = (meaning for words, meaning in _REFUSALS.items() if words.encode() in output)
-        raise EdgepruneError(
-            f"device {device}: {next(meanings, f'cannot be used ({last_line(output)}); see adb devices')}."
-        )
+        reason = next(meanings, f"cannot be used ({last_line(output)}); see adb devices")
+        raise EdgepruneError(f"device {device}: {reason}.")
 
     def call(self, *words: str, timeout_s: float | None = None) -> subprocess.CompletedProcess[bytes]:
         return run_tool([*self.command, *words], self.device, timeout_s or self.timeout_s)

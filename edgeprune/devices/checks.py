@@ -46,17 +46,13 @@ def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[A
 
 def check_exact(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> None:
     """Refuse outputs that are not byte for byte those of the reference."""
+    where = f"device {device}: {Path(path).name}"
     if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
-        raise CheckFailedError(
-            f"device {device}: {Path(path).name} gave {outputs.dtype} {list(outputs.shape)} where {expected.dtype} "
-            f"{list(expected.shape)} was due; nothing was measured."
-        )
-    wrong = int((outputs != expected).any(axis=1).sum())
-    if wrong:
-        raise CheckFailedError(
-            f"device {device}: {Path(path).name} computes something else on {wrong} of {len(expected)} clips; "
-            "nothing was measured."
-        )
+        given, due = f"{outputs.dtype} {list(outputs.shape)}", f"{expected.dtype} {list(expected.shape)}"
+        raise CheckFailedError(f"{where} gave {given} where {due} was due; nothing was measured.")
+    if wrong := int((outputs != expected).any(axis=1).sum()):
+        clips = f"{wrong} of {len(expected)} clips"
+        raise CheckFailedError(f"{where} computes something else on {clips}; nothing was measured.")
 
 
 def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> float:
@@ -66,8 +62,6 @@ def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: 
     model = TFLiteModel(path)
     error = float(np.abs(model.dequantise(outputs).astype(np.float64) - model.dequantise(expected)).max())
     if not error <= TOLERANCE:
-        raise CheckFailedError(
-            f"device {device}: {Path(path).name} differs from the reference by {error:.3g}, more than {TOLERANCE:g}; "
-            "nothing was measured."
-        )
+        excess = f"differs from the reference by {error:.3g}, more than {TOLERANCE:g}"
+        raise CheckFailedError(f"device {device}: {Path(path).name} {excess}; nothing was measured.")
     return error

@@ -55,10 +55,8 @@ def _measure_file(request: BenchRequest, path: Path) -> Measurement:
     device = request.device
     types = sorted({dtype for side in _ends(path) for dtype, _ in side})
     if not set(types) <= {"int8", "int16"}:
-        raise EdgepruneError(
-            f"device {device}: {path.name} has {' and '.join(types)} ends, Ethos-U takes int8 and int16; export it as "
-            "int8."
-        )
+        ends = f"{' and '.join(types)} ends, Ethos-U takes int8 and int16"
+        raise EdgepruneError(f"device {device}: {path.name} has {ends}; export it as int8.")
     inputs = request.inputs(path)
     checks.reference(path, inputs)
     say(f"{device}: compiling {path.name} with Vela")
@@ -66,9 +64,9 @@ def _measure_file(request: BenchRequest, path: Path) -> Measurement:
         row, on_cpu = _compile(request, path, Path(folder))
     cycles = _number(row, "cycles_total", device)
     if cycles <= 0:
+        reason = f"{', '.join(sorted(on_cpu))} stay on the processor"
         raise EdgepruneError(
-            f"device {device}: none of {path.name} runs on the accelerator ({', '.join(sorted(on_cpu))} stay on the "
-            "processor); export it as int8."
+            f"device {device}: none of {path.name} runs on the accelerator ({reason}); export it as int8."
         )
     kib = 1024  # the unit of Vela's memories
     sram_bytes = round(kib * _number(row, "sram_memory_used", device))
@@ -110,10 +108,8 @@ def _compile(request: BenchRequest, path: Path, folder: Path) -> tuple[dict[str,
         reason = last_line(done.stderr if done.stderr.strip() else done.stdout)
         raise EdgepruneError(f"device {request.device}: Vela cannot compile {path.name} ({reason}); export it as int8.")
     if _ends(path) != _ends(compiled):
-        raise EdgepruneError(
-            f"device {request.device}: Vela compiled {path.name} to a network with other ends; install another version "
-            "of it."
-        )
+        fault = f"Vela compiled {path.name} to a network with other ends"
+        raise EdgepruneError(f"device {request.device}: {fault}; install another version of it.")
     with summaries[0].open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     if len(rows) != 1:

@@ -22,8 +22,8 @@ class Device:
 
     names: tuple[str, ...]
     module: str
-    kind: Kind
     about: str
+    kind: Kind = "measured"
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     install: str = ""
@@ -36,11 +36,10 @@ class Device:
 
 _MCU = "pip install 'edgeprune[mcu]'"
 DEVICES = (
-    Device(("host",), "host", "measured", "latency and memory on this machine"),
+    Device(("host",), "host", "latency and memory on this machine"),
     Device(
         ("tflm",),
         "tflm",
-        "measured",
         "TFLite Micro: right bytes, smallest arena",
         modules=("tflite_micro",),
         install=f"{_MCU} (Linux)",
@@ -48,8 +47,8 @@ DEVICES = (
     Device(
         ("cortex-m4", "cortex-m7", "cortex-m33"),
         "cortex_m",
-        "emulated",
         "instructions, flash and RAM of C11 with CMSIS-NN in QEMU",
+        "emulated",
         programs=("arm-none-eabi-gcc", "qemu-system-arm"),
         modules=("bakenn", "tflite", "tflite_micro"),
         install=f"apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm; {_MCU}",
@@ -57,15 +56,14 @@ DEVICES = (
     Device(
         ("ethos-u55-128", "ethos-u55-256", "ethos-u85-256"),
         "ethos_u",
-        "estimated",
         "cycles, SRAM and flash by Arm's Vela",
+        "estimated",
         modules=("ethosu",),
         install=_MCU,
     ),
     Device(
         ("ssh://",),
         "ssh",
-        "measured",
         "latency and memory on a Linux board, as ssh://user@host:port",
         programs=("ssh",),
         install="apt-get install openssh-client; on the board Python with a TFLite interpreter and numpy",
@@ -73,7 +71,6 @@ DEVICES = (
     Device(
         ("adb:",),
         "adb",
-        "measured",
         "latency on an Android phone, as adb:SERIAL or adb: for the only one",
         programs=("adb",),
         install="apt-get install adb; TFLite's benchmark_model for the phone's processor",

@@ -76,7 +76,11 @@ def instructions_per_hop(
     """
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)
-        files = frontend if isinstance(frontend, FrontendFiles) else _write_plain(frontend, folder / "frontend")
+        if isinstance(frontend, LogMel):  # with a normalisation that changes nothing
+            plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
+            files = write_frontend(frontend, plain, folder / "frontend", layout="mels_frames", quantisation=(0.1, 0))
+        else:
+            files = frontend
         samples = files.spec.window_samples + HOPS * files.spec.hop_samples
         noise = np.random.default_rng(0).integers(-8192, 8192, samples).astype(np.int16)
         run = run_frontend(files, noise, board, timeout_s)
@@ -119,9 +123,3 @@ def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, ti
         patch=np.frombuffer(bytes.fromhex(patch), "int8" if files.quantised else "<f4"),
         patch_instructions=int(patch_instructions),
     )
-
-
-def _write_plain(frontend: LogMel, folder: Path) -> FrontendFiles:
-    """The front-end in C with a normalisation that changes nothing."""
-    plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
-    return write_frontend(frontend, plain, folder, layout="mels_frames", quantisation=(0.1, 0))

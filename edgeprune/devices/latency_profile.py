@@ -91,9 +91,8 @@ class LatencyProfile:
         """
         table = np.asarray(widths, dtype=np.float64)
         if table.ndim != 2 or table.shape[1] != len(names):
-            raise EdgepruneError(
-                f"latency: widths of shape {list(table.shape)} for {len(names)} names; give an array [n, groups]."
-            )
+            given = f"widths of shape {list(table.shape)} for {len(names)} names"
+            raise EdgepruneError(f"latency: {given}; give an array [n, groups].")
         columns = dict(zip(names, table.T, strict=True))
         self._check(columns)
         total = np.full(len(table), self.overhead_ms)
@@ -158,8 +157,7 @@ class LatencyProfile:
         for name, values in columns.items():
             if name not in self.widths:
                 raise unknown_name("group", name, self.widths)
-            grids = [dict(zip(stage.groups, stage.grid, strict=True)) for stage in self.stages]
-            for axis in (grid[name] for grid in grids if name in grid):
+            for axis in (stage.grid[stage.groups.index(name)] for stage in self.stages if name in stage.groups):
                 if not np.all((values >= axis[0]) & (values <= axis[-1])):
                     raise EdgepruneError(
                         f"group '{name}': widths from {values.min():g} to {values.max():g} where the profile has "

@@ -91,10 +91,8 @@ class MicroInterpreter:
             left_s = self._deadline - time.monotonic()
             if left_s <= 0 or not select.select([stream], [], [], left_s)[0]:
                 self.close()
-                raise EdgepruneError(
-                    f"device {self.device}: no smallest arena of {self.path.name} in {self._timeout_s:g} s; raise "
-                    "--timeout."
-                )
+                late = f"no smallest arena of {self.path.name} in {self._timeout_s:g} s"
+                raise EdgepruneError(f"device {self.device}: {late}; raise --timeout.")
             part = os.read(stream, 256)
             if not part:
                 return b""

@@ -55,10 +55,8 @@ class ProfileSettings:
 
     def __post_init__(self) -> None:
         if self.points < 2 or self.runs < 1 or self.threads < 1:
-            raise EdgepruneError(
-                f"profile: {self.points} points, {self.runs} runs, {self.threads} threads; give at least 2 points, "
-                "1 run and 1 thread."
-            )
+            given = f"{self.points} points, {self.runs} runs, {self.threads} threads"
+            raise EdgepruneError(f"profile: {given}; give at least 2 points, 1 run and 1 thread.")
 
 
 _DEFAULTS = ProfileSettings()

@@ -55,14 +55,11 @@ class Measurement:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise EdgepruneError(
-                f"{self.device}: a result of the kind {self.kind!r}; use one of {', '.join(get_args(Kind))}."
-            )
+            kinds = ", ".join(get_args(Kind))
+            raise EdgepruneError(f"{self.device}: a result of the kind {self.kind!r}; use one of {kinds}.")
         if self.runs < 1 or not 0 <= self.p5 <= self.median <= self.p95 < float("inf"):
-            raise EdgepruneError(
-                f"{self.device}: {self.runs} runs with p5 {self.p5}, median {self.median}, p95 {self.p95} {self.unit} "
-                "are no measurement; measure again."
-            )
+            runs = f"{self.runs} runs with p5 {self.p5}, median {self.median}, p95 {self.p95} {self.unit}"
+            raise EdgepruneError(f"{self.device}: {runs} are no measurement; measure again.")
 
     @staticmethod
     def of_runs(

@@ -137,13 +137,13 @@ def _smallest(micro: MicroInterpreter, expected: NDArray[Any], used: dict[str, i
     while not works(high, 1):
         low, high, ahead = high, high + ahead, 2 * ahead
         if high > _AMPLE[-1]:
+            name = micro.path.name
             raise CheckFailedError(
-                f"device {micro.device}: {micro.path.name} gives its outputs in no smaller arena; run it again."
+                f"device {micro.device}: {name} gives its outputs in no smaller arena; run it again."
             )
     while True:
         while high - low > STEP:  # one clip is nearly always enough; the result is tried on all
-            middle = _round_up((low + high) // 2)
-            middle = middle if middle < high else high - STEP
+            middle = min(_round_up((low + high) // 2), high - STEP)
             low, high = (low, middle) if works(middle, 1) else (middle, high)
         if works(high, len(expected)):
             return high

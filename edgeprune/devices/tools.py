@@ -21,9 +21,8 @@ def require(program: str, device: str) -> str:
     """Path of a program on the search path."""
     path = shutil.which(program)
     if path is None:
-        raise EdgepruneError(
-            f"device {device}: needs {program}, which is not installed; install {PACKAGES.get(program, program)}."
-        )
+        package = PACKAGES.get(program, program)
+        raise EdgepruneError(f"device {device}: needs {program}, which is not installed; install {package}.")
     return path
 
 
@@ -43,11 +42,8 @@ def run_tool(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        name = Path(words[0]).name
-        raise EdgepruneError(
-            f"device {device}: {name} gave no answer in {timeout_s:g} s and was stopped; check the device or raise "
-            "--timeout."
-        ) from error
+        late = f"{Path(words[0]).name} gave no answer in {timeout_s:g} s and was stopped"
+        raise EdgepruneError(f"device {device}: {late}; check the device or raise --timeout.") from error
     except OSError as error:
         raise EdgepruneError(f"device {device}: {words[0]} cannot be run ({error.strerror}).") from error
 
