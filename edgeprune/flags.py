@@ -27,14 +27,9 @@ def parse_latency(text: str) -> tuple[float, str]:
 def _flag(
     metavar: str, kind: type, read: Callable[[str], Any], write: Callable[[Any], str] = str, none: str = "none"
 ) -> PrimitiveConstructorSpec[Any]:
-    """How tyro reads and shows a flag of one word.
+    """How tyro reads and shows a flag of one word; the word `none` stands for None.
 
     One such type, not `int | None`: tyro reports of a union how each of its members failed.
-
-    Args:
-        read: the value of a word; an EdgepruneError becomes tyro's message.
-        write: the word of a value that is not None.
-        none: the word that stands for None.
     """
 
     def from_words(words: list[str]) -> Any:

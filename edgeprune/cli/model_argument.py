@@ -100,10 +100,8 @@ def resolve_model(
 ) -> ModelArgument:
     """Resolve a registry name, a run folder or a checkpoint.
 
-    Args:
-        stages: the checkpoints of a run folder; the first that is there is taken.
-        shape: input of a registry's network, `(channels, height, width)`; a checkpoint has its own.
-        classes: outputs of a registry's network; a checkpoint has its own.
+    Of a run folder the first checkpoint of `stages` that is there is taken. The input `(channels, height, width)` and
+    the classes are of a registry's network; a checkpoint has its own.
     """
     from edgeprune.models import checkpoint, registry
 

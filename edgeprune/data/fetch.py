@@ -51,7 +51,9 @@ def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> Fe
     root = Path(root)
     chosen = _choose(card, only)
     folder = root / ARCHIVES
-    todo = [archive for archive in chosen if not _is_done(archive, folder)]
+    marks = {archive.name: folder / f"{archive.name}.done" for archive in chosen}
+    done = [a for a in chosen if marks[a.name].is_file() and read_json(marks[a.name]).get("md5") == a.md5]
+    todo = [archive for archive in chosen if archive not in done]
     sizes = [archive.bytes for archive in todo if archive.bytes and not (folder / archive.name).exists()]
     if todo:
         total = f", {sum(sizes) / 1e9:.1f} GB or more to download" if sizes else ""
@@ -62,9 +64,9 @@ def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> Fe
         if _download(card, archive, folder, todo[number:]):
             downloaded.append(archive.name)
         unpack(archive, folder / archive.name, root, card.top_folder)
-        write_json(_mark(archive, folder), {"name": archive.name, "md5": archive.md5})
-    names = tuple(archive.name for archive in todo)
-    return FetchReport(tuple(downloaded), names, tuple(a.name for a in chosen if a.name not in names))
+        write_json(marks[archive.name], {"name": archive.name, "md5": archive.md5})
+    unpacked, done_before = (tuple(archive.name for archive in archives) for archives in (todo, done))
+    return FetchReport(tuple(downloaded), unpacked, done_before)
 
 
 def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> int:
@@ -147,21 +149,11 @@ def _choose(card: Card, only: Iterable[str] | None) -> list[Archive]:
     if not card.archives:
         raise EdgepruneError(f"{card.name}: its card lists nothing to download. {card.notes}".rstrip())
     wanted = list(only) if only is not None else [""]
+    names = [archive.name for archive in card.archives]
     for text in wanted:
-        if not any(text in archive.name for archive in card.archives):
-            have = ", ".join(archive.name for archive in card.archives)
-            raise EdgepruneError(f"{card.name}: no archive is called '{text}'; it has {have}.")
+        if not any(text in name for name in names):
+            raise EdgepruneError(f"{card.name}: no archive is called '{text}'; it has {', '.join(names)}.")
     return [archive for archive in card.archives if any(text in archive.name for text in wanted)]
-
-
-def _mark(archive: Archive, folder: Path) -> Path:
-    return folder / f"{archive.name}.done"
-
-
-def _is_done(archive: Archive, folder: Path) -> bool:
-    """Whether the archive with the card's MD5 was unpacked before."""
-    mark = _mark(archive, folder)
-    return mark.is_file() and read_json(mark).get("md5") == archive.md5
 
 
 def _check_space(root: Path, needed: int) -> None:

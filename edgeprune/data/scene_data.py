@@ -103,10 +103,7 @@ def evenly(clips: pd.DataFrame, count: int) -> pd.DataFrame:
 def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A random share of a table's rows, nearly the same share of every label, and the other rows.
 
-    The same for the same seed; both keep their order.
-
-    Args:
-        share: above 0; 1: all rows.
+    The same for the same seed; both keep their order. The share is above 0; with 1 all rows are taken.
     """
     from sklearn.model_selection import train_test_split
 

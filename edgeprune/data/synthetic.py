@@ -37,10 +37,6 @@ LOCATIONS_PER_CITY = 3
 MIN_CLIPS_PER_SCENE = 9
 """The fewest with which every scene meets every device in the evaluation part."""
 
-CLIPS_PER_SCENE = 108
-CLIP_S = 1.0
-"""The defaults: 720 clips to train on, 360 to evaluate on, 35 MB."""
-
 
 def plan(clips_per_scene: int) -> list[SyntheticClip]:
     """The clips of a set in the order of meta.csv; a third of each scene's locations is held out for evaluation."""
@@ -72,8 +68,8 @@ def plan(clips_per_scene: int) -> list[SyntheticClip]:
 
 def ensure(
     root: Path | str,
-    clips_per_scene: int = CLIPS_PER_SCENE,
-    clip_s: float = CLIP_S,
+    clips_per_scene: int = 108,
+    clip_s: float = 1.0,
     sample_rate: int = 16000,
     seed: int = 0,
 ) -> bool:
@@ -85,7 +81,7 @@ def ensure(
     is replaced. Of two processes that call it at the same time, one writes and the other waits.
 
     Args:
-        clips_per_scene: clips of each of the ten scenes, training and evaluation together.
+        clips_per_scene: clips of each of the ten scenes, training and evaluation together; by default 35 MB.
     """
     if not 0.2 <= clip_s <= 60:
         raise EdgepruneError(f"synthetic scenes: clip_s is {clip_s:g} s; choose between 0.2 and 60 s.")

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from edgeprune.pruning.prune import ScoredNetwork
 
 
-_FRONTIER_POINTS = 12
-
-
 @dataclass(frozen=True)
 class BudgetCommand:
     """Find the best allocation of filters within a budget; nothing is trained. Exit code 3 if there is none."""
@@ -203,7 +200,7 @@ class _Planner:
         import numpy as np
 
         points, latency = [], limits.latency()
-        for factor in np.geomspace(0.25, 4.0, _FRONTIER_POINTS + 1).tolist():
+        for factor in np.geomspace(0.25, 4.0, 13).tolist():
             scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
             if latency is not None:
                 scaled["latency_ms"] = f"{latency[0] * factor!r}@{latency[1]}"
