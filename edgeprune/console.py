@@ -53,25 +53,15 @@ def logging_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator["Progress"]:
-    """A progress bar on a terminal or in a notebook, nothing elsewhere.
+    """A progress bar on a terminal or in a notebook, nothing elsewhere; call `.advance(bar.task_ids[0])` on it."""
+    from rich import progress as bars
 
-    Call `.advance(bar.task_ids[0])` on what it yields.
-    """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+    bar = bars.Progress(
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
         console=_errors(),
         transient=True,
         disable=not shows_progress(),

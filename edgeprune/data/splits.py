@@ -84,12 +84,8 @@ def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0)
     scikit-learn's StratifiedGroupKFold proposes cuts, and the one whose validation part is nearest to `fraction` of
     every class is taken. Every class keeps at least one group for training. The same seed gives the same cut.
 
-    Args:
-        train: clips with columns `label` and `group`.
-        fraction: share of the clips to hold out, above 0 and at most 0.5; groups allow it only nearly.
-
-    Returns:
-        Training and validation part, rows in their order.
+    `fraction` is the share of the clips to hold out, above 0 and at most 0.5; groups allow it only nearly. Returns the
+    training and the validation part, rows in their order.
     """
     import numpy as np
     from sklearn.model_selection import StratifiedGroupKFold

@@ -21,14 +21,7 @@ _OGG_PAGE = 65307
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """The result of `verify`.
-
-    Attributes:
-        missing: listed clips that are absent.
-        extra: audio files in no list.
-        corrupt: (clip, its fault).
-        clips: number of listed clips that could be read.
-    """
+    """Listed clips that are absent, audio in no list, (clip, fault) pairs, and how many listed clips could be read."""
 
     missing: tuple[str, ...]
     extra: tuple[str, ...]
