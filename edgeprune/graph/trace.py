@@ -132,7 +132,7 @@ class _Tracer:
         else:  # which filters may go together depends on the groups: all stay
             self.groups.freeze(x.blocks)
             kind, blocks, summed = "grouped conv", ((-1, filters),), ((-1, per_filter),)
-        self._weigh(node, kind, x, 1, blocks, path, summed=summed, kernel=prod(kernel), positions=positions)
+        self._weigh(node, kind, x, blocks, path, summed=summed, kernel=prod(kernel), positions=positions)
 
     def _dense(self, node: fx.Node, inputs: list[Value]) -> None:
         weight, x = argument(node, 1), inputs[0]
@@ -142,25 +142,16 @@ class _Tracer:
             return
         blocks = ((self.groups.add(path, shape_of(weight)[0], dense=True), 1),)
         positions = prod(shape_of(node)[1:-1])
-        self._weigh(node, "dense", x, x.axis, blocks, path, summed=x.blocks, kernel=1, positions=positions)
+        self._weigh(node, "dense", x, blocks, path, summed=x.blocks, kernel=1, positions=positions)
 
     def _weigh(
-        self,
-        node: fx.Node,
-        kind: str,
-        x: Value,
-        axis: int,
-        blocks: Numbered,
-        path: str,
-        *,
-        summed: Numbered,
-        **sizes: int,
+        self, node: fx.Node, kind: str, x: Value, blocks: Numbered, path: str, *, summed: Numbered, **sizes: int
     ) -> None:
         """Add a layer; one that runs again keeps its filters and inputs, and its weights are counted once."""
         again = path in self.read
         biases = blocks if argument(node, 2) is not None and not again else ()
         self._operate(
-            node, kind, [x], axis, blocks, path, inputs=summed, biases=biases, holds_weights=not again, **sizes
+            node, kind, [x], x.axis, blocks, path, inputs=summed, biases=biases, holds_weights=not again, **sizes
         )
         if kind == "grouped conv":
             self.read.setdefault(path, ())
@@ -230,12 +221,10 @@ class _Tracer:
         x = inputs[0]
         axes, keep = reduced_axes(node, len(x.shape))
         if x.axis in axes or 0 in axes:
-            self.groups.freeze(x.blocks)
-            out = self._fixed(shape_of(node))
-            self._operate(node, "reduce", [x], out.axis, out.blocks)
-            return
-        axis = x.axis if keep else x.axis - sum(1 for gone in axes if gone < x.axis)
-        self._operate(node, "reduce", [x], axis, x.blocks)
+            self._lose_track(node, "reduce", [x])
+        else:
+            axis = x.axis if keep else x.axis - sum(1 for removed in axes if removed < x.axis)
+            self._operate(node, "reduce", [x], axis, x.blocks)
 
     def _pair(self, node: fx.Node, inputs: list[Value]) -> None:
         first, *others = inputs
@@ -266,19 +255,12 @@ class _Tracer:
             blocks = tuple(block for value in inputs for block in value.blocks)
             self._operate(node, "concat", inputs, dim, blocks)
         else:
-            for value in inputs:
-                self.groups.freeze(value.blocks)
-            out = self._fixed(shape_of(node))
-            self._operate(node, "concat", inputs, out.axis, out.blocks)
+            self._lose_track(node, "concat", inputs)
 
     def _unknown(self, node: fx.Node, inputs: list[Value]) -> None:
-        for value in inputs:
-            self.groups.freeze(value.blocks)
         held = [arg for arg in nodes_in(list(node.args)) if self.params.get(arg.name)]
-        out = self._fixed(shape_of(node))
-        values = sum(prod(shape_of(arg)) for arg in held)
         path = self._path(held[0]) if held else None
-        self._operate(node, UNKNOWN, inputs, out.axis, out.blocks, path, values=values)
+        self._lose_track(node, UNKNOWN, inputs, path, values=sum(prod(shape_of(arg)) for arg in held))
 
     def _padded(self, node: fx.Node, x: Value, path: str | None) -> Value:
         """The tensor that a layer reads: its input, or the output of a PAD that is put before it."""
@@ -294,6 +276,15 @@ class _Tracer:
         return value
 
     # Bookkeeping
+
+    def _lose_track(
+        self, node: fx.Node, kind: str, inputs: list[Value], path: str | None = None, **details: Any
+    ) -> None:
+        """Add an operator behind which the channels cannot be followed, so those that it reads are frozen."""
+        for value in inputs:
+            self.groups.freeze(value.blocks)
+        out = self._fixed(shape_of(node))
+        self._operate(node, kind, inputs, out.axis, out.blocks, path, **details)
 
     def _operate(
         self,

@@ -11,12 +11,13 @@ from edgeprune.recipe import Budget, Prune
 
 COSTS = {"params": "params", "macs": "macs", "peak_ram": "arena_bytes", "flash": "flash_bytes"}
 """Limits by name, and the field of `Cost` each bounds; `latency_ms` is bounded by a profile."""
-_OF_LAYER = {"params": "params", "macs": "macs", "peak_ram": "ram_bytes", "flash": "flash_bytes"}
+_OF_LAYER = COSTS | {"peak_ram": "ram_bytes"}
+"""The same for the field of `LayerCost`."""
 
 
 @dataclass(frozen=True)
 class BudgetLimits:
-    """The limits that are set: the most by name, `latency_ms` among them, and the profile that holds latency to it."""
+    """The limits on one network; `most` has those that are set by name, `latency_ms` among them."""
 
     graph: Graph
     most: dict[str, float]

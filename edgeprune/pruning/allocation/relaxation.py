@@ -9,6 +9,7 @@ value of every allocation with whole widths.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -55,7 +56,12 @@ class Relaxation:
         self.logs = [np.log(widths) for widths in options]
         self.values = values
         self._linear, self._quadratic = forms.reals
-        self._hulls: dict[tuple[int, int, int], _Hull] = {}
+
+        @cache
+        def hull(group: int, first: int, last: int) -> _Hull:
+            return _Hull(self.logs[group][first : last + 1], values[group][first : last + 1])
+
+        self._hull = hull
 
     def whole(self) -> Part:
         """The whole search space, not yet bounded."""
@@ -131,14 +137,7 @@ class Relaxation:
         )
 
     def _hulls_of(self, ranges: Ranges) -> list["_Hull"]:
-        hulls = []
-        for group, (first, last) in enumerate(ranges):
-            key = (group, first, last)
-            if key not in self._hulls:
-                part = slice(first, last + 1)
-                self._hulls[key] = _Hull(self.logs[group][part], self.values[group][part])
-            hulls.append(self._hulls[key])
-        return hulls
+        return [self._hull(group, first, last) for group, (first, last) in enumerate(ranges)]
 
     def _first_cuts(self, hulls: Sequence["_Hull"]) -> list[Cut]:
         return [

@@ -50,10 +50,7 @@ class Solution:
 
 
 def solve(problem: Problem, tried: int = TRIED, nodes: int = NODES) -> Solution:
-    """The best allocation that is reached with so many combinations `tried` and `nodes` bounded, times the groups.
-
-    The narrowest widths must fit.
-    """
+    """The best allocation that is reached by trying and bounding no more than this; the narrowest widths must fit."""
     top = np.array([len(widths) - 1 for widths in problem.options])
     if problem.fits(problem.widths(top[None]))[0]:
         return _proven(problem, top)
@@ -112,7 +109,7 @@ class _Search:
             self.best, self.value = chosen, value
 
     def _explore(self, part: Part) -> None:
-        """Try all combinations of a part if they are few, or few once the hopeless are ruled out; else split it."""
+        """Try all combinations of a part if they are few, with hopeless ones ruled out if need be; else split it."""
         excess = self.relaxation.excess(part)
         if self._is_small(part.ranges):
             self._try_all(part.ranges)

@@ -31,10 +31,8 @@ def score_network(
     number a filter is kept of all batches, of `entropy` one for each clip and filter. A layer that is called several
     times in a pass counts as that many clips.
 
-    Args:
-        batches: network inputs `[n, ...]` and labels `[n]`, class indices, which only `gradients` looks at; a few
-            hundred training clips are usual.
-        graph: of the model; `batch_norm` needs it to see which batch norm follows which layer.
+    The batches are network inputs `[n, ...]` and labels `[n]`, class indices, which only `gradients` looks at; a few
+    hundred training clips are usual. `batch_norm` needs the graph to see which batch norm follows which layer.
     """
     chosen = criterion(criterion_name)
     for name, layer in layers.items():
