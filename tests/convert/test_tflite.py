@@ -335,7 +335,7 @@ def test_a_killed_conversion_is_said_to_be_so(dcase21, tmp_path, monkeypatch) ->
         return subprocess.CompletedProcess([], -9)
 
     monkeypatch.setattr(tflite.subprocess, "run", killed)
-    with pytest.raises(EdgepruneError, match="ended by signal 9; free memory"):
+    with pytest.raises(EdgepruneError, match="signal 9 ended its conversion to TFLite; free memory"):
         convert(dcase21.onnx, tmp_path, ["float32"])
     assert (tmp_path / "convert.log").read_bytes() == b"the last words"
 
