@@ -145,11 +145,8 @@ def prune(
     profile = None
     if limit is not None and settings is not None and settings.profile is not None:
         from edgeprune.devices.latency_profile import LatencyProfile
-        from edgeprune.errors import EdgepruneError
 
-        profile = LatencyProfile.load(settings.profile)
-        if profile.device != limit[1]:
-            raise EdgepruneError(f"{settings.profile}: is a profile of {profile.device}, not of {limit[1]}.")
+        profile = LatencyProfile.load(settings.profile).on(limit[1], settings.profile)
     return prune_network(model, example_input, budget, settings, batches, profile)
 
 

@@ -100,10 +100,15 @@ class LatencyProfile:
             total += stage.at([columns.get(name, self._full(name)) for name in stage.groups])
         return total
 
-    def of(self, device: str, graph: Graph, path: Path) -> "LatencyProfile":
-        """This profile, read from `path`, after a check of its device and network."""
+    def on(self, device: str, path: Path) -> "LatencyProfile":
+        """This profile, read from `path`, after a check of its device."""
         if self.device != device:
             raise EdgepruneError(f"{path}: is a profile of {self.device}, not of {device}; profile that device.")
+        return self
+
+    def of(self, device: str, graph: Graph, path: Path) -> "LatencyProfile":
+        """This profile, read from `path`, after a check of its device and network."""
+        self.on(device, path)
         filters = {name: group.filters for name, group in graph.groups.items() if not group.frozen}
         if any(self.widths.get(name) != count for name, count in filters.items()):
             raise EdgepruneError(f"{path}: is a profile of another network ({self.model}); profile this one.")
