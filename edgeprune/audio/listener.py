@@ -3,7 +3,6 @@
 The blocks of the stream may have any length, even none; the decisions are those of the whole recording at once.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,35 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.audio.decode import Samples
+from edgeprune.audio.listen_rules import UNIT, Judge, Judgement, ListenRules, mean_square, power_sums
 from edgeprune.audio.streaming import FrameStream, Sliding
-from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """The probabilities at one time.
+    """What was heard at one time.
 
     Attributes:
-        time_s: seconds from the start to the end of the patch.
-        latest: probabilities of this patch, `[classes]`.
-        probabilities: the same, smoothed over the patches so far.
+        time_s: seconds from the start to the end of the window.
+        latest: the network's probabilities for this window, `[classes]`.
+        judgement: by the rules.
     """
 
     time_s: float
     latest: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
+    judgement: Judgement
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Smoothed over the windows since the last silence, `[classes]`; zeros in silence."""
+        return self.judgement.smoothed / UNIT
 
 
 class Listener:
-    """Decides every hop from the latest patch, and smooths exponentially.
+    """Decides every hop from the latest window, by the rules that firmware follows too.
 
     Args:
         spec: the front-end.
         predict: probabilities `[classes]` of a patch: log-mel `[patch_frames, mels]`, not normalised, or samples
             `[patch_samples]` if `from_samples`.
-        hop_s: seconds between decisions, rounded to whole frames, at least one.
-        smoothing: weight of the earlier decisions, 0 (none) up to below 1.
+        rules: of decision.
         from_samples: the network computes its features itself.
 
     Attributes:
@@ -54,24 +57,19 @@ class Listener:
         self,
         spec: LogMel,
         predict: Callable[[Samples], NDArray[Any]],
-        hop_s: float = 0.5,
-        smoothing: float = 0.7,
+        rules: ListenRules,
         from_samples: bool = False,
     ) -> None:
-        if not (math.isfinite(hop_s) and hop_s > 0):
-            raise EdgepruneError(f"hop-s: {hop_s:g} s between decisions; give more than 0, such as 0.5.")
-        if not 0 <= smoothing < 1:
-            raise EdgepruneError(f"smoothing: {smoothing:g}; give 0 (none) or more, but less than 1.")
-        self.spec, self._predict, self._smoothing = spec, predict, smoothing
-        self._hop_frames = max(1, round(hop_s * spec.sample_rate / spec.hop_samples))
+        self.spec, self._predict, self._judge = spec, predict, Judge(rules)
+        self._hop_frames = rules.hop_frames(spec)
         self._frames = None if from_samples else FrameStream(spec)
+        self._sums, self._levels = _FrameSums(spec), Sliding(spec.patch_frames, self._hop_frames)
         if from_samples:
             self._patches = Sliding(spec.patch_samples, self._hop_frames * spec.hop_samples)
             predict(np.zeros(spec.patch_samples, np.float32))
         else:
             self._patches = Sliding(spec.patch_frames, self._hop_frames)
             predict(np.zeros((spec.patch_frames, spec.mels), np.float32))
-        self._smoothed: NDArray[np.float64] | None = None
         self.samples, self.decisions, self.processing_s = 0, 0, 0.0
 
     @property
@@ -92,7 +90,7 @@ class Listener:
         from edgeprune.audio.logmel import Frontend
 
         before, after = self.spec.samples_around
-        yield from self._process(np.zeros(before, np.float32))
+        list(self._patches.windows(self._rows(np.zeros(before, np.float32))))  # completes nothing
         for block in blocks:
             self.samples += len(block)
             yield from self._process(block)
@@ -101,16 +99,40 @@ class Listener:
 
     def _process(self, block: Samples) -> list[Decision]:
         started = time.perf_counter()
-        rows = block if self._frames is None else self._frames.push(block)
-        decisions = [self._decide(self._predict(patch)) for patch in self._patches.windows(rows)]
+        patches, levels = self._patches.windows(self._rows(block)), self._levels.windows(self._sums.push(block))
+        decisions = [self._decide(self._predict(patch), sums) for patch, sums in zip(patches, levels, strict=True)]
         self.processing_s += time.perf_counter() - started
         return decisions
 
-    def _decide(self, probabilities: NDArray[Any]) -> Decision:
-        latest = np.asarray(probabilities, np.float64)
-        before = latest if self._smoothed is None else self._smoothed
-        self._smoothed = self._smoothing * before + (1 - self._smoothing) * latest
+    def _rows(self, block: Samples) -> Samples:
+        """What patches are cut from: frames, or samples."""
+        return block if self._frames is None else self._frames.push(block)
+
+    def _decide(self, probabilities: NDArray[Any], sums: NDArray[np.int64]) -> Decision:
+        judgement = self._judge.judge(probabilities, mean_square(sums.sum(axis=0)))
         end = self.decisions * self._hop_frames * self.spec.hop_samples + self.spec.patch_samples
         end -= self.spec.samples_around[0]
         self.decisions += 1
-        return Decision(min(end, self.samples) / self.spec.sample_rate, latest, self._smoothed)
+        return Decision(
+            min(end, self.samples) / self.spec.sample_rate, np.asarray(probabilities, np.float64), judgement
+        )
+
+
+class _FrameSums:
+    """Power sums of the samples that came since the frame before was complete, frame by frame."""
+
+    def __init__(self, spec: LogMel) -> None:
+        self._hop = spec.hop_samples
+        self._wanted = spec.window_samples - spec.samples_around[0]
+        """Samples that the next frame still needs."""
+        self._held = np.zeros(3, np.int64)
+
+    def push(self, block: Samples) -> NDArray[np.int64]:
+        """`[frames, 3]` of the frames that the block `[samples]` completes."""
+        frames = []
+        while len(block) >= self._wanted:
+            frames.append(self._held + power_sums(block[: self._wanted]))
+            block, self._wanted, self._held = block[self._wanted :], self._hop, np.zeros(3, np.int64)
+        self._held = self._held + power_sums(block)
+        self._wanted -= len(block)
+        return np.array(frames, np.int64).reshape(-1, 3)

@@ -31,12 +31,13 @@ class Microphone:
         name: of the device.
         overruns: how often samples were lost: PortAudio's own overflows, and blocks that came while `QUEUE_S` seconds
             were waiting.
+        dropped_samples: of those blocks, at the microphone's rate; PortAudio does not tell how many it lost.
     """
 
     def __init__(self, sample_rate: int, device: str | None = None) -> None:
         self._sounddevice = _sounddevice()
         self._device: str | int | None = int(device) if device is not None and device.isdecimal() else device
-        self.sample_rate, self.overruns = sample_rate, 0
+        self.sample_rate, self.overruns, self.dropped_samples = sample_rate, 0, 0
         try:
             info = self._sounddevice.query_devices(self._device, "input")
         except (ValueError, self._sounddevice.PortAudioError) as error:
@@ -104,6 +105,7 @@ class Microphone:
             self._blocks.put_nowait(block.mean(axis=1))  # a copy: PortAudio uses the block again
         except queue.Full:
             self.overruns += 1
+            self.dropped_samples += frames
 
 
 def _sounddevice() -> Any:

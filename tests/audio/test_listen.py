@@ -21,6 +21,7 @@ from tiny_tflite import embed_metadata
 
 from edgeprune.audio import microphone as microphone_module
 from edgeprune.audio.decode import file_blocks, load_clip, resampled
+from edgeprune.audio.listen_rules import UNIT, ListenRules
 from edgeprune.audio.listener import Listener
 from edgeprune.audio.logmel import Frontend, patch_starts, waveform_patches
 from edgeprune.audio.microphone import Microphone
@@ -96,7 +97,7 @@ def fake_network(patch: np.ndarray) -> np.ndarray:
 @given(places=cuts, samples=st.integers(1, 9000), from_samples=st.booleans())
 def test_any_blocks_give_the_decisions_of_the_whole(places: list[int], samples: int, from_samples: bool) -> None:
     clip, hop_s = noise(samples), SPEC.patch_hop_frames * SPEC.hop_s
-    listener = Listener(SPEC, fake_network, hop_s, smoothing=0, from_samples=from_samples)
+    listener = Listener(SPEC, fake_network, ListenRules(hop_s, smoothing=0), from_samples=from_samples)
     found = list(listener.listen(cut(clip, places)))
     if from_samples:
         patches = list(waveform_patches(clip, SPEC))
@@ -113,15 +114,15 @@ def test_any_blocks_give_the_decisions_of_the_whole(places: list[int], samples: 
 
 def test_times_are_the_ends_of_patches() -> None:
     # centred: the last of 20 frames is centred on sample 19 * 160 and hears 160 samples more
-    found = [d.time_s for d in Listener(SPEC, fake_network, 0.1).listen([noise(RATE)])]
+    found = [d.time_s for d in Listener(SPEC, fake_network, ListenRules(0.1)).listen([noise(RATE)])]
     np.testing.assert_allclose(found, [0.4 + 0.1 * place for place in range(7)])
-    short = list(Listener(SPEC, fake_network, 0.1).listen([noise(800)]))
+    short = list(Listener(SPEC, fake_network, ListenRules(0.1)).listen([noise(800)]))
     assert [d.time_s for d in short] == [0.1]
 
 
 def test_smoothing_is_exponential() -> None:
     patches = iter([None, [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])  # the first warms up
-    listener = Listener(replace(SPEC, center=False), lambda _: next(patches), hop_s=0.4, smoothing=0.75)
+    listener = Listener(replace(SPEC, center=False), lambda _: next(patches), ListenRules(0.4, smoothing=0.75))
     found = list(listener.listen([noise(3 * 20 * 160 + 160)]))
     np.testing.assert_allclose([d.probabilities for d in found], [[1, 0], [0.75, 0.25], [0.5625, 0.4375]])
     np.testing.assert_array_equal([d.latest for d in found], [[1, 0], [0, 1], [0, 1]])
@@ -136,8 +137,71 @@ def test_decisions_come_as_soon_as_their_patch_is_heard() -> None:
             given_blocks += 1
             yield block
 
-    next(Listener(SPEC, fake_network, 0.1).listen(blocks()))
+    next(Listener(SPEC, fake_network, ListenRules(0.1)).listen(blocks()))
     assert given_blocks == 4
+
+
+def test_levels_are_those_of_the_windows() -> None:
+    """Of the samples that came since the window's first frame began to wait, as 16-bit ones, without their mean."""
+    clip = np.clip(noise(RATE) + 0.1, -1, 1)
+    listener = Listener(SPEC, fake_network, ListenRules(0.1, gate_dbfs=None))
+    found = [decision.judgement.mean_square for decision in listener.listen(cut(clip, [17, 4000, 5001]))]
+    stored = np.round(clip * 32768).clip(-32768, 32767)
+    # the first frame needs 160 samples of a window of 320, each later one 160 more
+    windows = [stored[max(0, 160 * 5 * k) : 160 * (5 * k + 20)] for k in range(7)]
+    np.testing.assert_allclose(found, [np.var(window) for window in windows], atol=1.3)
+    assert len(found) == 7
+
+
+def test_silence_is_no_class() -> None:
+    """Digital silence, one least step of noise, and an offset that a microphone adds, between two sounds."""
+    least = np.random.default_rng(0).integers(-1, 2, RATE) / 32768
+    clip = np.concatenate([noise(RATE), np.zeros(RATE), least, least + 0.2, noise(RATE, 3)]).astype(np.float32)
+    listener = Listener(replace(SPEC, center=False), fake_network, ListenRules(0.4, smoothing=0.9))
+    found = [(d.time_s, d.judgement.heard, d.probabilities) for d in listener.listen([clip])]
+    heard = {round(time_s, 1): what for time_s, what, _ in found}
+    assert [heard[time] for time in (0.4, 0.8)] == ["class"] * 2
+    assert [heard[time] for time in (1.6, 2.0, 2.4, 2.8, 3.6)] == ["silence"] * 5
+    assert not found[4][2].any()
+    after = next(probabilities for time_s, what, probabilities in found if time_s > 3.7 and what == "class")
+    np.testing.assert_allclose(after.sum(), 1, atol=1e-4)  # judged by itself, without what came before
+    listener = Listener(SPEC, fake_network, ListenRules(0.4, gate_dbfs=None))
+    assert {d.judgement.heard for d in listener.listen([clip])} == {"class"}
+
+
+def test_the_likeliest_class_must_be_likely() -> None:
+    patches = iter([None, [0.6, 0.4], [0.5, 0.5], [0.2, 0.8]])
+    rules = ListenRules(0.4, smoothing=0, threshold=0.6)
+    listener = Listener(replace(SPEC, center=False), lambda _: next(patches), rules)
+    found = [d.judgement for d in listener.listen([noise(3 * 20 * 160 + 160)])]
+    assert [judgement.heard for judgement in found] == ["class", "none", "class"]
+    assert [judgement.best for judgement in found] == [0, 0, 1]
+    np.testing.assert_array_equal(found[1].smoothed, [UNIT // 2] * 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"hop_s": 0.0}, "hop-s: 0 s between decisions"),
+        ({"hop_s": float("nan")}, "hop-s: nan s between decisions"),
+        ({"hops_per_window": 0}, "hops-per-window: 0 decisions a window"),
+        ({"hop_s": 1.0, "hops_per_window": 2}, "hop-s: --hops-per-window says the same"),
+        ({"smoothing": 1.0}, "smoothing: 1; give 0"),
+        ({"smoothing": -0.1}, "smoothing: -0.1; give 0"),
+        ({"threshold": 1.5}, "threshold: 1.5 is no probability"),
+        ({"gate_dbfs": -100.0}, "gate-dbfs: -100 dBFS is no level of 16-bit samples"),
+    ],
+)
+def test_wrong_rules(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(EdgepruneError, match=sentence):
+        ListenRules(**fields)
+
+
+def test_hops_are_whole_frames() -> None:
+    assert ListenRules().hop_frames(SPEC) == 20
+    assert ListenRules(hops_per_window=3).hop_frames(SPEC) == 7
+    assert ListenRules(hops_per_window=99).hop_frames(SPEC) == 1
+    assert ListenRules(hop_s=0.29).hop_frames(SPEC) == 14
 
 
 # Files
@@ -232,14 +296,14 @@ def test_a_file_gives_the_batchs_probabilities(waveform_in: bool, classifier, re
     path = classifier
     if waveform_in:
         path = write_waveform_model(classifier, classifier.with_name("waveform.tflite"))
-    found, said = lines(capsys, ListenCommand(path, recording, hop_s=0.1, smoothing=0, json=True))
+    found, said = lines(capsys, ListenCommand(path, recording, json=True, rules=ListenRules(0.1, smoothing=0)))
     assert len(found) == len(expected) == 27
     np.testing.assert_allclose([list(line["probabilities"].values()) for line in found], expected, atol=1e-5)
     assert [list(line["probabilities"]) for line in found] == [LABELS] * 27
     assert [line["label"] for line in found] == [LABELS[place] for place in expected.argmax(axis=1)]
     assert len({line["label"] for line in found}) > 1
     assert found[-1]["time_s"] == 3.0
-    assert found[-1]["overruns"] == 0
+    assert found[-1]["overruns"] == found[-1]["dropped_samples"] == 0
     assert "3.0 s of audio, 27 decisions" in said
     assert "real-time factor" in said
 
@@ -255,17 +319,13 @@ def test_lines_tell_the_three_likeliest(classifier, recording, capsys) -> None:
 
 def test_long_audio_is_reported_on_now_and_then(classifier, tmp_path, capsys) -> None:
     soundfile.write(tmp_path / "long.wav", noise(25 * RATE), RATE)
-    assert ListenCommand(classifier, tmp_path / "long.wav", hop_s=1)() == 0
+    assert ListenCommand(classifier, tmp_path / "long.wav", rules=ListenRules(1))() == 0
     assert capsys.readouterr().err.count("real-time factor") == 3
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"hop_s": 0.0}, "hop-s: 0 s between decisions"),
-        ({"hop_s": float("nan")}, "hop-s: nan s between decisions"),
-        ({"smoothing": 1.0}, "smoothing: 1; give 0"),
-        ({"smoothing": -0.1}, "smoothing: -0.1; give 0"),
         ({"seconds": 0.0}, "0 seconds; give --seconds more than 0"),
         ({"device": "USB"}, "leave out --file or --device"),
         ({"threads": 0}, "threads: 0 cannot run anything"),
@@ -279,10 +339,10 @@ def test_wrong_flags(fields: dict[str, Any], sentence: str, classifier, recordin
 def test_wrong_models(classifier: Path) -> None:
     embed_metadata(classifier, read_metadata(classifier) | {"frontend": {}})
     with pytest.raises(EdgepruneError, match="is no classifier of audio"):
-        open_listener(classifier)
+        open_listener(classifier, ListenRules())
     embed_metadata(classifier, {"frontend": asdict(SPEC)})
     with pytest.raises(EdgepruneError, match=r"classifier\.tflite: the description of a network is damaged"):
-        open_listener(classifier)
+        open_listener(classifier, ListenRules())
 
 
 # The microphone: `sounddevice` is a stand-in here
@@ -341,9 +401,9 @@ class StandIn:
 
 
 def test_a_microphone_is_heard_like_a_file(classifier, recording, capsys, monkeypatch) -> None:
-    expected, _ = lines(capsys, ListenCommand(classifier, recording, json=True))
+    expected, _ = lines(capsys, ListenCommand(classifier, recording, json=True, rules=ListenRules(0.5)))
     device = StandIn(load_clip(recording, RATE)[:, None]).install(monkeypatch)
-    found, said = lines(capsys, ListenCommand(classifier, seconds=3.0, json=True))
+    found, said = lines(capsys, ListenCommand(classifier, seconds=3.0, json=True, rules=ListenRules(0.5)))
     assert [line["probabilities"] for line in found] == [line["probabilities"] for line in expected]
     assert "listening to Stand-in" in said
     assert "no samples lost" in said
@@ -362,7 +422,7 @@ def test_a_microphones_own_rate_and_channels(monkeypatch) -> None:
 def test_lost_samples_are_counted(classifier, capsys, monkeypatch) -> None:
     device = StandIn(noise(RATE)[:, None]).install(monkeypatch)
     device.overflow_at = {2, 5}
-    found, said = lines(capsys, ListenCommand(classifier, device="0", seconds=1.0, json=True))
+    found, said = lines(capsys, ListenCommand(classifier, device="0", seconds=1.0, json=True, rules=ListenRules(0.5)))
     assert found[-1]["overruns"] == 2
     assert "samples lost 2 times" in said
 
@@ -377,6 +437,7 @@ def test_blocks_that_find_no_room_are_counted(monkeypatch) -> None:
     while microphone.overruns < 6 and time.monotonic() < deadline:  # 10 blocks, of which 3 or 4 find room
         time.sleep(0.01)
     assert microphone.overruns in (6, 7)
+    assert microphone.dropped_samples == 800 * microphone.overruns
     assert [len(block) for block in blocks] == [800, 400]
     assert not device.open
 
@@ -392,7 +453,7 @@ def test_ctrl_c_ends_with_the_summary(classifier, capsys, monkeypatch) -> None:
             yield block
 
     monkeypatch.setattr(Microphone, "_recorded", interrupted)
-    found, said = lines(capsys, ListenCommand(classifier, hop_s=0.1, json=True))
+    found, said = lines(capsys, ListenCommand(classifier, json=True, rules=ListenRules(0.1)))
     assert [line["time_s"] for line in found] == [0.4, 0.5, 0.6]
     assert "interrupted" in said
     assert "0.6 s of audio, 3 decisions" in said

@@ -3,15 +3,16 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from edgeprune.audio.decode import Samples, file_blocks
+from edgeprune.audio.listen_rules import ListenRules
 from edgeprune.audio.listener import Decision, Listener
 from edgeprune.audio.microphone import Microphone
 from edgeprune.console import say
@@ -31,10 +32,6 @@ class ListenCommand:
     """A .tflite exported by edgeprune that takes log-mel or the waveform."""
     file: Path | None = None
     """Listen to this audio file instead of a microphone."""
-    hop_s: float = 0.5
-    """Seconds between decisions."""
-    smoothing: float = 0.7
-    """Weight of what was heard before, 0 to below 1; 0: each patch for itself."""
     device: str | None = None
     """Microphone: a part of its name or its number (`python -m sounddevice` lists them)."""
     seconds: float | None = None
@@ -43,13 +40,15 @@ class ListenCommand:
     """Threads of the network."""
     json: bool = False
     """Print a line of JSON a decision."""
+    rules: OmitArgPrefixes[ListenRules] = field(default_factory=ListenRules)
+    """The rules of decision, those of firmware (`edgeprune deploy` takes the same flags)."""
 
     def __call__(self) -> int:
         if self.file is not None and self.device is not None:
             raise EdgepruneError("listen: takes a file or a microphone; leave out --file or --device.")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise EdgepruneError(f"listen: {self.seconds:g} seconds; give --seconds more than 0.")
-        listener, labels = open_listener(self.model, self.hop_s, self.smoothing, self.threads)
+        listener, labels = open_listener(self.model, self.rules, self.threads)
         microphone = None if self.file is not None else Microphone(listener.spec.sample_rate, self.device)
         if microphone is not None:
             say(f"listening to {microphone.name}; Ctrl-C ends")
@@ -61,8 +60,8 @@ class ListenCommand:
         reported_s, last_report = 0.0, ""
         try:
             for decision in listener.listen(self._blocks(listener.spec.sample_rate, microphone)):
-                overruns = 0 if microphone is None else microphone.overruns
-                print(_line(self.json, decision, labels, listener, overruns), flush=True)
+                line = _json_line(decision, labels, listener, microphone) if self.json else _line(decision, labels)
+                print(line, flush=True)
                 if decision.time_s >= reported_s + REPORT_S:
                     reported_s, last_report = decision.time_s, _summary(listener, microphone)
                     say(last_report)
@@ -80,10 +79,8 @@ class ListenCommand:
         return blocks if self.seconds is None else _first(blocks, round(self.seconds * sample_rate))
 
 
-def open_listener(
-    path: Path, hop_s: float = 0.5, smoothing: float = 0.7, threads: int = 1
-) -> tuple[Listener, list[str]]:
-    """A listener that decides by an exported file, and the labels of its probabilities; the arguments are the flags."""
+def open_listener(path: Path, rules: ListenRules, threads: int = 1) -> tuple[Listener, list[str]]:
+    """A listener that decides by an exported file, and the labels of its probabilities."""
     from edgeprune.tflite.flatbuffer import operators
     from edgeprune.tflite.interpreter import TFLiteModel
     from edgeprune.tflite.metadata import read_description
@@ -99,7 +96,7 @@ def open_listener(
         x = patch if description.takes_waveform else description.inputs(patch[np.newaxis])[0]
         return model.predict(x[np.newaxis])[0]
 
-    listener = Listener(description.frontend, predict, hop_s, smoothing, from_samples=description.takes_waveform)
+    listener = Listener(description.frontend, predict, rules, from_samples=description.takes_waveform)
     return listener, list(description.labels)
 
 
@@ -112,23 +109,29 @@ def _first(blocks: Iterator[Samples], samples: int) -> Iterator[Samples]:
             return
 
 
-def _line(as_json: bool, decision: Decision, labels: Sequence[str], listener: Listener, overruns: int) -> str:
-    """One decision as it is printed."""
-    probabilities = decision.probabilities
-    best = np.argsort(-probabilities, kind="stable")
-    if as_json:
-        return json.dumps(
-            {
-                "time_s": round(decision.time_s, 6),
-                "label": labels[best[0]],
-                "probabilities": dict(zip(labels, probabilities.tolist(), strict=True)),
-                "real_time_factor": listener.real_time_factor,
-                "overruns": overruns,
-            },
-            allow_nan=False,
-        )
-    scenes = "  ".join(f"{labels[place]} {probabilities[place]:.2f}" for place in best[:TOP])
-    return f"{decision.time_s:8.2f} s  {scenes}"
+def _line(decision: Decision, labels: Sequence[str]) -> str:
+    """One decision as people read it: the likeliest scenes, or why none is named."""
+    judgement, probabilities = decision.judgement, decision.probabilities
+    if judgement.heard == "silence":
+        return f"{decision.time_s:8.2f} s  silence, {judgement.level_dbfs:.0f} dBFS"
+    best = np.argsort(-probabilities, kind="stable")[:TOP]
+    scenes = "  ".join(f"{labels[place]} {probabilities[place]:.2f}" for place in best)
+    return f"{decision.time_s:8.2f} s  {'none of these: ' if judgement.heard == 'none' else ''}{scenes}"
+
+
+def _json_line(decision: Decision, labels: Sequence[str], listener: Listener, microphone: Microphone | None) -> str:
+    judgement = decision.judgement
+    line = {
+        "time_s": round(decision.time_s, 6),
+        "heard": judgement.heard,
+        "label": labels[judgement.best] if judgement.heard == "class" else None,
+        "level_dbfs": round(judgement.level_dbfs, 1) if judgement.mean_square else None,
+        "probabilities": dict(zip(labels, decision.probabilities.tolist(), strict=True)),
+        "real_time_factor": listener.real_time_factor,
+        "overruns": 0 if microphone is None else microphone.overruns,
+        "dropped_samples": 0 if microphone is None else microphone.dropped_samples,
+    }
+    return json.dumps(line, allow_nan=False)
 
 
 def _summary(listener: Listener, microphone: Microphone | None) -> str:
@@ -139,6 +142,6 @@ def _summary(listener: Listener, microphone: Microphone | None) -> str:
     )
     if microphone is None:
         return text
-    lost = "no samples lost" if microphone.overruns == 0 else f"samples lost {microphone.overruns} times"
-    slow = "; raise --hop-s, the network cannot keep up" if listener.real_time_factor > 1 else ""
+    lost = f"samples lost {microphone.overruns} times" if microphone.overruns else "no samples lost"
+    slow = "; give a longer --hop-s, the network cannot keep up" if listener.real_time_factor > 1 else ""
     return f"{text}; {lost}{slow}"
