@@ -1,6 +1,7 @@
 """The form in which a trained network is exported: batch norm folded, no dropout, flattened channel-last."""
 
 import copy
+from typing import Literal
 
 import torch
 from torch import fx, nn
@@ -9,6 +10,8 @@ from torch.fx.experimental.optimization import fuse, remove_dropout
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.layers import Flatten, MelNorm, MelScale, channels_last_columns
 
+Output = Literal["softmax", "sigmoid", "logits"]
+"""What a file ends in: probabilities of which one is true, independent probabilities, or neither."""
 _ELEMENTWISE = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
@@ -19,8 +22,8 @@ class _LeafTracer(fx.Tracer):
         return isinstance(m, Flatten | MelNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
-def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
-    """A copy of `model` ready for export: in evaluation mode, on the CPU, with `softmax` or (False) giving logits.
+def export_form(model: nn.Module, output: Output = "softmax") -> nn.Module:
+    """A copy of `model` ready for export: in evaluation mode, on the CPU, with what turns its logits into `output`.
 
     Batch norm is folded into the convolution or dense layer before it (Jacob et al., "Quantization and training of
     neural networks for efficient integer-arithmetic-only inference", CVPR 2018, section 3.2) and dropout is removed.
@@ -42,7 +45,8 @@ def export_form(model: nn.Module, softmax: bool = True) -> nn.Module:
         if isinstance(module, MelNorm):
             traced.set_submodule(path, MelScale(module.norm))
     folded = remove_dropout(fuse(traced, inplace=True, no_trace=True))
-    return nn.Sequential(folded, *([nn.Softmax(dim=1)] if softmax else [])).eval()
+    ends: dict[Output, list[nn.Module]] = {"softmax": [nn.Softmax(dim=1)], "sigmoid": [nn.Sigmoid()], "logits": []}
+    return nn.Sequential(folded, *ends[output]).eval()
 
 
 def _flatten_channels_last(traced: fx.GraphModule) -> None:

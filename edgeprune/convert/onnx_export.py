@@ -7,7 +7,7 @@ import onnx
 import torch
 from torch import nn
 
-from edgeprune.convert.export_form import export_form
+from edgeprune.convert.export_form import Output, export_form
 from edgeprune.convert.onnx_pools import plain_max_pools
 from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import atomic_path
@@ -16,7 +16,9 @@ OPSET = 18
 """onnxruntime, onnx2tf and the vendors' compilers all take it."""
 
 
-def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path | str, softmax: bool = True) -> Path:
+def export_onnx(
+    model: nn.Module, input_shape: tuple[int, int, int], path: Path | str, output: Output = "softmax"
+) -> Path:
     """Write the export form of `model` (see `edgeprune.convert.export_form`) as ONNX, input `input`, output `output`.
 
     The batch is fixed at one clip: a device classifies one clip at a time, its memory planner needs static shapes, and
@@ -24,9 +26,9 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path 
 
     Args:
         input_shape: `(channels, height, width)`.
-        softmax: end in probabilities rather than logits.
+        output: what the file ends in.
     """
-    form = export_form(model, softmax)
+    form = export_form(model, output)
     with atomic_path(path) as temporary:
         try:
             # The TorchScript exporter keeps the layers' names, writes no source paths of this machine, and is ten

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgeprune.convert.export_form import Output
 from edgeprune.convert.onnx_file import input_shape_of, load_onnx
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.tflite.interpreter import TFLiteModel
@@ -23,7 +24,8 @@ class ExportParity:
 
     Attributes:
         max_abs_error: largest difference of an output, in the output's unit (probability, or logit).
-        label_flips: clips whose most likely class is another one.
+        label_flips: clips whose most likely class is another one; of independent probabilities, clips with a class on
+            the other side of one half.
         transposes: TRANSPOSE operators in the file.
         clips: clips compared.
     """
@@ -34,8 +36,8 @@ class ExportParity:
     clips: int
 
 
-def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], softmax: bool = True) -> NDArray[np.float32]:
-    """Outputs `[n, classes]` of the trained network in evaluation mode: probabilities, or logits without `softmax`."""
+def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], output: Output = "softmax") -> NDArray[np.float32]:
+    """Outputs `[n, classes]` of the trained network in evaluation mode, as a file that ends in `output` gives them."""
     training = model.training
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     model.eval()
@@ -44,7 +46,8 @@ def reference_outputs(model: nn.Module, inputs: NDArray[np.float32], softmax: bo
         with torch.inference_mode():
             for batch in torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).split(32):
                 logits = model(batch.to(device)).float()
-                outputs.append((torch.softmax(logits, dim=1) if softmax else logits).cpu())
+                ends = {"softmax": logits.softmax(1), "sigmoid": logits.sigmoid(), "logits": logits}
+                outputs.append(ends[output].cpu())
     finally:
         model.train(training)
     return torch.cat(outputs).numpy()
@@ -62,8 +65,10 @@ def check_onnx(
     session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     outputs = np.concatenate([session.run(None, {name: clip[np.newaxis]})[0] for clip in inputs])
-    reference = reference_outputs(model, inputs, softmax=graph.graph.node[-1].op_type == "Softmax")
-    return _compare(reference, outputs, onnx_path, 0, tolerance)
+    ends: dict[str, Output] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+    output = ends.get(graph.graph.node[-1].op_type, "logits")
+    reference = reference_outputs(model, inputs, output)
+    return _compare(reference, outputs, onnx_path, 0, tolerance, output == "sigmoid")
 
 
 def check_tflite(
@@ -86,7 +91,9 @@ def check_tflite(
     inputs = _checked_inputs(inputs, (channels, height, width), path)
     outputs = model.predict(np.ascontiguousarray(inputs.transpose(0, 2, 3, 1)))
     transposes = model.operators().count("TRANSPOSE")
-    return _compare(reference_probabilities, outputs, path, transposes, tolerance if format == "float32" else None)
+    limit = tolerance if format == "float32" else None
+    independent = model.operators()[-1] == "LOGISTIC"
+    return _compare(reference_probabilities, outputs, path, transposes, limit, independent)
 
 
 def _checked_inputs(inputs: NDArray[np.float32], shape: tuple[int, ...], path: Path | str) -> NDArray[np.float32]:
@@ -106,6 +113,7 @@ def _compare(
     path: Path | str,
     transposes: int,
     tolerance: float | None,
+    independent: bool,
 ) -> ExportParity:
     if reference.shape != outputs.shape:
         raise EdgepruneError(
@@ -119,5 +127,8 @@ def _compare(
         raise CheckFailedError(
             f"{path}: differs from the trained network by {error:.3g}, more than {tolerance:g}; export it again."
         )
-    flips = int((outputs.argmax(axis=1) != reference.argmax(axis=1)).sum())
+    if independent:
+        flips = int(((outputs >= 0.5) != (reference >= 0.5)).any(axis=1).sum())
+    else:
+        flips = int((outputs.argmax(axis=1) != reference.argmax(axis=1)).sum())
     return ExportParity(error, flips, transposes, len(outputs))

@@ -126,7 +126,7 @@ def test_memory_is_what_tflite_micro_plans(case, request, capfd) -> None:
 @pytest.mark.parametrize("label", CASES)
 def test_export_form_is_folded(label) -> None:
     shape, model = CASES[label][1], _trained(label)
-    form = export_form(model, softmax=False)
+    form = export_form(model, output="logits")
     kinds = {type(layer) for layer in form.modules()}
     assert not kinds & {nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, MelNorm}
     clips = torch.from_numpy(_clips(shape, 8, seed=4))
@@ -169,7 +169,7 @@ def test_functional_networks_are_folded_too() -> None:
     torch.manual_seed(0)
     model = _Functional().train()
     model(torch.randn(32, 1, 12, 10) * 2 + 1)
-    form = export_form(model.eval(), softmax=False)
+    form = export_form(model.eval(), output="logits")
     assert nn.BatchNorm2d not in {type(layer) for layer in form.modules()}
     x = torch.randn(4, 1, 12, 10)
     with torch.no_grad():
@@ -204,7 +204,7 @@ class _Pools(nn.Module):
 def test_max_pools_become_what_tflite_has(tmp_path, relu, size, pool, kinds, pads) -> None:
     torch.manual_seed(1)
     model = _Pools(relu, **pool).eval()
-    path = export_onnx(model, (1, *size), tmp_path / "pool.onnx", softmax=False)
+    path = export_onnx(model, (1, *size), tmp_path / "pool.onnx", output="logits")
     nodes = load_onnx(path).graph.node
     names = [node.op_type for node in nodes if node.op_type != "Constant"]
     assert names == ["Conv", *(["Relu"] if relu else []), *kinds, "MaxPool", "ReduceMean"]

@@ -39,7 +39,7 @@ def test_the_graph_is_folded_and_fixed_to_one_clip(dcase21) -> None:
 
 
 def test_logits_when_asked_for(dcase21, tmp_path) -> None:
-    path = export_onnx(dcase21.model, dcase21.spec.input_shape, tmp_path / "logits.onnx", softmax=False)
+    path = export_onnx(dcase21.model, dcase21.spec.input_shape, tmp_path / "logits.onnx", output="logits")
     assert load_onnx(path).graph.node[-1].op_type == "Gemm"
 
 

@@ -17,7 +17,7 @@ def test_reference_outputs_are_the_networks_own(dcase21) -> None:
     assert model.training  # given back as it came
     with torch.no_grad():
         logits = dcase21.model(torch.from_numpy(dcase21.inputs)).numpy()
-    np.testing.assert_allclose(reference_outputs(model, dcase21.inputs, softmax=False), logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(reference_outputs(model, dcase21.inputs, output="logits"), logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["dcase21", "vggish"])
@@ -33,8 +33,21 @@ def test_exports_pass(networks, name) -> None:
 
 
 def test_logits_are_compared_with_logits(dcase21, tmp_path) -> None:
-    path = export_onnx(dcase21.model, dcase21.spec.input_shape, tmp_path / "logits.onnx", softmax=False)
+    path = export_onnx(dcase21.model, dcase21.spec.input_shape, tmp_path / "logits.onnx", output="logits")
     assert check_onnx(dcase21.model, path, dcase21.inputs, tolerance=1e-4).label_flips == 0
+
+
+def test_independent_probabilities_flip_at_one_half(dcase21, tmp_path) -> None:
+    path = export_onnx(dcase21.model, dcase21.spec.input_shape, tmp_path / "sigmoid.onnx", output="sigmoid")
+    assert check_onnx(dcase21.model, path, dcase21.inputs).label_flips == 0
+    with torch.no_grad():
+        logits = dcase21.model(torch.from_numpy(dcase21.inputs))
+        changed = copy.deepcopy(dcase21.model)
+        changed.classifier.output.bias[3] -= logits[:, 3].median()  # one class crosses one half on half of the clips
+        before, after = logits >= 0, changed(torch.from_numpy(dcase21.inputs)) >= 0
+    flips = int((before != after).any(dim=1).sum())
+    assert flips >= 6
+    assert check_onnx(changed, path, dcase21.inputs, tolerance=1.0).label_flips == flips
 
 
 @pytest.mark.parametrize("layer", ["features.conv1", "features.conv2", "features.conv3", "classifier.output"])

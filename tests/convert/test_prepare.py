@@ -18,7 +18,7 @@ def test_export_form_computes_what_the_network_does(networks, name) -> None:
         assert len(set(logits.argmax(dim=1).tolist())) >= 3  # the comparison would be worth little otherwise
         scale = logits.abs().max()
         torch.testing.assert_close(export_form(network.model)(clips), logits.softmax(1), atol=1e-5, rtol=0)
-        bare = export_form(network.model, softmax=False)(clips)
+        bare = export_form(network.model, output="logits")(clips)
         torch.testing.assert_close(bare / scale, logits / scale, atol=1e-5, rtol=0)
 
 

@@ -354,7 +354,7 @@ def test_three_channels_convert_without_a_network(tmp_path, monkeypatch) -> None
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody answers
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), Flatten(), nn.Linear(5 * 6 * 8, 4)).eval()
-    onnx_path = export_onnx(model, (3, 8, 10), tmp_path / "colour.onnx", softmax=False)
+    onnx_path = export_onnx(model, (3, 8, 10), tmp_path / "colour.onnx", output="logits")
     path = convert(onnx_path, tmp_path, ["float32"])["float32"]
     clips = np.random.default_rng(0).standard_normal((4, 3, 8, 10)).astype(np.float32)
     outputs = TFLiteModel(path).predict(clips.transpose(0, 2, 3, 1))
