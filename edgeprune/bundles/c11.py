@@ -8,15 +8,19 @@ import numpy as np
 
 from edgeprune.bundles.common import common_files, fill_template, write_manifest
 from edgeprune.bundles.source import Clip, Source
-from edgeprune.devices.qemu import BOARDS, OPTIMISE
+from edgeprune.devices.boards import BOARDS as ALL_BOARDS
+from edgeprune.devices.qemu import OPTIMISE
 from edgeprune.devices.tflm import reference_micro
 from edgeprune.files import share_folder, write_text
-from edgeprune.firmware.c11 import C11, compile_c11
+from edgeprune.firmware.c11 import C11, TARGETS, compile_c11
 from edgeprune.firmware.c_text import c_array, c_string, c_strings
 
 NETWORKS = {"portable": "host", "cortex-m": "cortex-m4"}
 """Folders of the network's code, and the target each is compiled for. All Cortex-M processors share one code; compiler
 flags select the paths of CMSIS-NN."""
+
+BOARDS = {name: board for name, board in ALL_BOARDS.items() if name in TARGETS}
+"""The emulated boards that run the example."""
 
 
 def write(source: Source, out: Path) -> None:
@@ -34,7 +38,8 @@ def write(source: Source, out: Path) -> None:
     (_, host_sources, host_options), (_, arm_sources, arm_options) = networks["portable"], networks["cortex-m"]
     boards = [f"BOARDS := {' '.join(BOARDS)}"]
     for name, board in BOARDS.items():
-        boards += [f"MACHINE_{name} := {board.machine}", f"FLAGS_{name} := {' '.join(board.options)}"]
+        boards += [f"MACHINE_{name} := {' '.join(board.machine)}", f"FLAGS_{name} := {' '.join(board.options)}"]
+        boards += [f"START_{name} := {' '.join(f'board/{file}' for file in board.tools.sources)}"]
     fill_template(
         "c11/Makefile",
         out,
@@ -78,9 +83,9 @@ def _write_code(source: Source, out: Path) -> None:
     for name in ("console.h", "main.c"):
         fill_template(f"c11/{name}", out / "example")
     (out / "board").mkdir()
-    for path in sorted((share_folder("export") / "cortex_m").iterdir()):
-        if path.suffix == ".ld" or path.name in ("startup.c", "board.c", "board.h"):
-            shutil.copyfile(path, out / "board" / path.name)
+    files = {"board.h", "sections.ld", *(f"{name}.ld" for name in BOARDS)}
+    for name in sorted(files.union(*(board.tools.sources for board in BOARDS.values()))):
+        shutil.copyfile(share_folder("export") / "boards" / name, out / "board" / name)
 
 
 def _write_vectors(source: Source, folder: Path, logits: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgeprune.console import say
 from edgeprune.devices import qemu
+from edgeprune.devices.boards import board_of
 from edgeprune.devices.checks import check_exact
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
@@ -40,7 +41,10 @@ def measure(request: BenchRequest) -> list[Measurement]:
             f"device {request.device}: bakenn's code gives wrong outputs on its vector unit (MVE); use cortex-m4, "
             "cortex-m7, cortex-m33, or ethos-u55-128 for the accelerator beside it."
         )
-    qemu.board_of(request.device)
+    if not board_of(request.device).has_dsp:
+        raise EdgepruneError(
+            f"device {request.device}: has no DSP instructions, which the kernels of CMSIS-NN take; use cortex-m4."
+        )
     request.check()
     request.check_one_core()
     tools = qemu.versions(request.device)
@@ -60,7 +64,7 @@ def _measure_file(request: BenchRequest, path: Path, tools: dict[str, str]) -> M
         bare, stack_bytes = program.bare()
     instructions, macs, clock_hz = float(np.median(counts)), cost_of_tflite(path).macs, request.options.clock_hz
     detail: dict[str, Any] = {
-        "board": qemu.BOARDS[request.device].description,
+        "board": board_of(request.device).description,
         "note": "instructions are not cycles: a time needs the board itself",
         "optimise": qemu.OPTIMISE,
         "macs": macs,
@@ -154,7 +158,7 @@ class _Program:
     def _build(self, main: str, sources: Sequence[Path], defines: tuple[str, ...] = ()) -> qemu.Image:
         return qemu.build(
             self.request.device,
-            [share_folder("export") / "cortex_m" / f"{main}.c", *sources],
+            [share_folder("export") / "boards" / f"{main}_cmsis.c", *sources],
             [self.folder, *self.network.includes],
             self.folder / f"{main}.elf",
             (*self.network.defines, *defines),

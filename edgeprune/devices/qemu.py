@@ -1,58 +1,20 @@
-"""Building bare-metal programs for Cortex-M boards, listing their sections, and running them in QEMU."""
+"""Building bare-metal programs for boards, listing their sections, and running them in QEMU."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeprune.devices.boards import Board, board_of
 from edgeprune.devices.tools import last_line, require, run_tool
-from edgeprune.errors import CheckFailedError, EdgepruneError, unknown_name
+from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import share_folder
 
 BUILD_TIMEOUT_S = 300.0
-COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 OPTIMISE = "-O2"
 """The compiler's optimisation for every figure."""
-
-
-@dataclass(frozen=True)
-class Board:
-    """A board that QEMU emulates; its memories are in `export/cortex_m/<name>.ld`.
-
-    Attributes:
-        name: on the command line, and the compiler's name of its processor.
-        machine: QEMU's name for it.
-        fpu: the compiler's name of its floating-point unit.
-        timer: address of the timer that counts instructions.
-        timer_irq: interrupt of that timer.
-        tick_ns: nanoseconds of emulated time of one tick.
-    """
-
-    name: str
-    machine: str
-    fpu: str
-    description: str
-    timer: int = 0x40000000
-    timer_irq: int = 8
-    tick_ns: int = 40
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Compiler options of the processor, and the timer's constants for `board.c`."""
-        processor = (f"-mcpu={self.name}", "-mthumb", "-mfloat-abi=hard", f"-mfpu={self.fpu}")
-        timer = (f"-DBOARD_TIMER=0x{self.timer:x}u", f"-DBOARD_TIMER_IRQ={self.timer_irq}")
-        return (*processor, *timer, f"-DBOARD_TICK_NS={self.tick_ns}")
-
-
-BOARDS = {
-    board.name: board
-    for board in (
-        Board("cortex-m4", "mps2-an386", "fpv4-sp-d16", "Arm MPS2 AN386, Cortex-M4F"),
-        Board("cortex-m7", "mps2-an500", "fpv5-d16", "Arm MPS2 AN500, Cortex-M7F"),
-        Board("cortex-m33", "mps2-an505", "fpv5-sp-d16", "Arm MPS2 AN505, Cortex-M33F", 0x50000000, 3, 50),
-    )
-}
-"""Boards by their name on the command line."""
+NS_OF_INSTRUCTION = 64
+"""Emulated time of an instruction, by `-icount shift=6`."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +45,6 @@ class Image:
         return self.data_bytes + self.bss_bytes
 
 
-def board_of(name: str) -> Board:
-    if name not in BOARDS:
-        raise unknown_name("device", name, BOARDS)
-    return BOARDS[name]
-
-
 def build(
     board: str,
     sources: Sequence[Path],
@@ -102,65 +58,90 @@ def build(
 
     `defines` are macros, as `NAME` or `NAME=VALUE`. The folder of `board.h` is always among the includes.
     """
-    folder = share_folder("export") / "cortex_m"
-    options = [*board_of(board).options, *optimise.split(), "-std=c11", "-Wall", "-ffunction-sections"]
+    target = board_of(board)
+    folder = share_folder("export") / "boards"
+    options = [*target.options, *optimise.split(), "-std=c11", "-Wall", "-ffunction-sections"]
     options += ["-fdata-sections", "-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
     command: list[str | Path] = [
-        require(COMPILER, board),
+        require(target.tools.compiler, board),
         *options,
         "-nostartfiles",
         *(f"-D{name}" for name in defines),
     ]
     for include in (folder, *includes):
         command += ["-I", include.absolute()]
-    command += [source.absolute() for source in (folder / "startup.c", folder / "board.c", *sources)]
+    command += [folder.absolute() / name for name in target.tools.sources]
+    command += [source.absolute() for source in sources]
     command += ["-T", f"{board}.ld", "-L", folder.absolute(), "-Wl,--gc-sections", "-lm", "-o", out.absolute()]
     done = run_tool(command, board, timeout_s, cwd=out.parent)
     if done.returncode != 0:
-        too_large = b"overflowed" in done.stderr or b"will not fit" in done.stderr
-        advice = "the program is too large for the board, prune more" if too_large else "check the sources"
-        raise EdgepruneError(f"device {board}: {COMPILER} failed ({_first_error(done.stderr)}); {advice}.")
+        raise _build_failed(target, done.stderr)
     return image_of(board, out)
 
 
-def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None) -> str:
-    """The output of a program that ends with code 0.
+def _build_failed(board: Board, errors: bytes) -> EdgepruneError:
+    """The error of a compiler or linker in one sentence."""
+    text = errors.decode("utf-8", "replace")
+    if over := re.search(r"region `(FLASH|RAM)' overflowed by (\d+) bytes", text):
+        memory = "flash" if over[1] == "FLASH" else "RAM"
+        lacking = f"the program needs {int(over[2]):,} B more {memory} than there is ({board.description})"
+        return EdgepruneError(f"device {board.name}: {lacking}; prune more, or use a larger board.")
+    return EdgepruneError(
+        f"device {board.name}: {board.tools.compiler} failed ({_first_error(text)}); check the sources."
+    )
 
-    Every instruction takes 64 ns of emulated time, so the board's timer counts instructions.
+
+def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None, options: Sequence[str] = ()) -> str:
+    """The output of a program that ends with code 0; `options` are more of QEMU's.
+
+    Every instruction takes 64 ns of emulated time, so the board's clock counts instructions.
     """
-    machine = board_of(board).machine
-    command = [require(EMULATOR, board), "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    target = board_of(board)
+    emulator = target.tools.emulator
+    program = require(emulator, board)
     image_of(board, image_path)  # the emulator would run any file
-    command += ["-semihosting-config", "enable=on,target=native", "-icount", "shift=6"]
-    command += ["-kernel", str(image_path.absolute())]
+    command = [program, *target.machine, "-nographic", "-monitor", "none", "-serial", "none"]
+    command += ["-semihosting-config", "enable=on,target=native", "-icount", "shift=6", *options]
+    command += [word.replace("{}", _quoted(target, image_path)) for word in target.load]
     done = run_tool(command, board, timeout_s, cwd=cwd)
     if done.returncode == 0:
         return done.stdout.decode("utf-8", "replace")
     reason = last_line(done.stderr)
-    if reason.startswith(EMULATOR):
+    if reason.startswith(emulator):
         raise EdgepruneError(f"device {board}: {reason}; install another version of it.")
     # A processor that faults in its fault handler stops QEMU, which then lists registers.
     fatal = re.search(rb"^qemu: fatal: (.*)$", done.stderr, re.MULTILINE)
     reason = last_line(fatal[1] if fatal else done.stdout or done.stderr)
+    if target.fixed_memory and (stack := re.search(r"the stack of (\d+) bytes overflowed", reason)):
+        left = f"the variables leave {int(stack[1]):,} B of RAM for the stack, which needs more ({target.description})"
+        raise EdgepruneError(f"device {board}: {left}; prune more, or use a larger board.")
     raise CheckFailedError(
         f"device {board}: {image_path.name} ended with code {done.returncode} ({reason}); nothing was measured."
     )
 
 
+def _quoted(board: Board, image: Path) -> str:
+    """The path of a program as QEMU's option takes it: a comma in a list of settings is doubled."""
+    path = str(image.absolute())
+    return path if board.load[1] == "{}" else path.replace(",", ",,")
+
+
 def versions(board: str) -> dict[str, str]:
     """Versions of compiler and emulator, as they print them."""
+    tools = board_of(board).tools
     lines = {}
-    for name, program in (("compiler", COMPILER), ("emulator", EMULATOR)):
+    for name, program in (("compiler", tools.compiler), ("emulator", tools.emulator)):
         done = run_tool([require(program, board), "--version"], board, timeout_s=30)
         lines[name] = done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
     return lines
 
 
 def image_of(board: str, path: Path) -> Image:
-    """Sizes of an ELF file's sections, as `arm-none-eabi-size -A` lists them."""
+    """Sizes of an ELF file's sections, as the toolchain's `size -A` lists them."""
     if not path.is_file():
         raise EdgepruneError(f"{path}: cannot be read; build it again.")
-    done = run_tool([require(SIZE, board), "-A", path.absolute()], board, timeout_s=30)
+    size = board_of(board).tools.tool("size")
+    done = run_tool([require(size, board), "-A", path.absolute()], board, timeout_s=30)
     listed = done.stdout.decode("utf-8", "replace")
     sizes = {name: int(size) for name, size in re.findall(r"^(\.\w+) +(\d+) +\d+$", listed, re.MULTILINE)}
     if done.returncode or ".text" not in sizes:
@@ -168,9 +149,9 @@ def image_of(board: str, path: Path) -> Image:
     return Image(path, *(sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss")))
 
 
-def _first_error(errors: bytes) -> str:
+def _first_error(errors: str) -> str:
     """The first line of compiler or linker that is an error."""
-    lines = errors.decode("utf-8", "replace").splitlines()
-    marks = ("error:", "undefined reference", "overflowed", "multiple definition", "will not fit")
+    lines = errors.splitlines()
+    marks = ("error:", "undefined reference", "multiple definition")
     wrong = (line for line in lines if any(mark in line for mark in marks))
-    return next(wrong, last_line(errors)).strip().rstrip(".")
+    return next(wrong, last_line(errors.encode())).strip().rstrip(".")

@@ -1,18 +1,11 @@
-/* The board of a test program under QEMU: CMSDK timer as clock, semihosting as console. */
+/* The board of a test program under QEMU: semihosting as console, the stack's depth, faults. */
 #include "board.h"
 
 #include <stdarg.h>
 
-#ifndef BOARD_TIMER
-#error "BOARD_TIMER: address of the CMSDK timer, BOARD_TIMER_IRQ: its interrupt, BOARD_TICK_NS: nanoseconds a tick"
+#ifndef BOARD_HALF_NS
+#error "BOARD_HALF_NS: half nanoseconds of a tick of the board's clock"
 #endif
-
-#define REGISTER(address) (*(volatile uint32_t *)(address))
-#define TIMER_CONTROL REGISTER(BOARD_TIMER + 0x0)
-#define TIMER_VALUE REGISTER(BOARD_TIMER + 0x4)
-#define TIMER_RELOAD REGISTER(BOARD_TIMER + 0x8)
-#define TIMER_INTERRUPT REGISTER(BOARD_TIMER + 0xC)
-#define NVIC_ENABLE REGISTER(0xE000E100u)
 
 #define SYS_OPEN 0x01
 #define SYS_WRITE 0x05
@@ -23,81 +16,78 @@
 #define EXIT_FAULT 70
 
 extern uint32_t __stack_bottom[], __stack_top[];
+extern uint32_t __data_start[], __data_end[], __data_load[], __bss_start[], __bss_end[];
 
-/* Texts are arrays in .test, because literals would lie in .rodata, which is flash. */
+/* Texts are arrays in .test, because literals would lie in .rodata, which is flash. Nothing here divides, multiplies or
+ * shifts 64 bits, because a small processor does so by calling functions that lie in flash. */
 #define TEXT(name, value) static char name[] BOARD_VECTORS = value
 #define STATE __attribute__((section(".test.data")))
 
 static int32_t console STATE = -1;
-static volatile uint32_t wraps STATE = 0;
 
-static BOARD_TEST int32_t semihost(uint32_t call, const void *arguments)
+int main(void);
+static void begin(void) BOARD_TEST;
+
+_Noreturn void board_start(void)
 {
-    register uint32_t r0 __asm__("r0") = call;
-    register const void *r1 __asm__("r1") = arguments;
-    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory", "cc");
-    return (int32_t)r0;
+    /* volatile: these loops must not become calls of library functions */
+    volatile uint32_t *to = __data_start;
+    for (const uint32_t *from = __data_load; to < __data_end;)
+        *to++ = *from++;
+    for (to = __bss_start; to < __bss_end;)
+        *to++ = 0;
+    begin();
+    board_exit(main());
 }
 
-void board_begin(void)
+static void begin(void)
 {
     TEXT(terminal, ":tt");
     static uint32_t arguments[] STATE = {0, 4 /* to write */, sizeof terminal - 1};
     arguments[0] = (uint32_t)terminal;
-    console = semihost(SYS_OPEN, arguments);
+    console = board_semihost(SYS_OPEN, arguments);
     board_stack_paint();
-    TIMER_CONTROL = 0;
-    TIMER_RELOAD = 0xFFFFFFFFu;
-    TIMER_VALUE = 0xFFFFFFFFu;
-    NVIC_ENABLE = 1u << BOARD_TIMER_IRQ;
-    TIMER_CONTROL = 0x9; /* count, and interrupt at zero */
-}
-
-void board_timer_wrapped(void)
-{
-    TIMER_INTERRUPT = 1;
-    ++wraps;
-}
-
-uint64_t board_ticks(void)
-{
-    for (;;) {
-        const uint32_t before = wraps;
-        const uint32_t value = TIMER_VALUE;
-        if (before == wraps)
-            return ((uint64_t)before << 32) | (0xFFFFFFFFu - value);
-    }
 }
 
 uint64_t board_instructions(uint64_t ticks)
 {
-    return (ticks * BOARD_TICK_NS + 32) >> 6;
+    uint64_t half_ns = 0;
+    for (uint32_t bit = 0x80; bit != 0; bit >>= 1) {
+        half_ns += half_ns;
+        if (BOARD_HALF_NS & bit)
+            half_ns += ticks;
+    }
+    half_ns += 64; /* half an instruction */
+    const uint32_t high = (uint32_t)(half_ns >> 32), low = (uint32_t)half_ns;
+    return (uint64_t)(high >> 7) << 32 | (high << 25 | low >> 7);
 }
 
 static BOARD_TEST void write(const char *text, size_t count)
 {
     const uint32_t arguments[] = {(uint32_t)console, (uint32_t)text, count};
-    semihost(SYS_WRITE, arguments);
+    board_semihost(SYS_WRITE, arguments);
 }
 
-/* Write the digits of a number in base 10 or 16 to the bytes before `end` and return their beginning. Division is by
- * subtraction, because a 64-bit division would call a function that lies in flash. */
+/* Write the digits of a number in base 10 or 16 to the bytes before `end` and return their beginning. */
 static BOARD_TEST char *digits(uint64_t value, uint32_t base, char *end)
 {
     do {
-        uint64_t quotient = 0, rest = value;
-        for (int bit = 63; bit >= 0; --bit) {
-            if ((rest >> bit) >= base) {
-                rest -= (uint64_t)base << bit;
-                quotient |= (uint64_t)1 << bit;
+        uint64_t quotient = 0;
+        uint32_t digit = 0;
+        for (int bit = 0; bit < 64; ++bit) { /* long division in base 2, the highest bit first */
+            digit = 2 * digit + ((uint32_t)(value >> 32) >> 31);
+            value += value;
+            quotient += quotient;
+            if (digit >= base) {
+                digit -= base;
+                ++quotient;
             }
         }
-        *--end = (char)(rest < 10 ? '0' + rest : 'a' + rest - 10);
+        *--end = (char)(digit < 10 ? '0' + digit : 'a' + digit - 10);
         value = quotient;
     } while (value != 0);
     return end;
 }
-
 static BOARD_TEST void write_number(uint64_t value, uint32_t base, int negative)
 {
     char buffer[24], *end = buffer + sizeof buffer;
@@ -168,7 +158,11 @@ void board_print_hex(const void *bytes, size_t count)
 void board_stack_paint(void)
 {
     volatile uint32_t *end;
+#ifdef __arm__
     __asm__ volatile("mov %0, sp" : "=r"(end));
+#else
+    __asm__ volatile("mv %0, sp" : "=r"(end));
+#endif
     for (volatile uint32_t *word = __stack_bottom; word < end; ++word)
         *word = PAINT;
 }
@@ -184,18 +178,18 @@ size_t board_stack_bytes(void)
 void board_exit(int code)
 {
     const uint32_t arguments[] = {APPLICATION_EXIT, (uint32_t)code};
-    semihost(SYS_EXIT_EXTENDED, arguments);
+    board_semihost(SYS_EXIT_EXTENDED, arguments);
     for (;;) {
     }
 }
 
-void board_fault(uint32_t exception, uint32_t stack_pointer)
+void board_fault(uint32_t exception, uint32_t stack_pointer, uint32_t status, uint32_t address)
 {
     TEXT(overflow, "fault: the stack of %u bytes overflowed\n");
-    TEXT(other, "fault: exception %u, status 0x%x, bus address 0x%x\n");
+    TEXT(other, "fault: exception %u, status 0x%x, address 0x%x\n");
     if (stack_pointer < (uint32_t)__stack_bottom)
         board_print(overflow, (unsigned)((__stack_top - __stack_bottom) * sizeof(uint32_t)));
     else
-        board_print(other, (unsigned)exception, (unsigned)REGISTER(0xE000ED28u), (unsigned)REGISTER(0xE000ED38u));
+        board_print(other, (unsigned)exception, (unsigned)status, (unsigned)address);
     board_exit(EXIT_FAULT);
 }

@@ -8,12 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __arm__
+#define BOARD_FAR long_call
+#else
+#define BOARD_FAR /* a call reaches all addresses */
+#endif
+
 /* Constants too large for flash, such as test vectors: `BOARD_VECTORS int8_t clips[] = {...};` (not const) */
 #define BOARD_VECTORS __attribute__((section(".test.data")))
 /* Code of the test itself. */
-#define BOARD_TEST __attribute__((section(".test.text"), noinline, long_call))
+#define BOARD_TEST __attribute__((section(".test.text"), noinline, BOARD_FAR))
 
-/* Ticks of the board's timer since start: 25 MHz, on the Cortex-M33's board 20 MHz. */
+/* Ticks of the board's clock since it was first read; it runs from then on. */
 uint64_t board_ticks(void) BOARD_TEST;
 
 /* Instructions in so many ticks, rounded: under QEMU's `-icount shift=6` each takes 64 ns. */
@@ -34,10 +40,15 @@ size_t board_stack_bytes(void) BOARD_TEST;
 /* End the program with this code; 0 is success. */
 _Noreturn void board_exit(int code) BOARD_TEST;
 
-/* For startup.c: before main, and on a fault. */
-void board_begin(void) BOARD_TEST;
-_Noreturn void board_fault(uint32_t exception, uint32_t stack_pointer) BOARD_TEST;
-/* The timer has counted its 2^32 ticks. */
-void board_timer_wrapped(void) BOARD_TEST;
+/* What follows is for the files of the board alone. */
+
+/* Place variables, prepare the board and run main; the stack is there. In flash. */
+_Noreturn void board_start(void);
+
+/* A semihosting call, as Arm's and RISC-V's specifications number them. */
+int32_t board_semihost(uint32_t call, const void *arguments) BOARD_TEST;
+
+/* End the program with a sentence on a fault. */
+_Noreturn void board_fault(uint32_t exception, uint32_t stack_pointer, uint32_t status, uint32_t address) BOARD_TEST;
 
 #endif
