@@ -65,13 +65,19 @@ class FrontendCost:
 
 
 def write_frontend(
-    spec: LogMel, normalisation: Normalisation, out: Path, layout: Layout, quantisation: tuple[float, int] | None
+    spec: LogMel,
+    normalisation: Normalisation,
+    out: Path,
+    layout: Layout,
+    quantisation: tuple[float, int] | None,
+    stream: bool = False,
 ) -> FrontendFiles:
     """Write the front-end's C sources; the same arguments give the same bytes.
 
     Args:
         out: folder; created if missing.
         quantisation: scale and zero point of an int8 network's input; None: the network takes float32.
+        stream: the network takes each frame as it comes, and samples have 16 bits; otherwise a patch's frames are kept.
     """
     _check(spec)
     _check_normalisation(spec, normalisation)
@@ -83,7 +89,7 @@ def write_frontend(
         "ep_mean": np.asarray(normalisation.mean, np.float32),
         "ep_std": np.asarray(normalisation.std, np.float32),
     }
-    write_text(out / CONFIG, _config(spec, len(tables["ep_weights"]), layout, quantisation))
+    write_text(out / CONFIG, _config(spec, len(tables["ep_weights"]), layout, quantisation, stream))
     write_text(out / TABLES, _tables_source(tables))
     paths = [out / name for name in (*_WRITTEN, CONFIG, TABLES)]
     return FrontendFiles(
@@ -128,8 +134,12 @@ def spec_of(
     }
 
 
-def frontend_cost(spec: LogMel, quantised: bool = True) -> FrontendCost:
-    """Bytes of RAM and flash that a front-end takes on a 32-bit device; `quantised`: its ring holds int8, not float32.
+def frontend_cost(spec: LogMel, quantised: bool = True, stream: bool = False) -> FrontendCost:
+    """Bytes of RAM and flash that a front-end takes on a 32-bit device.
+
+    Args:
+        quantised: it gives int8, not float32.
+        stream: the network takes each frame as it comes; otherwise a patch's frames are kept.
 
     The code is a constant for each kind of FFT and ring. It is the growth of a bare program that takes 16-bit samples,
     ends the clip and makes the patch, less the tables (`devices.frontend_cost`), by arm-none-eabi-gcc 12.2, -O2,
@@ -137,11 +147,12 @@ def frontend_cost(spec: LogMel, quantised: bool = True) -> FrontendCost:
     The layouts lie 6 % to either side, since `frames_mels` takes newlib's memcpy.
     """
     _check(spec)
-    mixed, ring = _is_mixed(spec), spec.patch_frames * spec.mels
-    # one frame (twice where the FFT size is no power of two), the latest samples, the ring
-    floats = max(spec.fft_size + 2, 2 * spec.mels) + spec.window_samples + mixed * spec.fft_size
+    mixed, kept = _is_mixed(spec), spec.mels * (1 if stream else spec.patch_frames)
+    # one frame (twice where the FFT size is no power of two), the latest samples, the kept frames, five counters
+    floats = max(spec.fft_size + 2, 2 * spec.mels) + mixed * spec.fft_size
+    history = -(-2 * spec.window_samples // 4) * 4 if stream else 4 * spec.window_samples
     return FrontendCost(
-        ram_bytes=4 * floats + (-(-ring // 4) * 4 if quantised else 4 * ring) + 5 * 4,
+        ram_bytes=4 * floats + history + (-(-kept // 4) * 4 if quantised else 4 * kept) + 5 * 4,
         table_bytes=sum(table.nbytes for table in _tables(spec).values()) + 2 * 4 * spec.mels,
         code_bytes=2420 - 310 * mixed - 120 * (not quantised),
     )
@@ -231,7 +242,7 @@ def _tables(spec: LogMel) -> dict[str, NDArray[Any]]:
     return tables | {"ep_turns": turns, "ep_factors": np.asarray(_factors(spec.fft_size // 2), np.uint8)}
 
 
-def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[float, int] | None) -> str:
+def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[float, int] | None, stream: bool) -> str:
     mixed = _is_mixed(spec)
     values: dict[str, int | str] = {
         "EP_SAMPLE_RATE": spec.sample_rate,
@@ -242,6 +253,7 @@ def _config(spec: LogMel, weights: int, layout: Layout, quantisation: tuple[floa
         "EP_MELS": spec.mels,
         "EP_WEIGHTS": weights,
         "EP_FRAMES": spec.patch_frames,
+        "EP_STREAM": int(stream),
         "EP_PATCH_HOP": spec.patch_hop_frames,
         "EP_CENTER": int(spec.center),
         "EP_POWER": int(spec.spectrum == "power"),

@@ -22,13 +22,23 @@ void ep_frontend_reset(ep_frontend *state)
 #endif
 }
 
+/* A stored sample whose full scale is 1. */
+static float full_scale(ep_sample sample)
+{
+#if EP_STREAM
+    return (float)sample * (1.0f / 32768.0f);
+#else
+    return sample;
+#endif
+}
+
 /* `work` gets the windowed samples, and zeros up to the FFT's size. */
 static void load_frame(ep_frontend *state)
 {
-    const float *sample = state->history + state->position;
-    const float *const end = state->history + EP_WINDOW;
+    const ep_sample *sample = state->history + state->position;
+    const ep_sample *const end = state->history + EP_WINDOW;
     for (uint32_t i = 0; i < EP_WINDOW; ++i) {
-        state->work[i] = *sample * ep_window[i <= EP_WINDOW / 2 ? i : EP_WINDOW - i];
+        state->work[i] = full_scale(*sample) * ep_window[i <= EP_WINDOW / 2 ? i : EP_WINDOW - i];
         if (++sample == end)
             sample = state->history;
     }
@@ -99,7 +109,7 @@ static void store_frame(ep_frontend *state)
         state->work[2 * mel + 1] = level;
         row[mel] = stored((level - ep_mean[mel]) / ep_std[mel]);
     }
-    state->row = state->row + 1 < EP_FRAMES ? state->row + 1 : 0;
+    state->row = state->row + 1 < EP_KEPT ? state->row + 1 : 0;
     ++state->frames;
 }
 
@@ -127,7 +137,7 @@ static size_t advance(ep_frontend *state, uint32_t count)
     return 1;
 }
 
-size_t ep_frontend_push(ep_frontend *state, const float *samples, size_t count)
+static size_t push(ep_frontend *state, const ep_sample *samples, size_t count)
 {
     size_t completed = 0;
     while (count > 0) {
@@ -138,6 +148,17 @@ size_t ep_frontend_push(ep_frontend *state, const float *samples, size_t count)
         count -= part;
     }
     return completed;
+}
+
+#if EP_STREAM
+size_t ep_frontend_push_i16(ep_frontend *state, const int16_t *samples, size_t count)
+{
+    return push(state, samples, count);
+}
+#else
+size_t ep_frontend_push(ep_frontend *state, const float *samples, size_t count)
+{
+    return push(state, samples, count);
 }
 
 size_t ep_frontend_push_i16(ep_frontend *state, const int16_t *samples, size_t count)
@@ -153,6 +174,12 @@ size_t ep_frontend_push_i16(ep_frontend *state, const int16_t *samples, size_t c
         count -= part;
     }
     return completed;
+}
+#endif
+
+uint32_t ep_frontend_wanted(const ep_frontend *state)
+{
+    return state->wanted;
 }
 
 size_t ep_frontend_finish_frame(ep_frontend *state)
@@ -195,6 +222,12 @@ int ep_frontend_log_mel(const ep_frontend *state, float *frame)
     return 1;
 }
 
+const ep_stored *ep_frontend_row(const ep_frontend *state)
+{
+    return state->ring + ((state->row > 0 ? state->row : EP_KEPT) - 1) * EP_MELS;
+}
+
+#if !EP_STREAM
 static int patch(const ep_frontend *state, ep_stored *input)
 {
     if (state->frames < EP_FRAMES)
@@ -225,4 +258,5 @@ int ep_frontend_patch_f32(const ep_frontend *state, float *input)
 {
     return patch(state, input);
 }
+#endif
 #endif

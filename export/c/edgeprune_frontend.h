@@ -1,7 +1,8 @@
 /* Log-mel front-end: samples in, the network's input out.
  *
  * Streaming: samples are pushed as they come, in pieces of any size. Every EP_HOP samples a frame is completed, and the
- * latest EP_FRAMES of them wait in a ring, normalised, for `ep_frontend_patch_i8` (or `_f32`). No heap, no static
+ * latest EP_FRAMES of them wait in a ring, normalised, for `ep_frontend_patch_i8` (or `_f32`). Where the network takes each
+ * frame as it comes (EP_STREAM is 1), by `ep_frontend_row`, there is no ring, and samples have 16 bits. No heap, no static
  * variables: everything that changes lies in `ep_frontend`, everything that does not is const.
  *
  *     static ep_frontend frontend;
@@ -47,6 +48,14 @@ typedef int8_t ep_stored;
 typedef float ep_stored;
 #endif
 
+#if EP_STREAM
+#define EP_KEPT 1
+typedef int16_t ep_sample;
+#else
+#define EP_KEPT EP_FRAMES
+typedef float ep_sample;
+#endif
+
 /* The fields are not for use from outside. */
 typedef struct ep_frontend {
     float work[EP_WORK]; /* one frame: samples, then spectrum, then log-mels */
@@ -56,8 +65,8 @@ typedef struct ep_frontend {
 #elif EP_FFT_MIXED
     float spare[EP_FFT];
 #endif
-    float history[EP_WINDOW];              /* the latest samples, a ring */
-    ep_stored ring[EP_FRAMES * EP_MELS];   /* the latest frames, normalised */
+    ep_sample history[EP_WINDOW];          /* the latest samples, a ring */
+    ep_stored ring[EP_KEPT * EP_MELS];     /* the latest frames, normalised */
     uint32_t position;                     /* of the oldest sample in history */
     uint32_t wanted;                       /* samples that the next frame still lacks */
     uint32_t tail;                         /* zeros that frames may see beyond the clip's end */
@@ -69,8 +78,13 @@ typedef struct ep_frontend {
 void ep_frontend_reset(ep_frontend *state);
 
 /* Add samples whose full scale is 1, or 16-bit ones. Frames completed by them; at most one if count <= EP_HOP. */
+#if !EP_STREAM
 size_t ep_frontend_push(ep_frontend *state, const float *samples, size_t count);
+#endif
 size_t ep_frontend_push_i16(ep_frontend *state, const int16_t *samples, size_t count);
+
+/* Samples that complete the next frame, at least 1. */
+uint32_t ep_frontend_wanted(const ep_frontend *state);
 
 /* End a clip: complete the frames that see silence beyond its end (centred ones), or fill up a clip shorter than a
  * patch. Frames completed; reset comes next. `ep_frontend_finish_frame` completes one at a time, until it returns 0. */
@@ -86,12 +100,17 @@ int ep_frontend_patch_due(const ep_frontend *state);
 /* Log-mels [EP_MELS] of the latest frame, not normalised; 0 if there is none. */
 int ep_frontend_log_mel(const ep_frontend *state, float *frame);
 
+/* The latest frame as the network takes it, EP_MELS values, until the next push; only after a first frame. */
+const ep_stored *ep_frontend_row(const ep_frontend *state);
+
+#if !EP_STREAM
 /* The latest EP_FRAMES frames as the network takes them, EP_INPUT_SIZE values: [EP_MELS][EP_FRAMES], or
  * [EP_FRAMES][EP_MELS] where EP_TIME_FIRST is 1. 0, and nothing written, while there are fewer frames. */
 #if EP_RING_INT8
 int ep_frontend_patch_i8(const ep_frontend *state, int8_t *input);
 #else
 int ep_frontend_patch_f32(const ep_frontend *state, float *input);
+#endif
 #endif
 
 #ifdef __cplusplus

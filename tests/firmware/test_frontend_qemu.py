@@ -50,8 +50,10 @@ def normalisation(spec: LogMel) -> Normalisation:
     return Normalisation(np.float32(-3) + bands / 17, np.float32(0.7) + bands / 31)
 
 
-def write(folder: Path, spec: LogMel, layout: Layout, quantisation: tuple[float, int] | None) -> FrontendFiles:
-    return write_frontend(spec, normalisation(spec), folder, layout, quantisation)
+def write(
+    folder: Path, spec: LogMel, layout: Layout, quantisation: tuple[float, int] | None, stream: bool = False
+) -> FrontendFiles:
+    return write_frontend(spec, normalisation(spec), folder, layout, quantisation, stream)
 
 
 def tflite_quantise(folder: Path, values: np.ndarray) -> np.ndarray:
@@ -110,6 +112,17 @@ def test_flash_is_foretold(tmp_path: Path, name: str, layout: Layout, quantised:
     assert found.ram_bytes == cost.ram_bytes
     assert found.flash_bytes - cost.table_bytes == pytest.approx(cost.code_bytes, rel=0.1)
     assert 0 < found.stack_bytes < 300
+
+
+@pytest.mark.parametrize("name", ["vggish", "mixed FFT, power", "dcase21"])
+def test_without_a_ring_it_takes_less(tmp_path: Path, name: str) -> None:
+    spec = replace(CASES[name][1], patch_frames=20)
+    files = write(tmp_path, spec, "frames_mels", QUANTISATION, stream=True)
+    found, cost = instructions_per_hop(files, "cortex-m4", TIMEOUT_S), frontend_cost(spec, stream=True)
+    assert found.ram_bytes == cost.ram_bytes
+    assert found.flash_bytes - cost.table_bytes == pytest.approx(cost.code_bytes, rel=0.1)
+    kept = frontend_cost(spec).ram_bytes - cost.ram_bytes
+    assert kept == 2 * spec.window_samples + 19 * spec.mels  # samples of 16 bits, and one frame of 20
 
 
 def test_a_board_that_is_none_is_refused() -> None:

@@ -14,7 +14,10 @@ static void listen(void)
     ep_frontend_push_i16(&frontend, samples, EP_HOP);
     ep_frontend_finish(&frontend);
     if (ep_frontend_patch_due(&frontend)) {
-#if EP_RING_INT8
+#if EP_STREAM
+        for (int mel = 0; mel < EP_MELS; ++mel)
+            input[mel] = ep_frontend_row(&frontend)[mel];
+#elif EP_RING_INT8
         ep_frontend_patch_i8(&frontend, input);
 #else
         ep_frontend_patch_f32(&frontend, input);

@@ -1,5 +1,5 @@
 /* Runs the front-end on a stored signal, hop by hop, and prints for each push its instructions and, where it completed a
- * frame, the log-mels; then what a patch takes, and the patch. */
+ * frame, the log-mels; then what a patch takes, and the patch (the latest frame alone, where there is no ring). */
 #include "board.h"
 #include "edgeprune_frontend.h"
 #include "signal.h"
@@ -10,7 +10,11 @@ static ep_stored input[EP_INPUT_SIZE] BOARD_VECTORS;
 
 static int patch(void)
 {
-#if EP_RING_INT8
+#if EP_STREAM
+    for (int mel = 0; mel < EP_MELS; ++mel)
+        input[mel] = ep_frontend_row(&frontend)[mel];
+    return 1;
+#elif EP_RING_INT8
     return ep_frontend_patch_i8(&frontend, input);
 #else
     return ep_frontend_patch_f32(&frontend, input);
