@@ -34,7 +34,7 @@ class DeviceOptions:
     """Settings that one kind of device takes.
 
     Attributes:
-        clock_hz: Cortex-M: the processor's clock, for an estimate of the time; None: no estimate.
+        clock_hz: Cortex-M4: the processor's clock, for a time from the estimated cycles; None: no time.
         benchmark_model: Android: TFLite's benchmark_model for the phone's processor; None: from the user's settings.
         xnnpack: host: use the XNNPACK delegate, as LiteRT does by default.
     """

@@ -169,9 +169,14 @@ def latency_table(timings: Iterable[Timing]) -> Table:
 
 
 def detail_table(timing: Timing) -> Table:
-    """A device's further figures of a file: sizes, rates, versions; lists and nested values stay in the JSON."""
+    """A device's further figures of a file: sizes, rates, versions; lists and nested values stay in the JSON.
+
+    Of an estimate the value is here, and what it assumes is in the JSON.
+    """
     rows = []
     for name, value in timing.detail.items():
+        if isinstance(value, Mapping) and "value" in value:
+            value = value["value"]
         if isinstance(value, Mapping | list | tuple) or value is None:
             continue
         show = str if isinstance(value, str | bool) else format_exact if isinstance(value, int) else format_significant

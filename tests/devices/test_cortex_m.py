@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 import tiny_tflite
 
-from edgeprune.devices import cortex_m, qemu
+from edgeprune.devices import emulated, engine_cmsis_nn, qemu
 from edgeprune.devices.boards import BOARDS
-from edgeprune.devices.cortex_m import mark_steps, measure
+from edgeprune.devices.cortex_m import measure
+from edgeprune.devices.engine_cmsis_nn import compile_network, mark_steps
 from edgeprune.devices.inputs import inputs_for
+from edgeprune.devices.network_program import NetworkProgram
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest, DeviceOptions, Inputs
 from edgeprune.devices.tflm import reference_micro
 from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.files import share_folder
 from edgeprune.firmware import c11
 from edgeprune.tflite.cost import cost_of_tflite
 from edgeprune.tflite.flatbuffer import unpack_model
@@ -30,6 +33,7 @@ needs_board = pytest.mark.skipif(
     not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
     reason="needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm",
 )
+ARENA = "    (void)arena;\n"  # the first line of bakenn's function
 INPUTS = Inputs(conv_tflite.clips(), "10 draws")
 
 
@@ -55,7 +59,7 @@ def cached_reference(monkeypatch, network, tmp_path_factory) -> None:
     if not _CACHE:
         code = c11.compile_c11(network, tmp_path_factory.mktemp("reference"), "host")
         _CACHE.append(reference_micro(code.tflite, INPUTS, "cortex-m4"))
-    monkeypatch.setattr(cortex_m, "reference_micro", lambda *_: _CACHE[0])
+    monkeypatch.setattr(emulated, "reference_micro", lambda *_: _CACHE[0])
 
 
 _CACHE: list[tuple[np.ndarray, np.ndarray]] = []
@@ -88,8 +92,13 @@ def test_a_record(network, record) -> None:
     assert detail["inputs"] == "10 draws"
     assert detail["macs"] == cost_of_tflite(network).macs
     assert detail["instructions_per_mac"] == pytest.approx(record.median / detail["macs"], abs=1e-3)
-    assert detail["estimated_ms"]["value"] == pytest.approx(record.median / 80e3, abs=1e-3)
-    assert "one instruction a cycle at 80 MHz" in detail["estimated_ms"]["assumes"]
+    estimated = detail["estimated_cycles"]
+    assert record.median < estimated["least"] <= estimated["value"] <= estimated["most"] < 2 * record.median
+    assert "without wait states" in estimated["assumes"]
+    assert "DDI 0439B" in estimated["source"]
+    assert re.match(r"[+-]\d+\.\d% on a loop like Dhrystone", estimated["error"])
+    assert detail["estimated_ms"]["value"] == pytest.approx(estimated["value"] / 80e3, abs=1e-3)
+    assert detail["estimated_ms"]["assumes"] == "the estimated cycles, at 80 MHz"
     assert detail["optimise"] == "-O2"
     assert re.search(r"\d+\.\d+", detail["compiler"])
     assert detail["emulator"].startswith("QEMU")
@@ -127,16 +136,15 @@ def test_other_processors(tmp_path, record, device) -> None:
 
 @needs_board
 def test_memory_is_that_of_the_bare_program(tmp_path, network, record) -> None:
-    code = c11.compile_c11(network, tmp_path, "cortex-m4")
-    program = cortex_m._Program(_job(network), network, code, tmp_path)
-    program.bare()
+    code = compile_network(network, tmp_path, "cortex-m4")
+    NetworkProgram(_job(network), network, code, tmp_path).bare()
     listed = subprocess.run(["arm-none-eabi-size", "-A", tmp_path / "bare.elf"], capture_output=True, text=True).stdout
     sections = {name: int(size) for name, size in re.findall(r"^(\.\w+)\s+(\d+)", listed, re.MULTILINE)}
     assert record.detail["flash_bytes"] == sections[".text"] + sections[".rodata"] + sections[".data"]
     variables = sections[".data"] + sections[".bss"]
     assert record.peak_ram_bytes == variables + record.detail["stack_bytes"]
     # nothing but input, output and working memory, each aligned
-    exact = code.arena_bytes + 240 + 5
+    exact = code.facts["arena_bytes"] + 240 + 5
     assert exact <= variables < exact + 32
     # in flash nothing of the test around the network, and no library but copying
     names = subprocess.run(["arm-none-eabi-nm", tmp_path / "bare.elf"], capture_output=True, text=True).stdout
@@ -149,14 +157,36 @@ def test_memory_is_that_of_the_bare_program(tmp_path, network, record) -> None:
 def test_the_stack_is_as_deep_as_the_compiler_says(tmp_path, network, record) -> None:
     """gcc tells the frame of each function; the deepest chain is main, network, convolution, its kernel."""
     code = c11.compile_c11(network, tmp_path, "cortex-m4")
-    templates = cortex_m.share_folder("export") / "boards"
-    sources, includes = [templates / "bare_cmsis.c", *code.sources], [tmp_path, *code.includes]
+    templates = share_folder("export") / "boards"
+    sources, includes = [templates / "bare_cmsis-nn.c", *code.sources], [tmp_path, *code.includes]
     qemu.build("cortex-m4", sources, includes, tmp_path / "x.elf", code.defines, f"{qemu.OPTIMISE} -fstack-usage")
     lines = [line.split("\t") for usage in tmp_path.glob("*.su") for line in usage.read_text("utf-8").splitlines()]
     frames = {place.rpartition(":")[2]: int(size) for place, size, _ in lines}
     chain = ["reset_handler", "main", "bknn_net_infer", "bknn_net_conv2d_cmsis_nn_s8", "arm_convolve_wrapper_s8"]
     deep = sum(frames[name] for name in [*chain, "arm_convolve_s8", "arm_nn_mat_mult_kernel_s8_s16"])
     assert record.detail["stack_bytes"] == pytest.approx(deep, abs=64)
+
+
+@needs_board
+def test_the_blocks_that_run_are_the_instructions_of_the_clock(tmp_path, network, record) -> None:
+    program = NetworkProgram(_job(network), network, compile_network(network, tmp_path, "cortex-m4"), tmp_path)
+    stored, expected = reference_micro(program.code.tflite, INPUTS, "cortex-m4")
+    (instructions,) = program.check(stored[:1], expected[:1])
+    counted = program.cycles(stored)
+    assert counted.instructions == pytest.approx(instructions, rel=1e-3)
+    assert counted.with_refill(1) == record.detail["estimated_cycles"]["least"]
+
+
+@needs_board
+@pytest.mark.usefixtures("cached_reference")
+def test_without_a_compiler_for_the_plugin_cycles_are_left_out(monkeypatch, tmp_path, network, record) -> None:
+    for name in ("arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-objdump", "qemu-system-arm"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (without,) = measure(_job(network, options=DeviceOptions(clock_hz=80e6)))
+    assert without.median == record.median
+    assert not {"estimated_cycles", "estimated_ms"} & without.detail.keys()
+    assert without.detail["no_estimate_of_cycles"].endswith("needs gcc, which is not installed; install gcc.")
 
 
 def _damage(change: Callable[[str], str], file: str) -> Callable[..., c11.C11]:
@@ -188,14 +218,14 @@ _EXIT = '__asm__("mov r0, #24\\n movw r1, #0x26\\n movt r1, #2\\n bkpt 0xab");'
     ("change", "file", "said"),
     [
         (_one_weight, "bknn_net_weights.c", r"cortex-m4: network.tflite computes something else on \d+ of 10 clips"),
-        (lambda text: text.replace("    (void)arena;", "    *(volatile int *)0x90909090 = 1;"), "bknn_net.c", "fault"),
-        (lambda text: text.replace("    (void)arena;", f"    {_EXIT}"), "bknn_net.c", "ended before it had given all"),
+        (lambda text: text.replace(ARENA, f"{ARENA}    *(volatile int *)0x90909090 = 1;\n"), "bknn_net.c", "fault"),
+        (lambda text: text.replace(ARENA, f"{ARENA}    {_EXIT}\n"), "bknn_net.c", "ended before it had given all"),
     ],
     ids=["weight", "fault", "exits in silence"],
 )
 @pytest.mark.usefixtures("cached_reference")
 def test_code_that_computes_something_else_is_not_measured(monkeypatch, network, change, file, said) -> None:
-    monkeypatch.setattr(cortex_m, "compile_c11", _damage(change, file))
+    monkeypatch.setattr(engine_cmsis_nn, "compile_c11", _damage(change, file))
     with pytest.raises(CheckFailedError, match=said):
         measure(_job(network))
 
@@ -204,10 +234,10 @@ def test_code_that_computes_something_else_is_not_measured(monkeypatch, network,
 @pytest.mark.usefixtures("cached_reference")
 def test_code_that_hangs_is_cut_off(monkeypatch, network) -> None:
     def hang(text: str) -> str:
-        return text.replace("    (void)arena;", "    for (volatile int i = 0; i == 0;) { }")
+        return text.replace(ARENA, f"{ARENA}    for (volatile int i = 0; i == 0;) {{ }}\n")
 
     run = qemu.run
-    monkeypatch.setattr(cortex_m, "compile_c11", _damage(hang, "bknn_net.c"))
+    monkeypatch.setattr(engine_cmsis_nn, "compile_c11", _damage(hang, "bknn_net.c"))
     monkeypatch.setattr(qemu, "run", lambda board, path, timeout_s, cwd: run(board, path, 1, cwd))
     with pytest.raises(EdgepruneError, match=r"qemu-system-arm gave no answer in 1 s"):
         measure(_job(network))
@@ -218,6 +248,10 @@ def test_wrong_requests_are_refused(tmp_path, network) -> None:
         (_job(network, device="cortex-m55"), r"cortex-m55: bakenn's code gives wrong outputs on its vector unit"),
         (_job(network, device="cortex-m0"), r"cortex-m0: has no DSP instructions, which the kernels of CMSIS-NN take"),
         (_job(network, threads=(1, 2)), r"cortex-m4: has one core"),
+        (
+            _job(network, device="cortex-m7", options=DeviceOptions(clock_hz=1e8)),
+            r"cortex-m7: a time needs an estimate",
+        ),
         (_job(), r"cortex-m4: no file to measure"),
     ]
     for job, said in cases:
@@ -242,7 +276,7 @@ def test_missing_programs_are_named(monkeypatch, tmp_path, network) -> None:
 def test_nothing_is_left_behind(monkeypatch, tmp_path, network) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(cortex_m, "compile_c11", _damage(lambda text: f"#error\n{text}", "bknn_net.c"))
+    monkeypatch.setattr(engine_cmsis_nn, "compile_c11", _damage(lambda text: f"#error\n{text}", "bknn_net.c"))
     monkeypatch.setattr(qemu, "versions", lambda device: {})
     with pytest.raises(EdgepruneError):
         measure(_job(network))

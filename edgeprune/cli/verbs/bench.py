@@ -31,7 +31,7 @@ class BenchCommand:
     timeout: float = TIMEOUT_S
     """Seconds after which a device that gives no answer is cut off."""
     clock: Clock = None
-    """Cortex-M: its clock, as 80MHz, for an estimate of the time."""
+    """Cortex-M4: its clock, as 80MHz, for a time from the estimated cycles."""
     benchmark_model: Path | None = None
     """Android: TFLite's benchmark_model for the phone's processor (default: from the settings)."""
     json: bool = False
