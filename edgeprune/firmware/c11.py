@@ -146,6 +146,7 @@ def _plain_network(path: Path, out: Path) -> Path:
         graph.name = "network"
         for number, tensor in enumerate(graph.tensors):
             tensor.name = f"t{number}"
+            tensor.shapeSignature = None  # bakenn refuses a batch that may vary, and `shape` has a batch of one
         for operator in graph.operators:
             if len(operator.inputs) == 3:
                 _set_bias_scale(*(graph.tensors[number].quantization for number in operator.inputs))
