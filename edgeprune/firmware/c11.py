@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeprune.errors import EdgepruneError, unknown_name
@@ -142,12 +143,17 @@ def _plain_network(path: Path, out: Path) -> Path:
         softmax = model.subgraphs[0].operators.pop()
         model.subgraphs[0].outputs = [softmax.inputs[0]]
     model.description, model.metadata, model.metadataBuffer, model.signatureDefs = "network", None, None, None
+    codes = [code.builtinCode for code in model.operatorCodes]
     for graph in model.subgraphs:
         graph.name = "network"
         for number, tensor in enumerate(graph.tensors):
             tensor.name = f"t{number}"
             tensor.shapeSignature = None  # bakenn refuses a batch that may vary, and `shape` has a batch of one
         for operator in graph.operators:
+            if codes[operator.opcodeIndex] == schema.BuiltinOperator.RESHAPE and operator.builtinOptions is None:
+                operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions  # bakenn demands them
+                operator.builtinOptions = schema.ReshapeOptionsT()
+                operator.builtinOptions.newShape = list(graph.tensors[operator.outputs[0]].shape)
             if len(operator.inputs) == 3:
                 _set_bias_scale(*(graph.tensors[number].quantization for number in operator.inputs))
     for code in model.operatorCodes:

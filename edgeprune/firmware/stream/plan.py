@@ -243,9 +243,9 @@ def _rings_of(activation: Activation, network: IntegerNetwork, steps: Sequence[S
     rings = [_convolution_ring(step) for step in readers if isinstance(step.layer, Convolution | Depthwise)]
     plain = [step for step in readers if not isinstance(step.layer, Convolution | Depthwise)]
     if plain or activation == network.output:
-        name = f"{plain[0].name}_bytes" if plain else "result"
+        producer = next((step.name for step in steps if step.output == activation), "input")
         reader = plain[0].name if plain else ""
-        rings.append(Ring(name, activation, "bytes", activation.shape[0], 0, activation.shape[1], reader))
+        rings.append(Ring(f"{producer}_bytes", activation, "bytes", activation.shape[0], 0, activation.shape[1], reader))
     return tuple(rings)
 
 
