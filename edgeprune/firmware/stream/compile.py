@@ -120,7 +120,9 @@ def _candidates(path: Path, network: IntegerNetwork, walk: Walk) -> list[Integer
         return [network]
     turned = turn_network(network)
     if turned is None and walk == "width":
-        raise EdgepruneError(f"{path}: cannot be walked along its width, since a RESHAPE depends on its rows; use height.")
+        raise EdgepruneError(
+            f"{path}: cannot be walked along its width, since a RESHAPE depends on its rows; use height."
+        )
     if turned and "width" in (walk, time):
         return [turned]
     return [network, turned] if turned else [network]
@@ -150,4 +152,3 @@ def _kernel_name(kernel: Kernel) -> str:
 def _plain(text: str) -> str:
     """A file name that cannot end a comment."""
     return re.sub(r"[^\w .-]", "?", text, flags=re.ASCII)
-

@@ -48,7 +48,9 @@ class DepthwiseKernel:
                 uses.setdefault(position * window.stride[1] + word * apart, []).append((position, word))
         for column in sorted(uses):
             lines.append(f"const uint32_t x{column} = ep_word_at(x, {column});")
-            lines += [f"a{position} = ep_mac(x{column}, {words[word]}, a{position});" for position, word in uses[column]]
+            lines += [
+                f"a{position} = ep_mac(x{column}, {words[word]}, a{position});" for position, word in uses[column]
+            ]
         return lines
 
     def code(self, name: str, filters: str, weights: str, place: str) -> str:
@@ -73,7 +75,10 @@ class DepthwiseKernel:
         if self.unrolled:
             for row in range(height):
                 words = [f"w{row * self.words + word}" for word in range(self.words)]
-                lines += ["            {", f"                const uint16_t *x = (const uint16_t *)rows[{row}] + plane + {at};"]
+                lines += [
+                    "            {",
+                    f"                const uint16_t *x = (const uint16_t *)rows[{row}] + plane + {at};",
+                ]
                 lines += [*(f"                {line}" for line in self._row(words)), "            }"]
         else:
             packed = ceil(self.words / 2)
@@ -103,10 +108,13 @@ class DepthwiseKernel:
         ]
 
 
-def depthwise_kernel(layer: Depthwise, width: int, columns: int, store: str, step: int, finish: Finish) -> DepthwiseKernel:
+def depthwise_kernel(
+    layer: Depthwise, width: int, columns: int, store: str, step: int, finish: Finish
+) -> DepthwiseKernel:
     """The kernel with the positions that take the fewest instructions."""
     kernels = [
-        DepthwiseKernel(layer, positions, width, columns, store, step, finish) for positions in range(1, min(5, width) + 1)
+        DepthwiseKernel(layer, positions, width, columns, store, step, finish)
+        for positions in range(1, min(5, width) + 1)
     ]
     return min(kernels, key=_instructions)
 

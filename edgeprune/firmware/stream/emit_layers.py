@@ -174,7 +174,9 @@ def _convolution(code: Code, step: Step, layer: Convolution) -> list[str]:
     at_once, several = step.at_once, step.at_once > 1
     spans = kernel_rows if dilation > 1 else 2
     lines = [f"const int32_t first = state->{step.name}_done;"]
-    lines += [f"const int32_t rows = first + {at_once} < {step.rows} ? {at_once} : {step.rows} - first;"] if several else []
+    lines += (
+        [f"const int32_t rows = first + {at_once} < {step.rows} ? {at_once} : {step.rows} - first;"] if several else []
+    )
     lines += [f"ep_span spans[{at_once}][{spans}];", f"const ep_span *ends[{at_once}];", f"int32_t above[{at_once}];"]
     lines += _spans(step, several, height, kernel_rows, (stride, dilation), words)
     lines += [
@@ -204,9 +206,7 @@ def _convolution(code: Code, step: Step, layer: Convolution) -> list[str]:
     return [*lines, f"{rows} += {done};", f"state->{step.name}_done += {done};"]
 
 
-def _spans(
-    step: Step, several: bool, height: int, kernel_rows: int, apart: tuple[int, int], words: int
-) -> list[str]:
+def _spans(step: Step, several: bool, height: int, kernel_rows: int, apart: tuple[int, int], words: int) -> list[str]:
     """Find the rows under the kernel that are not padding, for each output row."""
     ring, (stride, dilation) = step.reads[0], apart
     assert isinstance(step.layer, Convolution)
@@ -505,4 +505,3 @@ def _reshape(code: Code, step: Step) -> list[str]:
 def emit_kernels(code: Code) -> list[str]:
     """The convolutions' inner loops."""
     return [kernel_code(kernel, name) for kernel, name in code.kernels.items()]
-

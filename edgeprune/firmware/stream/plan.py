@@ -191,7 +191,9 @@ def _steps(network: IntegerNetwork) -> list[Step]:
         if pooling:
             rows, width = (
                 min(full, out * kernel)
-                for full, out, kernel in zip(layer.output.shape, pooling.output.shape, pooling.window.kernel, strict=False)
+                for full, out, kernel in zip(
+                    layer.output.shape, pooling.output.shape, pooling.window.kernel, strict=False
+                )
             )
         if isinstance(layer, Pooling | Mean) and streams(layer):
             rows = layer.inputs[0].shape[0]
@@ -245,7 +247,9 @@ def _rings_of(activation: Activation, network: IntegerNetwork, steps: Sequence[S
     if plain or activation == network.output:
         producer = next((step.name for step in steps if step.output == activation), "input")
         reader = plain[0].name if plain else ""
-        rings.append(Ring(f"{producer}_bytes", activation, "bytes", activation.shape[0], 0, activation.shape[1], reader))
+        rings.append(
+            Ring(f"{producer}_bytes", activation, "bytes", activation.shape[0], 0, activation.shape[1], reader)
+        )
     return tuple(rings)
 
 

@@ -223,7 +223,9 @@ class _Reading:
         inputs = tuple(self._input(int(number)) for number in operator.inputs)
         rank = len(self._graph.tensors[int(operator.outputs[0])].shape)
         if operator.builtinOptions.axis % rank != rank - 1:
-            raise self._refused(f"its operator {self._place} is a CONCATENATION over axis {operator.builtinOptions.axis}")
+            raise self._refused(
+                f"its operator {self._place} is a CONCATENATION over axis {operator.builtinOptions.axis}"
+            )
         if any((x.scale, x.zero_point) != (output.scale, output.zero_point) for x in inputs):
             raise self._refused(f"its operator {self._place} is a CONCATENATION of different scales")
         return Concatenation(**self._common(name, inputs, output))
@@ -285,7 +287,9 @@ class _Reading:
         tensor = self._graph.tensors[number]
         data, dtype = self._buffers[tensor.buffer].data, TYPE_NAMES[tensor.type]
         if data is None or number in self._activations:
-            raise self._refused(f"its operator {self._place}, {self._names[self._place]}, has weights that are computed")
+            raise self._refused(
+                f"its operator {self._place}, {self._names[self._place]}, has weights that are computed"
+            )
         if dtype not in dtypes:
             raise self._refused(f"its operator {self._place}, {self._names[self._place]}, has {dtype} weights")
         return np.frombuffer(bytes(data), dtype).reshape([int(size) for size in tensor.shape])
