@@ -3,9 +3,17 @@
 from dataclasses import dataclass
 
 from edgeprune.firmware.c_text import c_float
-from edgeprune.firmware.stream.emit_layers import Code, emit_kernels, emit_step, slot, widen
-from edgeprune.firmware.stream.network import Activation, Convolution, Depthwise, FullyConnected, Padding, Reshape
-from edgeprune.firmware.stream.network import Pooling as Pool
+from edgeprune.firmware.stream.code import Code, slot, widen
+from edgeprune.firmware.stream.emit_layers import emit_kernels, emit_step
+from edgeprune.firmware.stream.network import (
+    Activation,
+    Convolution,
+    Depthwise,
+    FullyConnected,
+    Padding,
+    Pooling,
+    Reshape,
+)
 from edgeprune.firmware.stream.plan import Plan, Step, streams
 
 
@@ -55,19 +63,7 @@ def _state_fields(code: Code) -> tuple[list[str], int]:
 
 def _header(code: Code, fields: list[str], title: str) -> str:
     p, capitals, plan = code.prefix, code.prefix.upper(), code.plan
-    x, y = plan.network.input, plan.network.output
-    sizes = {
-        "ROWS": x.shape[0],
-        "ROW_VALUES": x.shape[1] * x.shape[2],
-        "INPUT_SIZE": x.size,
-        "OUTPUT_SIZE": y.size,
-        "INPUT_SCALE": c_float(x.scale),
-        "INPUT_ZERO_POINT": f"({x.zero_point})",
-        "OUTPUT_SCALE": c_float(y.scale),
-        "OUTPUT_ZERO_POINT": f"({y.zero_point})",
-        "LAYERS": len(plan.steps),
-    }
-    defines = "\n".join(f"#define {capitals}_{name} {value}" for name, value in sizes.items())
+    defines = "\n".join(f"#define {capitals}_{name} {value}" for name, value in _sizes(plan).items())
     declared = "\n".join(f"    {field}" for field in fields)
     return f"""\
 /* {title}
@@ -116,6 +112,21 @@ void {p}_infer({p}_state *state, const int8_t *input, int8_t *output);
 
 #endif
 """
+
+
+def _sizes(plan: Plan) -> dict[str, object]:
+    x, y = plan.network.input, plan.network.output
+    return {
+        "ROWS": x.shape[0],
+        "ROW_VALUES": x.shape[1] * x.shape[2],
+        "INPUT_SIZE": x.size,
+        "OUTPUT_SIZE": y.size,
+        "INPUT_SCALE": c_float(x.scale),
+        "INPUT_ZERO_POINT": f"({x.zero_point})",
+        "OUTPUT_SCALE": c_float(y.scale),
+        "OUTPUT_ZERO_POINT": f"({y.zero_point})",
+        "LAYERS": len(plan.steps),
+    }
 
 
 def _axes(plan: Plan) -> str:
@@ -181,7 +192,7 @@ def _needed(step: Step, x: Activation, done: str) -> str:
     layer, height = step.layer, x.shape[0]
     if height == 1 or isinstance(layer, FullyConnected | Reshape):
         return f">= {height}"
-    if isinstance(layer, Convolution | Depthwise) or (isinstance(layer, Pool) and not streams(layer)):
+    if isinstance(layer, Convolution | Depthwise) or (isinstance(layer, Pooling) and not streams(layer)):
         window = layer.window
         reach = (window.kernel[0] - 1) * window.dilation[0] + 1 - window.before[0]
         last = done
@@ -199,7 +210,7 @@ def _needed(step: Step, x: Activation, done: str) -> str:
 def _ends(code: Code) -> list[str]:
     """The functions of the header."""
     p, plan = code.prefix, code.plan
-    height, width, channels = plan.network.input.shape
+    height = plan.network.input.shape[0]
     entry = [f"        {widen(ring, 'row', 'state->input_rows')}" for ring in plan.entry]
     resets = [f"    {line}" for line in code.resets]
     reset = [
@@ -234,7 +245,8 @@ def _output(code: Code) -> list[str]:
         *lines,
         f"    for (int32_t row = 0; row < {height}; ++row)",
         f"        for (int32_t x = 0; x < {width}; ++x)",
-        f"            memcpy(output + (x * {height} + row) * {channels}, {slot(ring, 'row')} + x * {channels}, {channels});",
+        f"            memcpy(output + (x * {height} + row) * {channels}, {slot(ring, 'row')} + x * {channels},",
+        f"                   {channels});",
         "}\n",
     ]
 

@@ -1,7 +1,7 @@
 """The inner loops of convolutions: how many filters and positions one computes at once, and its C.
 
-A kernel is a FIR filter along a row. It loads a word of input once for all positions and filters that need it, and a word
-of weights once for all positions. A word holds two int16: of two channels (form `pairs`), or of two neighbouring
+A kernel is a FIR filter along a row. It loads a word of input once for all positions and filters that need it, and a
+word of weights once for all positions. A word holds two int16: of two channels (form `pairs`), or of two neighbouring
 columns of one channel (form `taps`).
 """
 

@@ -1,7 +1,8 @@
 """The plan of a streaming network: which rows each layer keeps, in which form, and how its inner loop works.
 
-A layer computes a row as soon as its input has the rows it needs. Of its input it keeps only the rows it still needs, in
-a ring. A convolution's ring holds int16 less the zero point, padding in place, so that its inner loop is a FIR filter.
+A layer computes a row as soon as its input has the rows it needs. Of its input it keeps only the rows it still needs,
+in a ring. A convolution's ring holds int16 less the zero point, padding in place, so that its inner loop is a FIR
+filter.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from math import ceil
 
 import numpy as np
 
-from edgeprune.firmware.stream.kernels import Finish, Form, Kernel, Store, choose_kernel, weight_words
+from edgeprune.firmware.stream.kernels import Finish, Form, Kernel, Store, choose_kernel
 from edgeprune.firmware.stream.network import (
     Activation,
     Concatenation,
@@ -138,7 +139,8 @@ class Plan:
 
 def filter_words(step: Step) -> int:
     """Words of widened weights that a convolution's kernel takes at once."""
-    assert isinstance(step.layer, Convolution) and step.kernel is not None
+    assert isinstance(step.layer, Convolution)
+    assert step.kernel is not None
     height = step.layer.weights.shape[1]
     words = height * step.reads[0].planes * step.kernel.words * step.kernel.filters
     return words + words % 2

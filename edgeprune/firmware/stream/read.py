@@ -73,7 +73,8 @@ class _Reading:
         if len(inputs) != 1 or len(outputs) != 1:
             raise self._refused(f"it has {len(inputs)} inputs and {len(outputs)} outputs")
         first = self._activations[inputs[0]] = self._described(inputs[0])
-        for self._place, (name, operator) in enumerate(zip(self._names, self._graph.operators, strict=True)):
+        for name, operator in zip(self._names, self._graph.operators, strict=True):
+            self._place += 1
             self._read(name, operator)
         for number in outputs:
             if number not in self._activations or not self._layers:

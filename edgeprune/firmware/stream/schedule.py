@@ -54,11 +54,10 @@ def ring_rows(tasks: Sequence[Task], entry: Sequence[str], height: int) -> dict[
     for _ in range(height):
         for name in entry:
             write(name, 1)
-        while (number := _ready(tasks, done, present)) is not None:
-            task = tasks[number]
-            for name in task.writes:
-                write(name, task.written[done[number]])
-            done[number] += 1
+        while (ready := _ready(tasks, done, present)) is not None:
+            for name in tasks[ready].writes:
+                write(name, tasks[ready].written[done[ready]])
+            done[ready] += 1
     if stuck := [number for number, task in enumerate(tasks) if done[number] < len(task.needs)]:
         raise ValueError(f"steps {stuck} never get the rows they need")
     return rows

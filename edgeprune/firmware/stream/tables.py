@@ -37,7 +37,8 @@ def tap_words(weights: NDArray[np.int64], dilation: int) -> NDArray[np.int64]:
 def convolution_words(step: Step) -> NDArray[np.int64]:
     """Packed weights `[groups of filters, words]`, in the order the kernel reads them: row, plane, tap, filter."""
     layer, kernel = step.layer, step.kernel
-    assert isinstance(layer, Convolution) and kernel is not None
+    assert isinstance(layer, Convolution)
+    assert kernel is not None
     weights = layer.weights.astype(np.int64)
     filters, height, width, channels = weights.shape
     if kernel.form == "pairs":

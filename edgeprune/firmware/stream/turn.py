@@ -1,6 +1,7 @@
 """Exchanging height and width of a network, so that its width is walked: integer sums do not depend on the order."""
 
 from dataclasses import replace
+from typing import Any
 
 from edgeprune.firmware.stream.network import (
     Activation,
@@ -33,7 +34,7 @@ def _turn(activation: Activation) -> Activation:
 
 
 def _turn_layer(layer: Layer) -> Layer:
-    ends = {"inputs": tuple(map(_turn, layer.inputs)), "output": _turn(layer.output)}
+    ends: dict[str, Any] = {"inputs": tuple(map(_turn, layer.inputs)), "output": _turn(layer.output)}
     match layer:
         case Convolution() | Depthwise():
             axes = (0, 2, 1, 3) if isinstance(layer, Convolution) else (0, 2, 1)
