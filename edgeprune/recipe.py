@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeprune import script
 from edgeprune.errors import EdgepruneError
 from edgeprune.flags import Latency, Limit, Names, parse_latency
+from edgeprune.frontend import LogMel as LogMel
 from edgeprune.units import parse_size
 
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -51,146 +52,14 @@ class Data(_Paths):
 
 
 @dataclass(frozen=True)
-class LogMel:
-    """Log-mel front-end: framing, magnitude or power spectrum, mel bands, logarithm, patches."""
-
-    sample_rate: int = 44100
-    """Hz; every clip is resampled to it."""
-    window_s: float = 0.040
-    """Seconds a frame."""
-    hop_s: float = 0.020
-    """Seconds between frames."""
-    n_fft: int = 0
-    """FFT size in samples; 0: the next power of two that holds the window."""
-    window: Literal["hann", "hamming"] = "hamming"
-    """Periodic window."""
-    center: bool = True
-    """Frame t is centred on sample t * hop (zeros beyond the ends); otherwise it begins there."""
-    mels: int = 40
-    """Mel bands."""
-    fmin: float = 0.0
-    """Lowest band edge, Hz."""
-    fmax: float = 0.0
-    """Highest band edge, Hz; 0: half the sample rate."""
-    mel_scale: Literal["slaney", "htk"] = "slaney"
-    norm: Literal["none", "slaney"] = "none"
-    """slaney: each band has unit area."""
-    spectrum: Literal["magnitude", "power"] = "magnitude"
-    log_offset: float = 1e-3
-    """log(x + log_offset), natural logarithm."""
-    patch_frames: int = 500
-    """Frames a network input."""
-    patch_hop_frames: int = 500
-    """Frames between the starts of two patches of one clip."""
-
-    @staticmethod
-    def vggish(patch_hop_frames: int = 48) -> "LogMel":
-        """VGGish's: 16 kHz, 25/10 ms, 512-point FFT, 64 HTK mels 125 to 7500 Hz, log(x + 0.01), 96-frame patches."""
-        return LogMel(
-            sample_rate=16000,
-            window_s=0.025,
-            hop_s=0.010,
-            n_fft=512,
-            window="hann",
-            center=False,
-            mels=64,
-            fmin=125.0,
-            fmax=7500.0,
-            mel_scale="htk",
-            log_offset=0.01,
-            patch_frames=96,
-            patch_hop_frames=patch_hop_frames,
-        )
-
-    @staticmethod
-    def dcase21(sample_rate: int = 44100, clip_s: float = 10.0) -> "LogMel":
-        """The DCASE 2021 baseline's: 40/20 ms, 40 mels; 500 frames in 10 s, 51 in 1 s."""
-        frames = 51 if clip_s == 1.0 else round(clip_s / 0.020)
-        return LogMel(sample_rate=sample_rate, patch_frames=frames, patch_hop_frames=frames)
-
-    @staticmethod
-    def cnn14(clip_s: float = 10.0) -> "LogMel":
-        """CNN14's (PANNs): 32 kHz, 32/10 ms, 64 mels 50 to 14000 Hz of the power; 1001 frames in 10 s, 501 in 5 s."""
-        frames = round(clip_s / 0.010) + 1
-        return LogMel(
-            sample_rate=32000,
-            window_s=0.032,
-            hop_s=0.010,
-            n_fft=1024,
-            window="hann",
-            mels=64,
-            fmin=50.0,
-            fmax=14000.0,
-            norm="slaney",
-            spectrum="power",
-            log_offset=1e-10,
-            patch_frames=frames,
-            patch_hop_frames=frames,
-        )
-
-    @property
-    def window_samples(self) -> int:
-        return round(self.window_s * self.sample_rate)
-
-    @property
-    def hop_samples(self) -> int:
-        return round(self.hop_s * self.sample_rate)
-
-    @property
-    def fft_size(self) -> int:
-        return self.n_fft or 1 << (self.window_samples - 1).bit_length()
-
-    @property
-    def patch_samples(self) -> int:
-        """Samples that the frames of one patch see, from the first frame's first to the last one's last."""
-        return (self.patch_frames - 1) * self.hop_samples + self.window_samples
-
-    @property
-    def patch_s(self) -> float:
-        """Seconds of audio in a patch: its frames times the hop."""
-        return self.patch_frames * self.hop_samples / self.sample_rate
-
-    @property
-    def samples_around(self) -> tuple[int, int]:
-        """Zeros before and after a clip that its first and last frames see beyond its ends.
-
-        Of an odd window the larger half lies before its centre, as in librosa.
-        """
-        half = self.window_samples // 2
-        return (self.window_samples - half, half) if self.center else (0, 0)
-
-    @property
-    def band_limits(self) -> tuple[float, float]:
-        """Lowest and highest band edge in Hz."""
-        return self.fmin, self.fmax or self.sample_rate / 2
-
-    def check(self) -> "LogMel":
-        """Raise EdgepruneError if the fields contradict each other; return self."""
-        low, high = self.band_limits
-        rules = (
-            (self.sample_rate > 0, f"sample_rate must be above 0, not {self.sample_rate}"),
-            (self.window_samples >= 2, f"window_s {self.window_s} holds fewer than 2 samples at {self.sample_rate} Hz"),
-            (self.hop_samples >= 1, f"hop_s {self.hop_s} is shorter than one sample at {self.sample_rate} Hz"),
-            (self.fft_size >= self.window_samples, f"n_fft {self.n_fft} is below the window ({self.window_samples})"),
-            (self.mels >= 1, f"mels must be at least 1, not {self.mels}"),
-            (0 <= low < high <= self.sample_rate / 2, f"bands {low} to {high} Hz do not fit {self.sample_rate} Hz"),
-            (self.log_offset > 0, f"log_offset must be above 0, not {self.log_offset}"),
-            (self.patch_frames >= 1 and self.patch_hop_frames >= 1, "patch_frames and patch_hop_frames start at 1"),
-        )
-        for holds, message in rules:
-            if not holds:
-                raise EdgepruneError(f"front-end: {message}.")
-        return self
-
-
-@dataclass(frozen=True)
 class Model(_Paths):
     """Which network."""
 
     name: str = "dcase21"
-    """A name from the registry: dcase21, vggish, cnn14, vgg16, resnet50, resnet50_cifar."""
+    """A name from the registry: vggish, dcase21, cnn14, dscnn, cpmobile, bcresnet, mobilenetv3_small, yamnet, vgg16,
+    resnet50, resnet50_cifar."""
     width: float = 1.0
-    """All hidden layers times this."""
+    """All hidden layers times this; BC-ResNet-8 is bcresnet times 8."""
     audioset_weights: Path | None = None
     """VGGish and CNN14: state dict to start from, of the common PyTorch port or of the PANNs."""
 

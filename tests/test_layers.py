@@ -7,7 +7,19 @@ from pathlib import Path
 import edgeprune
 
 ROOT = Path(edgeprune.__file__).parent
-GROUND = ("version", "errors", "units", "files", "console", "tabular", "script", "flags", "exit_codes", "recipe")
+GROUND = (
+    "version",
+    "errors",
+    "units",
+    "files",
+    "console",
+    "tabular",
+    "script",
+    "flags",
+    "exit_codes",
+    "frontend",
+    "recipe",
+)
 LAYERS = (
     *(*GROUND, "recipe_files", "audio", "data", "models", "graph", "tflite", "pruning", "training", "evaluation"),
     *("convert", "firmware", "devices", "results", "reporting", "bundles", "running", "comparing", "submitting", "cli"),

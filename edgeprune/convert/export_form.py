@@ -8,7 +8,7 @@ from torch import fx, nn
 from torch.fx.experimental.optimization import fuse, remove_dropout
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.models.layers import Flatten, MelNorm, MelScale, channels_last_columns
+from edgeprune.models.layers import Flatten, MelNorm, SubSpectralNorm, channels_last_columns
 
 Output = Literal["softmax", "sigmoid", "logits"]
 """What a file ends in: probabilities of which one is true, independent probabilities, or neither."""
@@ -16,10 +16,10 @@ _ELEMENTWISE = (nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
 class _LeafTracer(fx.Tracer):
-    """Keeps each `Flatten` and `MelNorm` as one node, so that it can be rewritten."""
+    """Keeps each `Flatten` and each norm of mel bands as one node, so that it can be rewritten."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Flatten | MelNorm) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, Flatten | MelNorm | SubSpectralNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
 def export_form(model: nn.Module, output: Output = "softmax") -> nn.Module:
@@ -39,11 +39,11 @@ def export_form(model: nn.Module, output: Output = "softmax") -> nn.Module:
             f"{name}: cannot be exported, its forward depends on tensor values ({error}); make it a fixed graph."
         ) from error
     _flatten_channels_last(traced)
-    # A MelNorm becomes a scale and a shift for each mel bin. The next convolution cannot take them in: its weights are
-    # the same at every mel bin, the scale is not, and its zero padding has no shift.
+    # A norm of mel bands becomes a scale and a shift. A convolution cannot take them in: its weights are the same at
+    # every mel bin, the scale is not, and its zero padding has no shift.
     for path, module in list(traced.named_modules()):
-        if isinstance(module, MelNorm):
-            traced.set_submodule(path, MelScale(module.norm))
+        if isinstance(module, MelNorm | SubSpectralNorm):
+            traced.set_submodule(path, module.as_scale())
     folded = remove_dropout(fuse(traced, inplace=True, no_trace=True))
     ends: dict[Output, list[nn.Module]] = {"softmax": [nn.Softmax(dim=1)], "sigmoid": [nn.Sigmoid()], "logits": []}
     return nn.Sequential(folded, *ends[output]).eval()

@@ -51,9 +51,22 @@ def export_onnx(
             ) from error
         # Without the shape of every tensor onnx2tf guesses layouts wrongly.
         graph = onnx.shape_inference.infer_shapes(onnx.load(temporary), strict_mode=True, data_prop=True)
+        if any(node.op_type == "Pad" for node in graph.graph.node):
+            graph = _folded_pads(graph)
         if plain_max_pools(graph):
             del graph.graph.value_info[:]
             graph = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, temporary)
     return Path(path)
+
+
+def _folded_pads(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with zero padding of its own folded into the convolution after it.
+
+    PyTorch writes the sizes of a pad as a chain of constants, which onnx2tf reads wrongly where it stays.
+    """
+    import onnxsim
+
+    folded, _ = onnxsim.simplify(graph)
+    return onnx.shape_inference.infer_shapes(folded, strict_mode=True, data_prop=True)

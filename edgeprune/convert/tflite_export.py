@@ -18,6 +18,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from edgeprune.convert.depthwise import plain_depthwise
 from edgeprune.convert.onnx_file import input_shape_of, load_onnx
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, write_bytes
@@ -148,6 +149,7 @@ def _finish(raw: Path, path: Path, format: str, metadata: Mapping[str, Any] | No
             f"{path.name}: {transposes} TRANSPOSE left in the graph; flatten with edgeprune.models.layers.Flatten."
         )
     fill_reshape_options(model)
+    plain_depthwise(model)
     graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = "input"
     graph.tensors[graph.outputs[0]].name = "output"

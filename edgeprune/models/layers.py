@@ -1,5 +1,7 @@
 """Layers the networks share."""
 
+from collections.abc import Sequence
+from math import ceil
 from typing import TypeVar
 
 import torch
@@ -26,6 +28,47 @@ class Flatten(nn.Module):
         return torch.flatten(x, 1)
 
 
+class Average(nn.Module):
+    """The mean over all places: `[n, channels, height, width]` to `[n, channels]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def same_pad(size: Sequence[int], kernel: Sequence[int], stride: int) -> nn.ZeroPad2d:
+    """TFLite's SAME padding of a convolution with a stride, on inputs of `size` (height, width).
+
+    The odd place of padding is at the end, where `padding` of PyTorch's layers has as much at both ends.
+    """
+    missing = [
+        max(0, (ceil(length / stride) - 1) * stride + window - length)
+        for length, window in zip(size, kernel, strict=True)
+    ]
+    (top, bottom), (left, right) = [(total // 2, total - total // 2) for total in missing]
+    return nn.ZeroPad2d((left, right, top, bottom))
+
+
+class Scale(nn.Module):
+    """What a trained norm does to `[n, channels, height, width]`: a scale and a shift, which broadcast to it."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d, shape: Sequence[int], repeat: int = 1) -> None:
+        """Those of `norm`, each value `repeat` times, in the given shape."""
+        super().__init__()
+        mean, variance, gain, offset = (
+            tensor.detach().double()  # type: ignore[union-attr]
+            for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        )
+        scale = gain / torch.sqrt(variance + norm.eps)
+        for name, values in (("scale", scale), ("shift", offset - mean * scale)):
+            self.register_buffer(name, values.float().repeat_interleave(repeat).reshape(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
+
+
 class MelNorm(nn.Module):
     """Batch norm of each mel bin: input and output `[n, channels, frames, mels]`, statistics `[mels]`."""
 
@@ -36,25 +79,32 @@ class MelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.transpose(1, 3)).transpose(1, 3)
 
+    def as_scale(self) -> Scale:
+        """What it computes in evaluation mode."""
+        return Scale(self.norm, (1, 1, 1, -1))
 
-class MelScale(nn.Module):
-    """A scale and a shift for each mel bin of `[n, channels, frames, mels]`: a trained `MelNorm` as one formula."""
 
-    scale: Tensor
-    shift: Tensor
+class SubSpectralNorm(nn.Module):
+    """Batch norm of each channel in each of `bands` equal parts of the mel axis of `[n, channels, mels, frames]`.
 
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
+    Source: Chang et al., "Subspectral normalization for neural audio data processing", ICASSP 2021. The norm's values
+    are in the order of the channels, and of the bands within a channel.
+    """
+
+    def __init__(self, channels: int, mels: int, bands: int) -> None:
         super().__init__()
-        mean, variance, gain, offset = (
-            tensor.detach().double()  # type: ignore[union-attr]
-            for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-        )
-        scale = gain / torch.sqrt(variance + norm.eps)
-        self.register_buffer("scale", scale.float().reshape(1, 1, 1, -1))
-        self.register_buffer("shift", (offset - mean * scale).float().reshape(1, 1, 1, -1))
+        self.mels = mels
+        self.bands = bands
+        self.norm = nn.BatchNorm2d(channels * bands)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + self.shift
+        count, channels, mels, frames = x.shape
+        bands = x.reshape(count, channels * self.bands, mels // self.bands, frames)
+        return self.norm(bands).reshape(count, channels, mels, frames)
+
+    def as_scale(self) -> Scale:
+        """What it computes in evaluation mode."""
+        return Scale(self.norm, (1, -1, self.mels, 1), repeat=self.mels // self.bands)
 
 
 def channels_last_columns(weight: Tensor, channels: int) -> Tensor:

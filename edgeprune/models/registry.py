@@ -54,6 +54,11 @@ ENTRIES = {
         Entry("vggish", (1, 96, 64), "vggish", "frames_mels"),
         Entry("dcase21", (1, 40, 500), "dcase21", "mels_frames"),
         Entry("cnn14", (1, 1001, 64), "cnn14", "frames_mels"),
+        Entry("dscnn", (1, 49, 10), "dscnn", "frames_mels"),
+        Entry("cpmobile", (1, 256, 65), "cpmobile", "mels_frames"),
+        Entry("bcresnet", (1, 40, 101), "bcresnet", "mels_frames"),
+        Entry("mobilenetv3_small", (1, 128, 101), "mobilenetv3", "mels_frames"),
+        Entry("yamnet", (1, 96, 64), "yamnet", "frames_mels"),
         Entry("vgg16", (3, 32, 32), "", "mels_frames"),
         Entry("resnet50", (3, 224, 224), "", "mels_frames"),
         Entry("resnet50_cifar", (3, 32, 32), "", "mels_frames"),
@@ -62,11 +67,15 @@ ENTRIES = {
 
 
 def entry(name: str) -> Entry:
-    """The registry's entry of a network; `DCASE21_Net` and `dcase21_net` name `dcase21` too."""
-    known = name.lower().removesuffix("_net")
-    if known not in ENTRIES:
+    """The registry's entry of a network; `DCASE21_Net` names `dcase21` too, and `DS-CNN` names `dscnn`."""
+
+    def plain(text: str) -> str:
+        return text.lower().removesuffix("_net").replace("-", "").replace("_", "")
+
+    found = [known for known in ENTRIES.values() if plain(known.name) == plain(name)]
+    if not found:
         raise unknown_name("model", name, ENTRIES)
-    return ENTRIES[known]
+    return found[0]
 
 
 def _module(name: str) -> Any:

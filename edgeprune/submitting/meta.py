@@ -67,13 +67,12 @@ def description(shipped: Shipped, template: ChallengeTemplate, runs: Sequence[Sh
     `runs` are all of the submission, in 2024 one for each training subset.
     """
     recipe = shipped.recipe
-    networks = {"dcase21": "CNN", "vggish": "CNN", "cnn14": "CNN", "vgg16": "CNN", "resnet50": "ResNet"}
     known = {
         "input_sampling_rate": f"{recipe.frontend.sample_rate / 1000:g}kHz",
         "acoustic_features": "log-mel energies",
         "embeddings": None,
         "data_augmentation": augmentation(recipe),
-        "machine_learning_method": networks.get(recipe.model.name.split("_")[0], recipe.model.name),
+        "machine_learning_method": "ResNet" if "resnet" in recipe.model.name else "CNN",
         "ensemble_method_subsystem_count": None,
         "decision_making": None if _is_one_patch(shipped) else "average",
         "external_data_usage": "pre-trained model" if recipe.model.audioset_weights is not None else None,

@@ -19,7 +19,7 @@ from edgeprune.convert.onnx_file import load_onnx
 from edgeprune.convert.parity import check_onnx, check_tflite, reference_outputs
 from edgeprune.convert.tflite_export import convert
 from edgeprune.graph.cost import cost
-from edgeprune.models.layers import MelNorm, MelScale
+from edgeprune.models.layers import MelNorm
 from edgeprune.models.registry import build, make_spec
 from edgeprune.tflite.flatbuffer import operators
 
@@ -144,7 +144,7 @@ def test_mel_norm_as_scale_and_shift() -> None:
     ]:
         tensor.data = torch.tensor(values)
     x = torch.randn(3, 2, 7, 5) * 30 - 20
-    scale = MelScale(norm.norm)
+    scale = norm.as_scale()
     assert scale.scale.shape == scale.shift.shape == (1, 1, 1, 5)
     torch.testing.assert_close(scale(x), norm.eval()(x), atol=1e-5, rtol=1e-5)
 

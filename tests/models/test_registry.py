@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgeprune.audio.logmel import Frontend
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import ENTRIES, ModelSpec, build, entry, make_spec
+from edgeprune.recipe import LogMel
 
 
 def test_a_wrong_name_offers_the_nearest() -> None:
@@ -22,7 +24,14 @@ def test_names_are_matched_without_case_and_suffix(name) -> None:
     build(make_spec(name))
 
 
-@pytest.mark.parametrize(("name", "known"), [("VGGish", "vggish"), ("ResNet50", "resnet50"), ("CNN14", "cnn14")])
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        *(("VGGish", "vggish"), ("ResNet50", "resnet50"), ("ResNet-50", "resnet50"), ("CNN14", "cnn14")),
+        *(("DS-CNN", "dscnn"), ("CP-Mobile", "cpmobile"), ("MobileNetV3-Small", "mobilenetv3_small")),
+        *(("BC-ResNet", "bcresnet"), ("YAMNet", "yamnet")),
+    ],
+)
 def test_published_spellings_name_the_network(name, known) -> None:
     assert entry(name).name == known
 
@@ -69,6 +78,16 @@ def test_spec_survives_json() -> None:
         ("dcase21", (2, 20, 5), 2),
         ("vggish", (1, 96, 64), 10),
         ("vggish", (3, 16, 31), 4),
+        ("dscnn", (1, 49, 10), 12),
+        ("dscnn", (1, 98, 40), 2),
+        ("cpmobile", (1, 256, 65), 10),
+        ("cpmobile", (1, 40, 51), 3),
+        ("bcresnet", (1, 40, 101), 12),
+        ("bcresnet", (1, 80, 51), 3),
+        ("mobilenetv3_small", (1, 128, 101), 10),
+        ("mobilenetv3_small", (1, 33, 501), 3),
+        ("yamnet", (1, 96, 64), 521),
+        ("yamnet", (1, 49, 40), 3),
     ],
 )
 def test_built_networks_give_one_logit_a_class(name, shape, classes) -> None:
@@ -80,11 +99,37 @@ def test_built_networks_give_one_logit_a_class(name, shape, classes) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("dcase21", (1, 19, 51)), ("dcase21", (1, 40, 4)), ("vggish", (1, 15, 64)), ("vggish", (1, 96, 15))],
+    [
+        *(("dcase21", (1, 19, 51)), ("dcase21", (1, 40, 4)), ("vggish", (1, 15, 64)), ("vggish", (1, 96, 15))),
+        *(("dscnn", (1, 9, 10)), ("dscnn", (1, 49, 3)), ("cpmobile", (1, 7, 65)), ("cpmobile", (1, 256, 7))),
+        *(("mobilenetv3_small", (1, 31, 101)), ("yamnet", (1, 96, 31))),
+    ],
 )
 def test_inputs_too_small_for_the_pools_are_refused(name, shape) -> None:
     with pytest.raises(EdgepruneError, match="too small; it needs at least"):
         build(make_spec(name, 10, shape, 0.1))
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 101), (1, 20, 101), (1, 40, 4)])
+def test_bcresnet_names_the_inputs_it_takes(shape) -> None:
+    with pytest.raises(EdgepruneError, match="needs a multiple of 40 mels, and at least 5 frames"):
+        build(make_spec("bcresnet", 12, shape))
+
+
+@pytest.mark.parametrize("name", [name for name, network in ENTRIES.items() if network.frontend])
+def test_the_preset_of_the_front_end_gives_the_input(name) -> None:
+    network = ENTRIES[name]
+    frontend = getattr(LogMel, network.frontend)().check()
+    size = (frontend.patch_frames, frontend.mels)
+    assert network.input_shape == (1, *(size if network.layout == "frames_mels" else size[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("dscnn", 1.0), ("cpmobile", 1.0), ("bcresnet", 1.0), ("mobilenetv3", 1.0), ("yamnet", 0.975)]
+)
+def test_a_clip_of_the_published_length_is_one_patch(name, seconds) -> None:
+    spec: LogMel = getattr(LogMel, name)()
+    assert Frontend(spec).frames(round(seconds * spec.sample_rate)) == spec.patch_frames
 
 
 @pytest.mark.parametrize("name", list(ENTRIES))
