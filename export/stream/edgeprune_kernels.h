@@ -115,7 +115,9 @@ EP_INLINE uint32_t ep_even_bytes(uint32_t bytes)
 
 EP_INLINE uint32_t ep_odd_bytes(uint32_t bytes)
 {
-    return (uint32_t)__sxtb16((int8x4_t)__ror(bytes, 8));
+    uint32_t halves;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(bytes));
+    return halves;
 }
 
 EP_INLINE int32_t ep_saturate(int32_t value)

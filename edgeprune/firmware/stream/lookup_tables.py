@@ -105,7 +105,7 @@ def _sigmoid(x: Quantisation, function: Callable[..., Integers], output_bits: in
     inside = np.abs(value) < radius
     argument = _times(np.where(inside, value, 0), multiplier)
     result = clamp(rounding_shift(function(argument, 4), 31 - output_bits) + zero_point)
-    return np.where(inside, result, np.where(value < 0, LOWEST, HIGHEST)).astype(np.int8)
+    return np.where(inside, result, np.where(value <= -radius, LOWEST, HIGHEST)).astype(np.int8)
 
 
 def _hard_swish(x: Quantisation, output: Quantisation) -> Table:

@@ -19,9 +19,9 @@ pytest.importorskip("tflite_micro", reason="the package tflite-micro is not inst
 
 
 def quantisations(count: int, seed: int) -> list[Quantisation]:
-    """Scales from 1e-4 to 2 as float32 holds them, and any zero points; powers of two and extremes among them."""
+    """Scales from 1e-4 to 2 as float32 holds them, and any zero points; powers of two and a large one among them."""
     random = np.random.default_rng(seed)
-    scales = [*np.exp(random.uniform(np.log(1e-4), np.log(2), count)).astype(np.float32), 1 / 256, 1 / 16, 1.0]
+    scales = [*np.exp(random.uniform(np.log(1e-4), np.log(2), count)).astype(np.float32), 1 / 256, 1 / 16, 4e5]
     zeros = [*random.integers(-128, 128, count), -128, 0, 127]
     return [Quantisation(float(scale), int(zero)) for scale, zero in zip(scales, zeros, strict=True)]
 
