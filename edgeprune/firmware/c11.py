@@ -143,14 +143,13 @@ def _plain_network(path: Path, out: Path) -> Path:
         softmax = model.subgraphs[0].operators.pop()
         model.subgraphs[0].outputs = [softmax.inputs[0]]
     model.description, model.metadata, model.metadataBuffer, model.signatureDefs = "network", None, None, None
-    codes = [code.builtinCode for code in model.operatorCodes]
     for graph in model.subgraphs:
         graph.name = "network"
         for number, tensor in enumerate(graph.tensors):
             tensor.name = f"t{number}"
             tensor.shapeSignature = None  # bakenn refuses a batch that may vary, and `shape` has a batch of one
-        for operator in graph.operators:
-            if codes[operator.opcodeIndex] == schema.BuiltinOperator.RESHAPE and operator.builtinOptions is None:
+        for name, operator in zip(operator_names(model), graph.operators, strict=True):
+            if name == "RESHAPE" and operator.builtinOptions is None:
                 operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions  # bakenn demands them
                 operator.builtinOptions = schema.ReshapeOptionsT()
                 operator.builtinOptions.newShape = list(graph.tensors[operator.outputs[0]].shape)
