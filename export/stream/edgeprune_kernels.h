@@ -6,6 +6,7 @@
 #ifndef EDGEPRUNE_KERNELS_H
 #define EDGEPRUNE_KERNELS_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -267,10 +268,46 @@ EP_INLINE void ep_widen_taps(const int8_t *row, void *ring, int32_t width, int32
             ep_store_half(ring, channel * columns + x, *row++ - zero);
 }
 
+/* Two rows of halves as one row of words; a row that is missing counts as zero. `columns` is even. */
+EP_INLINE void ep_pair_rows(const uint32_t *low, const uint32_t *high, uint32_t *out, int32_t columns)
+{
+    for (int32_t i = 0; i < columns / 2; ++i) {
+        const uint32_t a = low != NULL ? low[i] : 0, b = high != NULL ? high[i] : 0;
+        out[2 * i] = (a & 0xFFFFu) | (b << 16);
+        out[2 * i + 1] = (a >> 16) | (b & 0xFFFF0000u);
+    }
+}
+
+/* Raise the largest sums of windows that lie next to each other in a row. */
+EP_INLINE void ep_raise_peaks(const int32_t *sums, int32_t *peaks, int32_t windows, int32_t width)
+{
+    for (int32_t window = 0; window < windows; ++window) {
+        int32_t peak = peaks[window];
+        for (int32_t i = 0; i < width; ++i, ++sums)
+            peak = *sums > peak ? *sums : peak;
+        peaks[window] = peak;
+    }
+}
+
 /* int8 weights as words of two int16; `words` is even. */
 EP_INLINE void ep_widen_weights(const uint32_t *packed, uint32_t *wide, int32_t words)
 {
-    for (const uint32_t *const end = wide + words; wide != end; wide += 2) {
+    const uint32_t *const end = wide + words, *const eights = wide + words / 8 * 8;
+    for (; wide != eights; wide += 8) {
+        uint32_t a, b, c, d;
+        ep_load(packed, &a, &b);
+        ep_load(packed + 2, &c, &d);
+        packed += 4;
+        wide[0] = ep_even_bytes(a);
+        wide[1] = ep_odd_bytes(a);
+        wide[2] = ep_even_bytes(b);
+        wide[3] = ep_odd_bytes(b);
+        wide[4] = ep_even_bytes(c);
+        wide[5] = ep_odd_bytes(c);
+        wide[6] = ep_even_bytes(d);
+        wide[7] = ep_odd_bytes(d);
+    }
+    for (; wide != end; wide += 2) {
         const uint32_t bytes = *packed++;
         wide[0] = ep_even_bytes(bytes);
         wide[1] = ep_odd_bytes(bytes);

@@ -146,7 +146,7 @@ def _compiled(step: Step) -> CompiledLayer:
 
 
 def _kernel_name(kernel: Kernel) -> str:
-    return f"{kernel.form}, {kernel.filters} filters x {kernel.positions} positions x {kernel.taps} taps"
+    return f"{kernel.filters} filters x {kernel.positions} positions x {kernel.taps} taps"
 
 
 def _plain(text: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
-from edgeprune.firmware.stream.kernels import Finish, weight_words
+from edgeprune.firmware.stream.kernels import Finish
 from edgeprune.firmware.stream.network import Depthwise
 
 _UNROLLED_WORDS = 12
@@ -25,8 +25,9 @@ class DepthwiseKernel:
 
     @property
     def words(self) -> int:
-        """Words of weights of a kernel row."""
-        return weight_words("taps", self.layer.window.kernel[1], self.layer.window.dilation[1])
+        """Words of weights of a kernel row: a word for two neighbouring taps, or for one where taps lie apart."""
+        width, dilation = self.layer.window.kernel[1], self.layer.window.dilation[1]
+        return width if dilation > 1 else ceil(width / 2)
 
     @property
     def unrolled(self) -> bool:

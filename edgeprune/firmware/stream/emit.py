@@ -52,7 +52,11 @@ def _state_fields(code: Code) -> tuple[list[str], int]:
         words.append(f"uint32_t weights[{plan.weight_words}]; /* of the filters at work, as int16 */")
     if plan.sums:
         words.append(f"int32_t sums[{plan.sums}]; /* of a pool whose windows overlap */")
-    total += 4 * (plan.weight_words + plan.sums)
+    if plan.window_words:
+        words.append(f"uint32_t window[{plan.window_words}]; /* the rows under a kernel of one channel, in pairs */")
+    if plan.row_sums:
+        words.append(f"int32_t row_sums[{plan.row_sums}]; /* of a convolution before a max-pool */")
+    total += 4 * (plan.weight_words + plan.sums + plan.window_words + plan.row_sums)
     if plan.line_bytes:
         rows.append(f"int8_t line[{plan.line_bytes}]; /* a row on its way to its rings */")
         total += plan.line_bytes
@@ -195,11 +199,7 @@ def _needed(step: Step, x: Activation, done: str) -> str:
     if isinstance(layer, Convolution | Depthwise) or (isinstance(layer, Pooling) and not streams(layer)):
         window = layer.window
         reach = (window.kernel[0] - 1) * window.dilation[0] + 1 - window.before[0]
-        last = done
-        if step.at_once > 1:
-            final = step.rows - 1
-            last = f"({done} + {step.at_once - 1} < {final} ? {done} + {step.at_once - 1} : {final})"
-        first = f"{last} * {window.stride[0]}" if window.stride[0] > 1 else last
+        first = f"{done} * {window.stride[0]}" if window.stride[0] > 1 else done
         return f">= ({first} + {reach} < {height} ? {first} + {reach} : {height})"
     if isinstance(layer, Padding):
         last = f"{done} + {1 - layer.before[0]}"

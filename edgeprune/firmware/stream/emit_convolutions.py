@@ -11,97 +11,92 @@ from edgeprune.firmware.stream.tables import convolution_words, depthwise_words,
 def emit_convolution(code: Code, step: Step, layer: Convolution) -> list[str]:
     kernel = step.kernel
     assert kernel is not None
-    ring, (height, _, _) = step.reads[0], layer.inputs[0].shape
-    kernel_rows, stride, dilation = layer.weights.shape[1], layer.window.stride[0], layer.window.dilation[0]
-    words = ring.planes * kernel.words * kernel.filters
     weights = code.table("uint32_t", f"{step.name}_weights", convolution_words(step))
     filters = code.table("ep_filter", f"{step.name}_filters", filter_rows(layer.bias, layer.rescale, kernel.finish))
     loop = code.kernels.setdefault(kernel, code.name(f"kernel_{len(code.kernels)}"))
-    at_once, several = step.at_once, step.at_once > 1
-    spans = kernel_rows if dilation > 1 else 2
-    lines = [f"const int32_t first = state->{step.name}_done;"]
-    lines += (
-        [f"const int32_t rows = first + {at_once} < {step.rows} ? {at_once} : {step.rows} - first;"] if several else []
-    )
-    lines += [f"ep_span spans[{at_once}][{spans}];", f"const ep_span *ends[{at_once}];", f"int32_t above[{at_once}];"]
-    lines += _spans(step, several, height, kernel_rows, (stride, dilation), words)
+    group = "f" if kernel.filters == 1 else f"f / {kernel.filters}"
+    words = step.row_words // (2 if kernel.packed else 1)
+    lines = _paired_rows(step, layer, words) if step.pairs_rows else _spans(step, layer, words)
+    lines.append(f"for (int32_t f = 0; f < {len(layer.weights)}; f += {kernel.filters}) {{")
+    if not kernel.packed:
+        lines.append(f"    ep_widen_weights({weights}[{group}], state->weights, {filter_words(step)});")
+    source = f"{weights}[{group}]" if kernel.packed else "state->weights"
+    source += "" if step.pairs_rows else f" + above * {words}"
     lines += [
-        f"for (int32_t f = 0; f < {len(layer.weights)}; f += {kernel.filters}) {{",
-        f"    ep_widen_weights({weights}[f / {kernel.filters}], state->weights, {filter_words(step)});"
-        if kernel.filters > 1
-        else f"    ep_widen_weights({weights}[f], state->weights, {filter_words(step)});",
+        f"    {loop}(spans, end, {source}, {filters} + f, {_convolution_out(code, step)},",
+        f"        {step.width - kernel.positions});",
     ]
-    indent = "    "
-    if several:
-        lines.append("    for (int32_t row = 0; row < rows; ++row) {")
-        indent = "        "
-    row = "row" if several else "0"
-    lines += [
-        f"{indent}{loop}(spans[{row}], ends[{row}], state->weights + above[{row}] * {words}, {filters} + f,",
-        f"{indent}    {_convolution_out(code, step, row if several else '')}, {step.width - kernel.positions});",
-    ]
-    lines += ["    }"] if several else []
-    lines.append("}")
-    done = "rows" if several else "1"
-    if step.pooling:
-        return [*lines, *_finish_peaks(code, step, filters, done)]
     rows = code.rows_of(step.output)
-    if step.through_line:
-        copies = [widen(each, "state->line", rows) for each in step.writes]
-        return [*lines, *copies, f"++{rows};", f"++state->{step.name}_done;"]
-    return [*lines, f"{rows} += {done};", f"state->{step.name}_done += {done};"]
-
-
-def _spans(step: Step, several: bool, height: int, kernel_rows: int, apart: tuple[int, int], words: int) -> list[str]:
-    """Find the rows under the kernel that are not padding, for each output row."""
-    ring, (stride, dilation) = step.reads[0], apart
-    assert isinstance(step.layer, Convolution)
-    before = step.layer.window.before[0]
-    row, first = ("row", "(first + row)") if several else ("0", "first")
-    top = f"{first} * {stride} - {before}"
-    if dilation == 1:
-        inside = [
-            f"const int32_t top = {top};",
-            "const int32_t from = top < 0 ? -top : 0;",
-            f"const int32_t to = {height} - top < {kernel_rows} ? {height} - top : {kernel_rows};",
-            f"above[{row}] = from;",
-            f"ends[{row}] = ep_spans(spans[{row}], state->{ring.name}, {ring.rows}, {ring.row_bytes},",
-            f"    top + from, to - from, {words});",
-        ]
-    else:
-        size = ring.row_bytes // 4
-        inside = [
-            f"ep_span *span = spans[{row}];",
-            f"above[{row}] = -1;",
-            f"for (int32_t k = 0; k < {kernel_rows}; ++k) {{",
-            f"    const int32_t at = {top} + k * {dilation};",
-            f"    if (at < 0 || at >= {height})",
-            "        continue;",
-            f"    above[{row}] = above[{row}] < 0 ? k : above[{row}];",
-            f"    span->rows = state->{ring.name} + at % {ring.rows} * {size};",
-            f"    span++->words = {words};",
-            "}",
-            f"above[{row}] = above[{row}] < 0 ? 0 : above[{row}];",
-            f"ends[{row}] = span;",
-        ]
-    loop = f"for (int32_t row = 0; row < {'rows' if several else '1'}; ++row) {{"
-    return [loop, *(f"    {line}" for line in inside), "}"] if several else ["{", *(f"    {x}" for x in inside), "}"]
-
-
-def _convolution_out(code: Code, step: Step, row: str) -> str:
     if step.pooling:
-        return f"state->{step.name}_peaks + f * {step.pooling.output.shape[1]}"
+        across, windows = step.pooling.window.kernel[1], step.pooling.output.shape[1]
+        for filter_ in range(kernel.filters):
+            place = "f" if filter_ == 0 else f"(f + {filter_})"
+            sums = f"state->row_sums + {filter_ * step.width}" if filter_ else "state->row_sums"
+            peaks = f"state->{step.name}_peaks + {place} * {windows}"
+            lines.append(f"    ep_raise_peaks({sums}, {peaks}, {windows}, {across});")
+        return [*lines, "}", *_finish_peaks(code, step, filters)]
+    copies = [widen(each, "state->line", rows) for each in step.writes] if step.through_line else []
+    return [*lines, "}", *copies, f"++{rows};", f"++state->{step.name}_done;"]
+
+
+def _spans(step: Step, layer: Convolution, words: int) -> list[str]:
+    """Find the rows under the kernel that are not padding."""
+    ring, window, height = step.reads[0], layer.window, layer.inputs[0].shape[0]
+    tall, dilation = window.kernel[0], window.dilation[0]
+    top = f"const int32_t top = state->{step.name}_done * {window.stride[0]} - {window.before[0]};"
+    if dilation == 1:
+        return [
+            top,
+            "const int32_t above = top < 0 ? -top : 0;",
+            f"const int32_t rows = ({height} - top < {tall} ? {height} - top : {tall}) - above;",
+            "ep_span spans[2];",
+            f"const ep_span *const end = ep_spans(spans, state->{ring.name}, {ring.rows}, {ring.row_bytes},",
+            f"    top + above, rows, {words});",
+        ]
+    return [
+        top,
+        f"ep_span spans[{tall}], *end = spans;",
+        f"const int32_t above = top < 0 ? (-top + {dilation - 1}) / {dilation} : 0;",
+        f"const int32_t below = top + {tall * dilation} < {height} ? top + {tall * dilation} : {height};",
+        f"for (int32_t at = top + above * {dilation}; at < below; at += {dilation}) {{",
+        f"    end->rows = state->{ring.name} + at % {ring.rows} * {ring.row_bytes // 4};",
+        f"    end++->words = {words};",
+        "}",
+    ]
+
+
+def _paired_rows(step: Step, layer: Convolution, words: int) -> list[str]:
+    """Lay the rows under the kernel next to each other, two in a word; rows of padding are zero."""
+    ring, window, height = step.reads[0], layer.window, layer.inputs[0].shape[0]
+    tall = window.kernel[0]
+    pairs, size = -(-tall // 2), ring.row_bytes // 4
+    return [
+        f"const int32_t top = state->{step.name}_done * {window.stride[0]} - {window.before[0]};",
+        f"for (int32_t pair = 0; pair < {pairs}; ++pair) {{",
+        "    const uint32_t *rows[2] = {NULL, NULL};",
+        f"    for (int32_t i = 0; i < 2 && 2 * pair + i < {tall}; ++i) {{",
+        f"        const int32_t at = top + (2 * pair + i) * {window.dilation[0]};",
+        f"        if (at >= 0 && at < {height})",
+        f"            rows[i] = state->{ring.name} + at % {ring.rows} * {size};",
+        "    }",
+        f"    ep_pair_rows(rows[0], rows[1], state->window + pair * {ring.columns}, {ring.columns});",
+        "}",
+        f"const ep_span spans[1] = {{{{state->window, {words}}}}}, *const end = spans + 1;",
+    ]
+
+
+def _convolution_out(code: Code, step: Step) -> str:
+    if step.pooling:
+        return "state->row_sums"
     _, store = sink_of(step)
-    place = code.rows_of(step.output) + (f" + {row}" if row else "")
-    place = sink_row(step, place)
+    place = sink_row(step, code.rows_of(step.output))
     if step.layer.output.shape[2] == 1:
         return place
-    size = 1 if store == "byte" else 2
     offset = filter_place(step, "f")
-    return f"ep_at({place}, {size} * ({offset}))" if size > 1 else f"ep_at({place}, {offset})"
+    return f"ep_at({place}, 2 * ({offset}))" if store == "half" else f"ep_at({place}, {offset})"
 
 
-def _finish_peaks(code: Code, step: Step, filters: str, done: str) -> list[str]:
+def _finish_peaks(code: Code, step: Step, filters: str) -> list[str]:
     """Rescale the max-pool's sums where its last row is done, and begin the next."""
     assert step.pooling is not None
     assert step.kernel is not None
@@ -122,7 +117,7 @@ def _finish_peaks(code: Code, step: Step, filters: str, done: str) -> list[str]:
         *([widen(each, "state->line", rows) for each in step.writes] if step.through_line else []),
         f"++{rows};",
     ]
-    lines = [f"state->{step.name}_done += {done};"]
+    lines = [f"++state->{step.name}_done;"]
     return [*lines, f"if (state->{step.name}_done % {tall} == 0) {{", *(f"    {line}" for line in body), "}"]
 
 

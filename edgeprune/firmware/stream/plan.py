@@ -8,10 +8,11 @@ filter.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Literal
 
 import numpy as np
 
-from edgeprune.firmware.stream.kernels import Finish, Form, Kernel, Store, choose_kernel
+from edgeprune.firmware.stream.kernels import Finish, Kernel, Store, choose_kernel
 from edgeprune.firmware.stream.network import (
     Activation,
     Concatenation,
@@ -21,6 +22,7 @@ from edgeprune.firmware.stream.network import (
     IntegerNetwork,
     Layer,
     Mean,
+    Padding,
     Pooling,
     Rescale,
     Reshape,
@@ -28,9 +30,9 @@ from edgeprune.firmware.stream.network import (
 from edgeprune.firmware.stream.read import c_name
 from edgeprune.firmware.stream.schedule import Task, ring_rows
 
-WIDE_POSITIONS = 16
-"""A filter's weights are widened once for at least so many positions, where the layer's height allows it."""
-MOST_ROWS_AT_ONCE = 4
+Form = Literal["bytes", "pairs", "taps"]
+"""`bytes`: as stored, channels last. `pairs`: a word for two channels of a position, plane by plane. `taps`: a half for
+a channel of a position, plane by plane."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,6 @@ class Ring:
 
     Attributes:
         name: its field in the state.
-        form: `bytes`: as stored, channels last; `pairs`: a word for two channels of a position, plane by plane;
-            `taps`: a half for a channel of a position, plane by plane.
         rows: how many it holds.
         left: columns of padding before the first position.
         columns: of a plane, padding included (`bytes`: positions).
@@ -50,7 +50,7 @@ class Ring:
 
     name: str
     activation: Activation
-    form: Form | str
+    form: Form
     rows: int
     left: int
     columns: int
@@ -83,7 +83,6 @@ class Step:
         writes: rings of the output.
         rows: how many rows (of a streaming pool: input rows) it works through.
         width: how many positions of a row are ever read.
-        at_once: rows that share widened weights.
         kernel: of a convolution.
     """
 
@@ -95,8 +94,29 @@ class Step:
     writes: tuple[Ring, ...]
     rows: int
     width: int
-    at_once: int = 1
     kernel: Kernel | None = None
+
+    @property
+    def pairs_rows(self) -> bool:
+        """Whether a convolution of one channel reads its input as pairs of rows."""
+        return isinstance(self.layer, Convolution) and self.layer.inputs[0].shape[2] == 1
+
+    @property
+    def planes(self) -> int:
+        """Planes of words that a convolution's kernel goes through in a row; of all rows where they are in pairs."""
+        return ceil(self.layer_height / 2) if self.pairs_rows else self.reads[0].planes
+
+    @property
+    def layer_height(self) -> int:
+        """Rows of a convolution's kernel."""
+        assert isinstance(self.layer, Convolution | Depthwise)
+        return self.layer.window.kernel[0]
+
+    @property
+    def row_words(self) -> int:
+        """Words of weights of `kernel.filters` filters and `planes` planes, widened."""
+        assert self.kernel is not None
+        return self.planes * self.kernel.taps * self.kernel.filters
 
     @property
     def through_line(self) -> bool:
@@ -134,20 +154,25 @@ class Plan:
     @property
     def weight_words(self) -> int:
         """The buffer of widened weights."""
-        return max((filter_words(step) for step in self.steps if step.kernel and _is_wide(step)), default=0)
+        return max((filter_words(step) for step in self.steps if step.kernel and not step.kernel.packed), default=0)
+
+    @property
+    def window_words(self) -> int:
+        """The buffer of the rows under the kernel of a convolution of one channel, in pairs."""
+        return max((step.planes * step.reads[0].columns for step in self.steps if step.pairs_rows), default=0)
+
+    @property
+    def row_sums(self) -> int:
+        """The buffer of a row of sums on their way to a max-pool."""
+        pooled = [step.width * step.kernel.filters for step in self.steps if step.pooling and step.kernel]
+        return max(pooled, default=0)
 
 
 def filter_words(step: Step) -> int:
-    """Words of widened weights that a convolution's kernel takes at once."""
-    assert isinstance(step.layer, Convolution)
+    """Words of widened weights that a convolution's kernel takes at once; an even number."""
     assert step.kernel is not None
-    height = step.layer.weights.shape[1]
-    words = height * step.reads[0].planes * step.kernel.words * step.kernel.filters
+    words = step.row_words * (1 if step.pairs_rows else step.layer_height)
     return words + words % 2
-
-
-def _is_wide(step: Step) -> bool:
-    return isinstance(step.layer, Convolution)
 
 
 def make_plan(network: IntegerNetwork) -> Plan:
@@ -167,8 +192,6 @@ def make_plan(network: IntegerNetwork) -> Plan:
         replace(step, reads=tuple(by_reader.get((step.name, x)) or shared[x] for x in step.layer.inputs))
         for step in steps
     ]
-    # A line holds one row, so rows that go through it are computed one by one.
-    steps = [replace(step, at_once=1) if step.through_line else step for step in steps]
     steps = [replace(step, kernel=_kernel(step)) for step in steps]
     return _with_rows(Plan(network, tuple(steps), entry))
 
@@ -202,7 +225,7 @@ def _steps(network: IntegerNetwork) -> list[Step]:
         if isinstance(layer, FullyConnected | Reshape):
             rows = 1
         steps.append(Step(layer, name, output, pooling, (), (), rows, width))
-    return [replace(step, at_once=_at_once(step)) for step in steps]
+    return steps
 
 
 def _pooled(layer: Layer, network: IntegerNetwork) -> Pooling | None:
@@ -211,8 +234,8 @@ def _pooled(layer: Layer, network: IntegerNetwork) -> Pooling | None:
     if not isinstance(layer, Convolution) or len(readers) != 1 or layer.output == network.output:
         return None
     (pool,) = readers
-    if not isinstance(pool, Pooling) or pool.kind != "MAX_POOL_2D" or finish_of(layer.rescale, layer, "byte") is None:
-        return None
+    if not isinstance(pool, Pooling) or pool.kind != "MAX_POOL_2D" or layer.rescale.shifts.max() > 0:
+        return None  # a shift to the left may wrap around, and then larger sums do not give larger values
     window, (height, width, _) = pool.window, layer.output.shape
     whole = all(
         out * kernel <= size
@@ -220,7 +243,7 @@ def _pooled(layer: Layer, network: IntegerNetwork) -> Pooling | None:
     )
     same = pool.output.quantisation == layer.output.quantisation
     fits = window.kernel == window.stride and window.before == (0, 0)
-    return pool if whole and same and fits and window.kernel[1] in (1, 2, 3, 4, 5, 6, 8, 10, 12) else None
+    return pool if whole and same and fits else None
 
 
 def streams(layer: Layer) -> bool:
@@ -228,17 +251,6 @@ def streams(layer: Layer) -> bool:
     if isinstance(layer, Mean):
         return True
     return isinstance(layer, Pooling) and layer.window.stride[0] >= layer.window.kernel[0]
-
-
-def _at_once(step: Step) -> int:
-    """Rows that are computed with the same widened weights."""
-    if not isinstance(step.layer, Convolution):
-        return 1
-    rows = min(MOST_ROWS_AT_ONCE, ceil(WIDE_POSITIONS / step.width), step.rows)
-    if step.pooling is not None:
-        height = step.pooling.window.kernel[0]
-        rows = max(count for count in range(1, rows + 1) if height % count == 0)
-    return rows
 
 
 def _rings_of(activation: Activation, network: IntegerNetwork, steps: Sequence[Step]) -> tuple[Ring, ...]:
@@ -266,12 +278,6 @@ def _convolution_ring(step: Step) -> Ring:
         columns = max(columns, span + 1)
         columns += columns % 2
     return Ring(f"{step.name}_input", x, form, x.shape[0], window.before[1], columns, step.name)
-
-
-def finish_of(rescale: Rescale, layer: Layer, store: Store) -> Finish | None:
-    """The finish of a layer with weights; None where only the general, slow one is exact."""
-    finish = finish_with(rescale, largest_sum(layer), store)
-    return None if finish.scale == "ep_scale_any" else finish
 
 
 def finish_with(rescale: Rescale, largest: int, store: Store) -> Finish:
@@ -304,31 +310,25 @@ def _kernel(step: Step) -> Kernel | None:
     layer = step.layer
     if not isinstance(layer, Convolution):
         return None
-    ring, filters = step.reads[0], len(layer.weights)
-    sink = step.writes[0]
+    filters, sink = len(layer.weights), step.writes[0]
     store: Store = "byte" if step.through_line or sink.form == "bytes" else "half"
     places = {"pairs": (2, 1), "taps": (1, sink.columns), "bytes": (filters, 1)}
-    step_, apart = (filters, 1) if store == "byte" else places[sink.form]
-    window = 0
-    if step.pooling:
-        window, apart = step.pooling.window.kernel[1], step.pooling.output.shape[1]
-    form: Form = "pairs" if ring.form == "pairs" else "taps"
+    distance, apart = (1, step.width) if step.pooling else places["bytes" if store == "byte" else sink.form]
     model = Kernel(
-        form=form,
         filters=1,
         positions=1,
         taps=layer.window.kernel[1],
         stride=layer.window.stride[1],
         dilation=layer.window.dilation[1],
-        columns=ring.columns,
+        columns=step.reads[0].columns,
         pieces=1,
-        store="peak" if step.pooling else store,
-        step=step_,
+        packed=False,
+        store="sum" if step.pooling else store,
+        step=distance,
         apart=apart,
-        window=window,
         finish=finish_with(_with_limits_of(step.pooling, layer.rescale), largest_sum(layer), store),
     )
-    return choose_kernel(model, filters, step.width, ring.planes)
+    return choose_kernel(model, filters, step.width, step.planes)
 
 
 def _with_limits_of(pooling: Pooling | None, rescale: Rescale) -> Rescale:
@@ -388,16 +388,9 @@ def _task(step: Step) -> Task:
     if isinstance(layer, Pooling) and streams(layer):
         done = [_pooled_rows(layer, row) for row in range(heights[0])]
         return Task(names, writes, [[(row, row + 1)] for row in range(heights[0])], np.diff([0, *done]).tolist())
-    needs, written = [], []
-    for first in range(0, step.rows, step.at_once):
-        last = min(first + step.at_once, step.rows)
-        needs.append([_reads(layer, place, first, last, height) for place, height in enumerate(heights)])
-        if step.pooling:
-            tall = step.pooling.window.kernel[0]
-            written.append(last // tall - first // tall)
-        else:
-            written.append(last - first)
-    return Task(names, writes, needs, written)
+    needs = [[_reads(layer, row, height) for height in heights] for row in range(step.rows)]
+    tall = step.pooling.window.kernel[0] if step.pooling else 1
+    return Task(names, writes, needs, [int((row + 1) % tall == 0) for row in range(step.rows)])
 
 
 def _pooled_rows(layer: Pooling, row: int) -> int:
@@ -410,16 +403,13 @@ def _pooled_rows(layer: Pooling, row: int) -> int:
     return sum(end <= row + 1 for end in ends)
 
 
-def _reads(layer: Layer, place: int, first: int, last: int, height: int) -> tuple[int, int]:
-    """The rows of an input that the output rows from `first` up to `last` need; depthwise rows may lie above it."""
+def _reads(layer: Layer, row: int, height: int) -> tuple[int, int]:
+    """The rows of an input that an output row needs; those of a depthwise convolution may lie above it."""
     if isinstance(layer, Convolution | Depthwise | Pooling):
-        begin = layer.window.rows(first, height)[0]
+        first, last = layer.window.rows(row, height)
         if isinstance(layer, Depthwise):
-            begin = first * layer.window.stride[0] - layer.window.before[0]
-        return begin, max(layer.window.rows(last - 1, height)[1], 0)
-    if layer.kind in ("PAD", "PADV2"):
-        before = layer.before[0]  # type: ignore[attr-defined]
-        return min(max(first - before, 0), height), min(max(last - before, 0), height)
-    if height == 1:
-        return 0, 1
-    return first, last
+            first = row * layer.window.stride[0] - layer.window.before[0]
+        return first, max(last, 0)
+    if isinstance(layer, Padding):
+        return min(max(row - layer.before[0], 0), height), min(max(row + 1 - layer.before[0], 0), height)
+    return (0, 1) if height == 1 else (row, row + 1)

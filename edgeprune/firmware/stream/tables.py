@@ -35,17 +35,21 @@ def tap_words(weights: NDArray[np.int64], dilation: int) -> NDArray[np.int64]:
 
 
 def convolution_words(step: Step) -> NDArray[np.int64]:
-    """Packed weights `[groups of filters, words]`, in the order the kernel reads them: row, plane, tap, filter."""
+    """Packed weights `[groups of filters, words]`, in the order the kernel reads them: row, plane, tap, filter.
+
+    Of a convolution of one channel, a word holds the weights of two rows.
+    """
     layer, kernel = step.layer, step.kernel
     assert isinstance(layer, Convolution)
     assert kernel is not None
     weights = layer.weights.astype(np.int64)
     filters, height, width, channels = weights.shape
-    if kernel.form == "pairs":
+    if step.pairs_rows:
+        padded = np.pad(weights[..., 0], [(0, 0), (0, height % 2), (0, 0)])
+        words = padded.reshape(filters, -1, 2, width).transpose(0, 1, 3, 2)
+    else:
         padded = np.pad(weights, [(0, 0), (0, 0), (0, 0), (0, channels % 2)])
         words = padded.reshape(filters, height, width, -1, 2).transpose(0, 1, 3, 2, 4)
-    else:
-        words = tap_words(weights.transpose(0, 1, 3, 2), kernel.dilation)
     words = words.reshape(filters // kernel.filters, kernel.filters, -1, 2).transpose(0, 2, 1, 3)
     return pack(_even(words.reshape(filters // kernel.filters, -1, 2)))
 
