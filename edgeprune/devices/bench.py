@@ -13,6 +13,7 @@ from edgeprune.errors import EdgepruneError
 _DEFAULTS = DeviceOptions()
 _OPTIONS = {
     "clock_hz": ("cortex_m", "--clock"),
+    "engine": ("cortex_m", "--engine"),
     "benchmark_model": ("adb", "--benchmark-model"),
     "xnnpack": ("host", "--no-xnnpack"),
 }
@@ -35,13 +36,13 @@ def bench(
 
     Args:
         files: one .tflite file or several; on a device with a clock they are timed against each other.
-        device: `host`, `tflm`, `cortex-m4`, `ethos-u55-128`, `ssh://user@host:port`, `adb:SERIAL` ...
+        device: `host`, `tflm`, `cortex-m4`, `riscv32`, `ethos-u55-128`, `ssh://user@host:port`, `adb:SERIAL` ...
         runs: timed runs of each file.
         threads: thread count, or several; each gets its own records.
         clips: audio files whose first patches the outputs are compared on, or `Inputs`. None: evaluation clips of the
             run a file lies in, else synthetic scenes, else noise.
         timeout_s: a device that gives no answer is cut off after this time, in seconds.
-        options: settings of one kind of device: clock, benchmark_model, XNNPACK.
+        options: settings of one kind of device: clock, engine, benchmark_model, XNNPACK.
 
     Returns:
         a record a file and thread count.

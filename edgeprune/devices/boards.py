@@ -38,7 +38,7 @@ RISCV = Toolchain(
     "riscv64-unknown-elf-",
     "qemu-system-riscv32",
     ("start_riscv.c", "board.c"),
-    ("--specs=picolibc.specs", "-march=rv32imc_zicsr", "-mabi=ilp32"),
+    ("--specs=picolibc.specs", "-march=rv32imc", "-mabi=ilp32"),
 )
 
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from edgeprune.console import say
 from edgeprune.devices import cycles, qemu
 from edgeprune.devices.boards import board_of
-from edgeprune.devices.network_program import CountedLayer, NetworkCode, NetworkProgram
+from edgeprune.devices.network_program import NetworkCode, NetworkProgram
 from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tflm import reference_micro
 from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.firmware.c11 import CompiledLayer
 from edgeprune.tflite.cost import cost_of_tflite
 from edgeprune.tflite.flatbuffer import operators
 
@@ -35,6 +36,7 @@ def measure_emulated(request: BenchRequest, engine: Engine) -> list[Measurement]
 
     Median and percentiles are over the clips.
     """
+    board_of(request.device)
     request.check()
     request.check_one_core()
     if request.options.clock_hz and request.device not in cycles.BOARDS:
@@ -100,7 +102,7 @@ def _estimate(program: NetworkProgram, stored: NDArray[Any]) -> dict[str, Any]:
             "value": value,
             "least": least,
             "most": most,
-            "assumes": f"memory without wait states; a pipeline that fills in {calibration.refill} of 1 to 3 cycles",
+            "assumes": f"memory without wait states; {calibration.refill} cycles to fill the pipeline, of 1 to 3",
             "source": "executed blocks, and the cycle table of Arm DDI 0439B, section 3.3.1",
             "error": f"{calibration.error:+.1%} on a loop like Dhrystone, for which Arm publishes {published}",
         }
@@ -113,7 +115,7 @@ def _estimate(program: NetworkProgram, stored: NDArray[Any]) -> dict[str, Any]:
     return found
 
 
-def _name_layers(path: Path, layers: tuple[CountedLayer, ...], counts: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _name_layers(path: Path, layers: tuple[CompiledLayer, ...], counts: NDArray[np.float64]) -> list[dict[str, Any]]:
     """Instructions of each layer, with its name from `edgeprune cost`."""
     costs = iter(cost_of_tflite(path).by_layer)  # has no entry for operators that only rename memory
     pairs = [(name, None if name == "RESHAPE" else next(costs, None)) for name in operators(path)]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgeprune.devices.network_program import CountedLayer, NetworkCode
+from edgeprune.devices.network_program import NetworkCode
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_text
 from edgeprune.firmware.c11 import compile_c11
@@ -22,7 +22,7 @@ def compile_network(path: Path, folder: Path, device: str) -> NetworkCode:
         defines=network.defines,
         marked_sources=tuple(marked if source == network.source else source for source in network.sources),
         marked_defines=(*network.defines, f"BY_LAYER={steps}"),
-        layers=tuple(CountedLayer(layer.operator, layer.kernel) for layer in network.layers),
+        layers=network.layers,
         in_order=lambda stored: stored,
         facts={
             "engine": "cmsis-nn",

@@ -14,19 +14,7 @@ from edgeprune.devices.checks import check_exact
 from edgeprune.devices.request import BenchRequest
 from edgeprune.errors import CheckFailedError
 from edgeprune.files import share_folder, write_text
-
-
-@dataclass(frozen=True)
-class CountedLayer:
-    """A part of the code whose instructions are counted.
-
-    Attributes:
-        operator: place of its operator in the file; None where the compiler added the part.
-        kernel: the compiler's name of the function that computes it.
-    """
-
-    operator: int | None
-    kernel: str
+from edgeprune.firmware.c11 import CompiledLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +38,7 @@ class NetworkCode:
     defines: tuple[str, ...]
     marked_sources: tuple[Path, ...]
     marked_defines: tuple[str, ...]
-    layers: tuple[CountedLayer, ...]
+    layers: tuple[CompiledLayer, ...]
     in_order: Callable[[NDArray[Any]], NDArray[Any]]
     facts: dict[str, Any]
 

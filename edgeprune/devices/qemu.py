@@ -151,7 +151,7 @@ def image_of(board: str, path: Path) -> Image:
 
 def _first_error(errors: str) -> str:
     """The first line of compiler or linker that is an error."""
-    lines = errors.splitlines()
-    marks = ("error:", "undefined reference", "multiple definition")
+    marks = ("error:", "undefined reference", "multiple definition", "incompatible")
+    lines = (line for line in errors.splitlines() if not line.startswith("collect2"))
     wrong = (line for line in lines if any(mark in line for mark in marks))
     return next(wrong, last_line(errors.encode())).strip().rstrip(".")

@@ -36,11 +36,13 @@ class DeviceOptions:
     Attributes:
         clock_hz: Cortex-M4: the processor's clock, for a time from the estimated cycles; None: no time.
         benchmark_model: Android: TFLite's benchmark_model for the phone's processor; None: from the user's settings.
+        engine: Cortex-M: what makes C of a file: `stream` (edgeprune's own), or `cmsis-nn` (bakenn, for comparison).
         xnnpack: host: use the XNNPACK delegate, as LiteRT does by default.
     """
 
     clock_hz: float | None = None
     benchmark_model: Path | None = None
+    engine: str = "stream"
     xnnpack: bool = True
 
 

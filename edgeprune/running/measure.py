@@ -50,7 +50,7 @@ def measure_files(
 
 
 def frontend_figures(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
-    """RAM, flash and, for each emulated Cortex-M of the recipe, instructions a hop.
+    """RAM, flash and, for each emulated board of the recipe, instructions a hop.
 
     None for images and for settings the C code does not support. Counting is slow (QEMU): the figures of each board are
     kept in the run folder.
@@ -65,7 +65,7 @@ def frontend_figures(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None
         return None
     path = folder.frontend_file
     emulated: list[dict[str, Any]] = read_json(path) if path.is_file() else []
-    for board in (name for name in recipe.bench.devices if find_device(name).module == "cortex_m"):
+    for board in (name for name in recipe.bench.devices if find_device(name).kind == "emulated"):
         if board not in {row["board"] for row in emulated}:
             emulated.append(asdict(instructions_per_hop(spec, board, recipe.bench.timeout_s)))
             write_json(path, emulated)

@@ -1,13 +1,14 @@
 /* A RISC-V processor of QEMU's machine `virt` from reset on: traps, semihosting, and minstret as the clock. */
 #include "board.h"
 
+/* Instructions on control and status registers, which RV32IMC proper does not name. */
+#define CSR(text) ".option push\n .option arch, +zicsr\n" text "\n .option pop\n"
+
 /* The stack itself may be broken, so the trap handler starts with a fresh one. */
 __attribute__((naked, used, aligned(4))) void trap_handler(void)
 {
-    __asm__ volatile("csrr a0, mcause\n"
+    __asm__ volatile(CSR("csrr a0, mcause\n csrr a2, mepc\n csrr a3, mtval")
                      "mv a1, sp\n"
-                     "csrr a2, mepc\n"
-                     "csrr a3, mtval\n"
                      "la sp, __stack_top\n"
                      "tail board_fault\n");
 }
@@ -16,7 +17,7 @@ __attribute__((naked, used)) void reset_handler(void)
 {
     __asm__ volatile("la sp, __stack_top\n"
                      "la t0, trap_handler\n"
-                     "csrw mtvec, t0\n"
+                     CSR("csrw mtvec, t0")
                      "tail board_start\n");
 }
 
@@ -42,7 +43,7 @@ static BOARD_TEST uint64_t retired(void)
 {
     uint32_t high, low, again;
     do {
-        __asm__ volatile("csrr %0, minstreth\n csrr %1, minstret\n csrr %2, minstreth"
+        __asm__ volatile(CSR("csrr %0, minstreth\n csrr %1, minstret\n csrr %2, minstreth")
                          : "=r"(high), "=r"(low), "=r"(again));
     } while (high != again);
     return (uint64_t)high << 32 | low;
@@ -52,7 +53,7 @@ static BOARD_TEST uint64_t retired(void)
 uint64_t board_ticks(void)
 {
     uint32_t first, second;
-    __asm__ volatile("csrr %0, minstret\n csrr %1, minstret" : "=r"(first), "=r"(second));
+    __asm__ volatile(CSR("csrr %0, minstret\n csrr %1, minstret") : "=r"(first), "=r"(second));
     const uint64_t count = retired();
     if (second - first == 1)
         return count;

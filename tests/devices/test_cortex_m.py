@@ -1,3 +1,5 @@
+"""The engine of comparison on emulated boards: bakenn's C with the kernels of CMSIS-NN."""
+
 import json
 import os
 import re
@@ -37,8 +39,9 @@ ARENA = "    (void)arena;\n"  # the first line of bakenn's function
 INPUTS = Inputs(conv_tflite.clips(), "10 draws")
 
 
-def _job(*paths: Path, device: str = "cortex-m4", **fields) -> BenchRequest:
-    return BenchRequest(device, tuple(paths), lambda _: INPUTS, **fields)
+def _job(*paths: Path, device: str = "cortex-m4", clock_hz: float | None = None, **fields) -> BenchRequest:
+    options = DeviceOptions(clock_hz=clock_hz, engine="cmsis-nn")
+    return BenchRequest(device, tuple(paths), lambda _: INPUTS, options=options, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def network(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def record(network) -> Measurement:
     """On the M4, its programs kept nowhere; tests of a broken device make their own."""
-    (measured,) = measure(_job(network, options=DeviceOptions(clock_hz=80e6)))
+    (measured,) = measure(_job(network, clock_hz=80e6))
     return measured
 
 
@@ -68,7 +71,7 @@ _CACHE: list[tuple[np.ndarray, np.ndarray]] = []
 @needs_board
 def test_the_published_baseline_of_dcase_2022(tmp_path, shared_data) -> None:
     path = int8_networks.published_baseline(shared_data, tmp_path / "baseline.tflite")
-    (record,) = measure(BenchRequest("cortex-m4", (path,), inputs_for))
+    (record,) = measure(BenchRequest("cortex-m4", (path,), inputs_for, options=DeviceOptions(engine="cmsis-nn")))
     detail = record.detail
     assert (record.kind, record.unit, record.runs) == ("emulated", "instructions", 10)
     assert detail["macs"] == 29_203_560
@@ -99,6 +102,7 @@ def test_a_record(network, record) -> None:
     assert re.match(r"[+-]\d+\.\d% on a loop like Dhrystone", estimated["error"])
     assert detail["estimated_ms"]["value"] == pytest.approx(estimated["value"] / 80e3, abs=1e-3)
     assert detail["estimated_ms"]["assumes"] == "the estimated cycles, at 80 MHz"
+    assert detail["engine"] == "cmsis-nn"
     assert detail["optimise"] == "-O2"
     assert re.search(r"\d+\.\d+", detail["compiler"])
     assert detail["emulator"].startswith("QEMU")
@@ -183,7 +187,7 @@ def test_without_a_compiler_for_the_plugin_cycles_are_left_out(monkeypatch, tmp_
     for name in ("arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-objdump", "qemu-system-arm"):
         (tmp_path / name).symlink_to(shutil.which(name))
     monkeypatch.setenv("PATH", str(tmp_path))
-    (without,) = measure(_job(network, options=DeviceOptions(clock_hz=80e6)))
+    (without,) = measure(_job(network, clock_hz=80e6))
     assert without.median == record.median
     assert not {"estimated_cycles", "estimated_ms"} & without.detail.keys()
     assert without.detail["no_estimate_of_cycles"].endswith("needs gcc, which is not installed; install gcc.")
@@ -245,11 +249,11 @@ def test_code_that_hangs_is_cut_off(monkeypatch, network) -> None:
 
 def test_wrong_requests_are_refused(tmp_path, network) -> None:
     cases = [
-        (_job(network, device="cortex-m55"), r"cortex-m55: bakenn's code gives wrong outputs on its vector unit"),
-        (_job(network, device="cortex-m0"), r"cortex-m0: has no DSP instructions, which the kernels of CMSIS-NN take"),
+        (_job(network, device="cortex-m55"), r"cortex-m55: no board of it .* bakenn's code gives wrong outputs"),
+        (_job(network, device="cortex-m0"), r"cortex-m0: has no DSP instructions, which CMSIS-NN"),
         (_job(network, threads=(1, 2)), r"cortex-m4: has one core"),
         (
-            _job(network, device="cortex-m7", options=DeviceOptions(clock_hz=1e8)),
+            _job(network, device="cortex-m7", clock_hz=1e8),
             r"cortex-m7: a time needs an estimate",
         ),
         (_job(), r"cortex-m4: no file to measure"),

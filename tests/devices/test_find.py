@@ -16,7 +16,9 @@ from edgeprune.errors import EdgepruneError
     [
         ("host", "host"),
         ("tflm", "tflm"),
+        ("cortex-m0", "cortex_m"),
         ("cortex-m33", "cortex_m"),
+        ("riscv32", "riscv"),
         ("cortex-m55", "cortex_m"),  # refused there, with the reason
         ("ethos-u85-256", "ethos_u"),
         ("ethos-u65-512", "ethos_u"),
@@ -37,8 +39,10 @@ def test_other_names_are_refused(name):
 
 def test_what_is_missing_is_told_with_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(find, "_is_installed", lambda module: module != "bakenn")
-    with pytest.raises(EdgepruneError, match=r"needs arm-none-eabi-gcc, qemu-system-arm, bakenn, .*apt-get install"):
+    monkeypatch.setattr(find, "_is_installed", lambda module: module != "tflite_micro")
+    with pytest.raises(
+        EdgepruneError, match=r"needs arm-none-eabi-gcc, qemu-system-arm, tflite_micro, .*apt-get install"
+    ):
         require_device("cortex-m4")
     with pytest.raises(EdgepruneError, match="needs ssh, not installed here; apt-get install openssh-client"):
         bench((), "ssh://pi@board")
@@ -78,6 +82,7 @@ def test_bench_does_not_report_a_network_that_computes_something_else(capsys, mo
     [
         (["--timeout", "0"], "--timeout 0: give seconds above 0"),
         (["--clock", "fast"], "'fast' is not a clock"),
+        (["--device", "riscv32", "--engine", "cmsis"], "invalid choice"),
         (["--device", "tfml"], "perhaps you meant 'tflm'"),
         (["--clips", "no.wav"], "describes no front-end"),
     ],

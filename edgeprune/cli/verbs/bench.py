@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -18,8 +19,8 @@ class BenchCommand:
     models: Positional[tuple[Path, ...]]
     """.tflite files; on a device with a clock they are timed against each other."""
     device: str = "host"
-    """host, tflm, cortex-m4, cortex-m7, cortex-m33, ethos-u55-128, ethos-u55-256, ethos-u85-256, ssh://user@host:port,
-    adb:SERIAL; `edgeprune doctor` tells which can be used here."""
+    """host, tflm, cortex-m0, cortex-m4, cortex-m7, cortex-m33, riscv32, ethos-u55-128, ethos-u55-256, ethos-u85-256,
+    ssh://user@host:port, adb:SERIAL; `edgeprune doctor` tells which can be used here."""
     clips: tuple[Path, ...] = ()
     """Audio to compare outputs on (default: evaluation clips of the run a file lies in, else synthetic scenes)."""
     threads: Numbers = (1,)
@@ -32,6 +33,8 @@ class BenchCommand:
     """Seconds after which a device that gives no answer is cut off."""
     clock: Clock = None
     """Cortex-M4: its clock, as 80MHz, for a time from the estimated cycles."""
+    engine: Literal["stream", "cmsis-nn"] = "stream"
+    """Cortex-M: edgeprune's streaming C, or bakenn's with CMSIS-NN for comparison."""
     benchmark_model: Path | None = None
     """Android: TFLite's benchmark_model for the phone's processor (default: from the settings)."""
     json: bool = False
@@ -52,7 +55,7 @@ class BenchCommand:
                 threads=self.threads,
                 clips=self.clips,
                 timeout_s=self.timeout,
-                options=DeviceOptions(self.clock, self.benchmark_model, self.xnnpack),
+                options=DeviceOptions(self.clock, self.benchmark_model, self.engine, self.xnnpack),
             )
         if self.json:
             print_json({"latency": measured.to_json()})

@@ -36,10 +36,12 @@ MISSING = "not installed"
 TOOLS = {
     "arm-none-eabi-gcc": "building for Cortex-M",
     "qemu-system-arm": "emulating Cortex-M",
+    "riscv64-unknown-elf-gcc": "building for RISC-V",
+    "qemu-system-riscv32": "emulating RISC-V",
     "adb": "measuring on Android",
     "ssh": "measuring on other computers",
     "make": "building the c11 bundle",
-    "gcc": "building the c11 bundle for this machine",
+    "gcc": "building the c11 bundle for this machine, and estimating cycles",
 }
 """Programs that some devices need, and what for."""
 
