@@ -36,14 +36,16 @@ void ep_fifo_lost(ep_fifo *fifo, uint32_t count)
     show(&fifo->dropped, fifo->dropped + count);
 }
 
-uint32_t ep_fifo_read(ep_fifo *fifo, int16_t *samples, uint32_t count)
+uint32_t ep_fifo_peek(const ep_fifo *fifo, const int16_t **samples)
 {
-    const uint32_t read = fifo->read, there = seen(&fifo->written) - read;
-    const uint32_t taken = count < there ? count : there;
-    for (uint32_t i = 0; i < taken; ++i)
-        samples[i] = fifo->samples[(read + i) & (fifo->size - 1)];
-    show(&fifo->read, read + taken);
-    return taken;
+    const uint32_t there = seen(&fifo->written) - fifo->read, start = fifo->read & (fifo->size - 1);
+    *samples = fifo->samples + start;
+    return there < fifo->size - start ? there : fifo->size - start;
+}
+
+void ep_fifo_skip(ep_fifo *fifo, uint32_t count)
+{
+    show(&fifo->read, fifo->read + count);
 }
 
 uint32_t ep_fifo_dropped(const ep_fifo *fifo)

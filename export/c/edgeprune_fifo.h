@@ -25,8 +25,11 @@ uint32_t ep_fifo_write(ep_fifo *fifo, const int16_t *samples, uint32_t count);
 /* Count samples that the hardware lost. */
 void ep_fifo_lost(ep_fifo *fifo, uint32_t count);
 
-/* Take up to `count` samples: how many there were. */
-uint32_t ep_fifo_read(ep_fifo *fifo, int16_t *samples, uint32_t count);
+/* The oldest samples that lie in one piece: how many there are, and where. */
+uint32_t ep_fifo_peek(const ep_fifo *fifo, const int16_t **samples);
+
+/* Forget the oldest samples, at most as many as `ep_fifo_peek` told. */
+void ep_fifo_skip(ep_fifo *fifo, uint32_t count);
 
 /* Samples dropped since the beginning, modulo 2^32. */
 uint32_t ep_fifo_dropped(const ep_fifo *fifo);

@@ -105,7 +105,12 @@ int ep_stream_decide(ep_stream *stream, ep_decision *decision)
     return 1;
 }
 
-void ep_stream_dropped(ep_stream *stream, uint32_t samples)
+int ep_stream_listen(ep_stream *stream, ep_fifo *fifo, ep_decision *decision)
 {
-    stream->dropped += samples;
+    const int16_t *samples;
+    uint32_t count;
+    stream->dropped = ep_fifo_dropped(fifo);
+    while (stream->due == NULL && (count = ep_fifo_peek(fifo, &samples)) > 0)
+        ep_fifo_skip(fifo, (uint32_t)ep_stream_push_i16(stream, samples, count));
+    return ep_stream_decide(stream, decision);
 }

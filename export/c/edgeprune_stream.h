@@ -14,6 +14,8 @@
  *         }
  *     }
  *
+ * or, where an interrupt or another task writes the samples into a queue, `ep_stream_listen`.
+ *
  * A window is EP_FRAMES frames, and one begins every EP_DECISION_HOP frames. Where windows overlap, each has a pipeline of
  * its own, out of phase with the others, so that each gives to the byte what the network gives for its frames.
  *
@@ -22,6 +24,7 @@
 #ifndef EDGEPRUNE_STREAM_H
 #define EDGEPRUNE_STREAM_H
 
+#include "edgeprune_fifo.h"
 #include "edgeprune_frontend.h"
 #include "edgeprune_listen.h"
 #include "edgeprune_network.h"
@@ -45,7 +48,7 @@ typedef struct ep_pipeline {
 typedef struct ep_stream {
     ep_listen listen; /* its rules may be changed */
     uint32_t decisions;
-    uint32_t dropped; /* samples that were lost, see `ep_stream_dropped` */
+    uint32_t dropped; /* samples that were lost before they were pushed; the window closes over the gap */
     /* The other fields are not for use from outside. */
     ep_frontend frontend;
     ep_pipeline pipelines[EP_PIPELINES];
@@ -70,8 +73,9 @@ int ep_stream_finish(ep_stream *stream);
 /* Decide if a window has ended: 1 and the decision, 0 if none has; -1 where the network failed (under an interpreter). */
 int ep_stream_decide(ep_stream *stream, ep_decision *decision);
 
-/* Tell of samples that were lost before they were pushed. They are counted, and the window closes over the gap. */
-void ep_stream_dropped(ep_stream *stream, uint32_t samples);
+/* Take what a microphone's queue holds, up to the next decision: 1 and the decision, 0 when the queue is empty, -1 where the
+ * network failed. `dropped` then counts what the queue had no room for. */
+int ep_stream_listen(ep_stream *stream, ep_fifo *fifo, ep_decision *decision);
 
 #ifdef __cplusplus
 }
