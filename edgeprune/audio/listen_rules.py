@@ -98,6 +98,11 @@ class Judgement:
     mean_square: int
 
     @property
+    def percent(self) -> int:
+        """The smoothed probability of `best`; 0 in silence."""
+        return 0 if self.heard == "silence" else (100 * int(self.smoothed[self.best]) + UNIT // 2) // UNIT
+
+    @property
     def level_dbfs(self) -> float:
         """Level of the window; minus infinity for digital silence."""
         return 10 * math.log10(self.mean_square / FULL_SCALE**2) if self.mean_square else -math.inf

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from edgeprune.bundles.common import common_files, copy_files, facts_text, fill_template, write_manifest
+from edgeprune.bundles.common import common_files, facts_text, fill_template, write_manifest
 from edgeprune.bundles.source import Source
 from edgeprune.files import write_bytes, write_json
 from edgeprune.firmware.c_text import c_float
+from edgeprune.firmware.frontend import write_frontend
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
 
@@ -15,14 +16,16 @@ _MAIN = Path("app/src/main")
 
 def write(source: Source, out: Path) -> None:
     """Write the bundle to the folder `out`, with the front-end in the model if possible, else in C beside it."""
-    facts = common_files(source, out, out / "frontend")
+    facts = common_files(source, out)
+    description, quantisation = source.description, TFLiteModel(source.model).input_quantisation
+    write_frontend(source.frontend, description.normalisation, out / "frontend", description.layout, quantisation)
     assets = out / _MAIN / "assets"
     write_json(assets / "labels.json", list(source.labels))
     size = source.frontend.fft_size
     takes_waveform = size & (size - 1) == 0  # TFLite's FFT takes powers of two alone
     write_app = _write_waveform_app if takes_waveform else _write_feature_app
     readme = write_app(source, out, assets)
-    copy_files("android", out, {"build.gradle.kts": "build.gradle.kts"})
+    fill_template("android/build.gradle.kts", out)
     fill_template("android/README.md", out, **readme, MODEL=source.model.name, FACTS=facts_text(source))
     write_manifest(out, {**facts, "target": "android", "input": "waveform" if takes_waveform else "features"})
 

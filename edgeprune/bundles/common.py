@@ -8,35 +8,35 @@ from typing import Any
 from edgeprune.bundles.arena import Arena
 from edgeprune.bundles.source import Source
 from edgeprune.files import sha256_file, share_folder, write_bytes, write_json, write_text
-from edgeprune.firmware.frontend import spec_of, write_frontend
+from edgeprune.firmware.frontend import spec_of
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.version import __version__
 
 MANIFEST = "manifest.json"
+HEARD = {"none": -1, "silence": -2}
+"""Numbers in C of what is no class."""
 
 
-def fill_template(name: str, out: Path, **values: object) -> None:
-    """Write a file of `export/`, its `@NAME@` marks replaced by `values`, under its own name into the folder `out`."""
+def filled(name: str, **values: object) -> str:
+    """The text of a file of `export/`, its `@NAME@` marks replaced by `values`."""
     text = (share_folder("export") / name).read_text(encoding="utf-8")
     for mark, value in values.items():
         text = text.replace(f"@{mark}@", str(value))
-    write_text(out / Path(name).name, text)
+    return text
 
 
-def copy_files(folder: str, out: Path, files: Mapping[str, str]) -> None:
-    """Copy files of `export/<folder>` into the bundle: path there -> path here."""
-    for there, here in files.items():
-        write_bytes(out / here, (share_folder("export") / folder / there).read_bytes())
+def fill_template(name: str, out: Path, **values: object) -> None:
+    """Write a file of `export/`, filled with `values`, under its own name into the folder `out`."""
+    write_text(out / Path(name).name, filled(name, **values))
 
 
-def common_files(source: Source, out: Path, frontend: Path) -> dict[str, Any]:
-    """Write the files of every bundle: the model, its labels, the front-end in C (to `frontend`) and its description.
+def common_files(source: Source, out: Path) -> dict[str, Any]:
+    """Write the files of every bundle: the model, its labels, and the front-end's description.
 
     Returns their fields of the manifest.
     """
     spec, normalisation, layout = source.frontend, source.description.normalisation, source.description.layout
     quantisation = TFLiteModel(source.model).input_quantisation
-    write_frontend(spec, normalisation, frontend, layout, quantisation)
     write_json(out / "frontend.json", spec_of(spec, normalisation, layout, quantisation))
     write_bytes(out / source.model.name, source.model.read_bytes())
     write_json(out / "labels.json", list(source.labels))
@@ -58,8 +58,8 @@ def write_manifest(out: Path, facts: Mapping[str, Any]) -> None:
     write_json(out / MANIFEST, {**facts, "files": listed})
 
 
-def facts_text(source: Source, arena: Arena | None = None) -> str:
-    """Labels, quantisation and arena, as Markdown."""
+def facts_text(source: Source, arena: Arena | None = None, state_bytes: int | None = None) -> str:
+    """Labels, quantisation and working memory (an interpreter's arena, or the network's state), as Markdown."""
     model = TFLiteModel(source.model)
     (scale_in, zero_in), (scale_out, zero_out) = model.input_quantisation, model.output_quantisation
     layout = "frames, mels" if source.description.layout == "frames_mels" else "mels, frames"
@@ -75,6 +75,8 @@ def facts_text(source: Source, arena: Arena | None = None) -> str:
             f"  scratch memory of {arena.kernels}, a bound computed from the shapes. `edgeprune_arena_used()` tells\n"
             "  what your build takes; define `EDGEPRUNE_ARENA_BYTES` to change it."
         )
+    if state_bytes is not None:
+        lines.append(f"- State of the network: {state_bytes:,} B on 32 bits, of each window that is open at a time.")
     lines.append("- Labels, in the order of the output:\n")
     # in code, with no line break and no backtick of their own
     lines += [f"      {json.dumps(label, ensure_ascii=False)}" for label in source.labels]

@@ -5,23 +5,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeprune.bundles import android, c11, micro
+from edgeprune.bundles.deployment import Deployment, Runtime
 from edgeprune.bundles.micro import MICRO_TARGETS
 from edgeprune.bundles.source import source_of
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import cannot_write
 
 TARGETS = {
-    "c11": "C11 with CMSIS-NN, no interpreter: host and Cortex-M",
+    "c11": "C11: any project, with runs on this computer, Cortex-M and RISC-V",
     "tflm": "TFLite Micro, any C++ project",
-    "esp-idf": "TFLite Micro as a component of ESP-IDF",
-    "zephyr": "TFLite Micro as an application of Zephyr",
-    "arduino": "TFLite Micro as an Arduino library",
+    "esp-idf": "a component of ESP-IDF",
+    "zephyr": "an application of Zephyr",
+    "arduino": "an Arduino library",
     "android": "LiteRT in a Kotlin app",
 }
 """Targets of `edgeprune deploy`, and the projects each is for."""
 
 
-def write_bundle(run: Path, target: str, out: Path, clips: Sequence[Path] = ()) -> Path:
+def runtime_of(target: str, asked: Runtime | None) -> Runtime:
+    """The runtime of a target's bundle: the one asked for, or the target's own; refused where there is none such."""
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    runtimes = MICRO_TARGETS[target].runtimes if target in MICRO_TARGETS else ("stream",)
+    if asked not in (None, *runtimes):
+        raise EdgepruneError(f"runtime: {target} has no bundle for {asked}; leave out --runtime.")
+    return asked or runtimes[0]
+
+
+def write_bundle(
+    run: Path, target: str, out: Path, clips: Sequence[Path] = (), deployment: Deployment | None = None
+) -> Path:
     """Write the bundle of a finished run and return its folder `out`, which ends up whole or absent.
 
     Args:
@@ -29,21 +42,24 @@ def write_bundle(run: Path, target: str, out: Path, clips: Sequence[Path] = ()) 
         target: one of `TARGETS`.
         out: folder to write; it must be absent or empty.
         clips: audio files for the test vectors (default: evaluation clips of the run).
+        deployment: rules, runtime and prefix (default: the target's runtime).
     """
-    if target not in TARGETS:
-        raise unknown_name("target", target, TARGETS)
+    deployment = deployment or Deployment(runtime=runtime_of(target, None))
+    runtime_of(target, deployment.runtime)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EdgepruneError(f"{out}: is there already; choose another --out.")
-    source = source_of(run, clips, arena=target in MICRO_TARGETS)
+    source = source_of(run, clips, arena=deployment.runtime == "tflm")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             folder = Path(scratch) / "bundle"
             folder.mkdir()
             if target in MICRO_TARGETS:
-                micro.write(source, folder, target)
+                micro.write(source, folder, target, deployment)
+            elif target == "c11":
+                c11.write(source, folder, deployment)
             else:
-                {"c11": c11, "android": android}[target].write(source, folder)
+                android.write(source, folder)
             folder.rename(out)
     except OSError as error:
         raise cannot_write(error.filename or out, error) from error

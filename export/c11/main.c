@@ -1,50 +1,64 @@
-/* First the test vectors, byte for byte; then real audio, hop by hop, to a scene. Ends with the line `done`. */
+/* First the test vectors, byte for byte; then real audio, hop by hop, to what is heard. Ends with the line `done`. */
 #include <string.h>
 
 #include "console.h"
-#include "edgeprune_classify.h"
+#include "edgeprune_stream.h"
 #include "test_audio.h"
 #include "test_vectors.h"
 
-static ep_frontend frontend;
+/* The vectors need the network alone, and it lies where the stream will. */
+static union {
+    ep_network network;
+    ep_stream stream;
+} memory;
 
 static int check_vectors(void)
 {
     int right = 0;
     for (int i = 0; i < TEST_VECTORS; ++i) {
-        int8_t logits[EP_CLASSES];
-        ep_network(test_inputs[i], logits);
-        right += memcmp(logits, test_logits[i], sizeof logits) == 0;
+        int8_t output[EP_CLASSES];
+        if (ep_network_infer(&memory.network, test_inputs[i], output))
+            right += memcmp(output, test_outputs[i], sizeof output) == 0;
     }
     PRINT("vectors: %d of %d right\n", right, TEST_VECTORS);
     return right == TEST_VECTORS;
 }
 
-/* Returns whether the scene is the one that the chain in Python hears. */
-static int classify(const test_clip *clip)
+/* Push a whole clip, up to its first window's end. */
+static void hear(ep_stream *stream, const test_clip *clip)
 {
-    float probabilities[EP_CLASSES];
-    const uint64_t start = INSTRUCTIONS();
-    ep_frontend_reset(&frontend);
-    for (size_t done = 0; done < clip->count; done += EP_HOP) {
+    ep_stream_reset(stream);
+    for (size_t done = 0; done < clip->count;) {
         const size_t left = clip->count - done;
-        ep_frontend_push_i16(&frontend, clip->samples + done, left < EP_HOP ? left : EP_HOP);
+        const size_t taken = ep_stream_push_i16(stream, clip->samples + done, left < EP_HOP ? left : EP_HOP);
+        if (taken == 0)
+            return;
+        done += taken;
     }
-    ep_frontend_finish(&frontend);
+    (void)ep_stream_finish(stream);
+}
+
+/* Whether the clip is heard as `edgeprune listen` hears it. */
+static int check_clip(const test_clip *clip)
+{
+    const ep_decision expected = {.heard = clip->expected};
+    ep_decision decision;
+    const uint64_t start = INSTRUCTIONS();
+    hear(&memory.stream, clip);
     const uint64_t heard = INSTRUCTIONS();
-    const int found = ep_classify(&frontend, probabilities);
-    const uint64_t judged = INSTRUCTIONS();
-    PRINT("clip %s: ", clip->name);
-    if (found < 0) {
-        PRINT("too short\n");
+    const int decided = ep_stream_decide(&memory.stream, &decision);
+    const uint64_t end = INSTRUCTIONS();
+    if (decided <= 0) {
+        PRINT("clip %s: no decision\n", clip->name);
         return 0;
     }
-    PRINT("%s %d%% (Python: %s %d%%)", ep_labels[found], (int)(100.0f * probabilities[found] + 0.5f),
-          ep_labels[clip->expected], clip->percent);
-    if (judged > start)
-        PRINT("; front-end %u, network %u instructions", (unsigned)(heard - start), (unsigned)(judged - heard));
+    const int percent = (int)((100 * decision.probability + EP_PROBABILITY_ONE / 2) / EP_PROBABILITY_ONE);
+    PRINT("clip %s: %s %d%%, %d dBFS (Python: %s %d%%)", clip->name, ep_heard(&decision), percent,
+          ep_level_dbfs(decision.mean_square), ep_heard(&expected), clip->percent);
+    if (end > start)
+        PRINT("; %u instructions while it was heard, %u to decide", (unsigned)(heard - start), (unsigned)(end - heard));
     PRINT("\n");
-    return found == clip->expected;
+    return decision.heard == clip->expected;
 }
 
 int main(void)
@@ -52,7 +66,7 @@ int main(void)
     int agree = 0;
     const int right = check_vectors();
     for (int i = 0; i < TEST_CLIPS; ++i)
-        agree += classify(&test_clips[i]);
+        agree += check_clip(&test_clips[i]);
     PRINT("clips: %d of %d as in Python\n", agree, TEST_CLIPS);
     if (!right) {
         PRINT("failed: the network computes something else\n");

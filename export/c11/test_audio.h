@@ -1,4 +1,4 @@
-/* Real clips at EP_SAMPLE_RATE, and what the chain in Python hears in them. */
+/* Real clips at EP_SAMPLE_RATE, and what `edgeprune listen` hears in them. */
 #ifndef TEST_AUDIO_H
 #define TEST_AUDIO_H
 
@@ -13,7 +13,7 @@ typedef struct {
     const char *name;
     const int16_t *samples;
     size_t count;
-    int expected; /* class */
+    int expected; /* the class, EP_NONE or EP_SILENCE */
     int percent;  /* its probability */
 } test_clip;
 

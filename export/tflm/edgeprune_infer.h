@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-/* Call it once; EDGEPRUNE_OK or one of the codes above. */
+/* Call it first, again does no harm; EDGEPRUNE_OK or one of the codes above. */
 int edgeprune_init(void);
 
 /* EDGEPRUNE_INPUT_SIZE values to EDGEPRUNE_CLASSES; EDGEPRUNE_OK or one of the codes above. */

@@ -1,4 +1,4 @@
-/* First the test vectors, byte for byte; then a real clip, hop by hop, from its samples to a scene. */
+/* First the test vectors, byte for byte; then a real clip, from its samples to what is heard. */
 #ifndef EDGEPRUNE_SELFTEST_H
 #define EDGEPRUNE_SELFTEST_H
 

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "edgeprune_infer.h"
+#include "edgeprune_frontend_config.h"
+#include "edgeprune_listen_config.h"
 
 #define TEST_VECTORS @VECTORS@
 #define TEST_SAMPLES @SAMPLES@ /* 0: there is no clip */
@@ -14,13 +15,13 @@
 extern "C" {
 #endif
 
-extern const int8_t test_inputs[TEST_VECTORS][EDGEPRUNE_INPUT_SIZE];
-extern const int8_t test_outputs[TEST_VECTORS][EDGEPRUNE_CLASSES];
+extern const int8_t test_inputs[TEST_VECTORS][EP_INPUT_SIZE];
+extern const int8_t test_outputs[TEST_VECTORS][EP_CLASSES];
 
 #if TEST_SAMPLES > 0
 extern const char *const test_clip; /* its name */
 extern const int16_t test_audio[TEST_SAMPLES];
-extern const int test_class;   /* what the Python chain hears in it */
+extern const int test_heard;   /* what `edgeprune listen` hears in it: the class, EP_NONE or EP_SILENCE */
 extern const int test_percent; /* and how sure it is */
 #endif
 

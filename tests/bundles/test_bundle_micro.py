@@ -1,4 +1,7 @@
-"""Bundles for TensorFlow Lite Micro: what is generated is compiled and run, the interpreter replaced by a stand-in."""
+"""Bundles for frameworks of microcontrollers: what is generated is compiled and run, by both runtimes.
+
+TensorFlow Lite Micro's interpreter and the frameworks' headers are replaced by stand-ins (marked so).
+"""
 
 import hashlib
 import json
@@ -15,13 +18,20 @@ from ai_edge_litert import schema_py_generated as schema
 from bundle_sources import ARENA, LABELS, make_source
 
 from edgeprune.bundles import arena, micro
+from edgeprune.bundles.deployment import Deployment
 from edgeprune.bundles.micro_operators import METHODS, op_resolver
 from edgeprune.bundles.source import Source
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.c_text import c_float
 from edgeprune.tflite.flatbuffer import operators
 
-TARGETS = ("tflm", "esp-idf", "zephyr", "arduino")
+TFLM = Deployment(runtime="tflm")
+BUNDLES = {
+    "tflm": ("tflm", TFLM),
+    **{f"{name} tflm": (name, TFLM) for name in ("esp-idf", "zephyr", "arduino")},
+    **{name: (name, Deployment()) for name in ("esp-idf", "zephyr", "arduino")},
+}
+"""By a test's name: target and deployment."""
 SOURCES = {
     "tflm": "src",
     "esp-idf": "components/edgeprune_network/src",
@@ -38,59 +48,65 @@ def source(tmp_path_factory) -> Source:
 @pytest.fixture(scope="module")
 def bundles(source, tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bundles")
-    for name in TARGETS:
-        micro.write(source, root / name, name)
-    return {name: root / name for name in TARGETS}
+    for name, (target, deployment) in BUNDLES.items():
+        micro.write(source, root / name, target, deployment)
+    return {name: root / name for name in BUNDLES}
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_same_source_gives_the_same_bytes(source, bundles, tmp_path, target) -> None:
-    micro.write(source, tmp_path / "again", target)
-    assert _contents(tmp_path / "again") == _contents(bundles[target])
+@pytest.mark.parametrize("name", ["zephyr", "zephyr tflm"])
+def test_the_same_source_gives_the_same_bytes(source, bundles, tmp_path, name) -> None:
+    micro.write(source, tmp_path / "again", *BUNDLES[name])
+    assert _contents(tmp_path / "again") == _contents(bundles[name])
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_manifest_lists_every_file(source, bundles, target) -> None:
-    contents = _contents(bundles[target])
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_manifest_lists_every_file(source, bundles, name) -> None:
+    contents, (target, deployment) = _contents(bundles[name]), BUNDLES[name]
     manifest = json.loads(contents.pop("manifest.json"))
     assert manifest["files"] == {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in contents.items()
+        path: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for path, content in contents.items()
     }
     assert manifest["target"] == target
     assert manifest["labels"] == list(LABELS)
+    assert manifest["runtime"] == deployment.runtime
+    assert contents["model_int8.tflite"] == source.model.read_bytes()
+    if deployment.runtime == "stream":
+        assert 500 < manifest["state_bytes"] < 5000
+        assert not any(name.endswith((".cc", ".cpp")) for name in contents)
+        return
     assert manifest["operators"] == sorted(set(operators(source.model)))
     arena = manifest["arena"]
     assert arena["measured_bytes"] == ARENA
     assert arena["bytes"] == -(-(ARENA + arena["headroom_bytes"]) // 16) * 16
-    assert contents["model_int8.tflite"] == source.model.read_bytes()
     assert (
         f"#define EDGEPRUNE_ARENA_BYTES {arena['bytes']}\n" in contents[f"{SOURCES[target]}/edgeprune_infer.h"].decode()
     )
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_nothing_is_left_to_fill_in(bundles, target) -> None:
-    for name, content in _contents(bundles[target]).items():
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_nothing_is_left_to_fill_in(bundles, bundle) -> None:
+    for name, content in _contents(bundles[bundle]).items():
         if not name.endswith((".tflite", ".json")):
-            left = set(re.findall(r"@[A-Z_]+@", content.decode()))
+            left = set(re.findall(r"@\w+@", content.decode()))
             assert left <= ({"@CLASSES@", "@ARENA@"} if name == "README.md" else set()), name  # those of the label
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_readme_tells_what_is_needed(source, bundles, target) -> None:
-    text = (bundles[target] / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_readme_tells_what_is_needed(source, bundles, name) -> None:
+    text = (bundles[name] / "README.md").read_text(encoding="utf-8")
     for label in LABELS:
         assert f"\n      {json.dumps(label, ensure_ascii=False)}\n" in text
     (scale_in, zero_in), (scale_out, zero_out) = (0.02, 3), (1 / 256, -128)
     assert f"{scale_in:.9g} * (q {-zero_in:+d})" in text.replace("0.0199999996", "0.02")
     assert f"{scale_out:.9g} * (q {-zero_out:+d})" in text
-    assert f"{ARENA:,} B are the least" in text
+    assert (f"{ARENA:,} B are the least" in text) == ("tflm" in name)
     assert "8000 Hz" in text
+    assert "--hop-s 0.192 --smoothing 0.7 --threshold 0 --gate-dbfs -80.0" in text
 
 
 def _run(*command: str | Path) -> bytes:
@@ -116,10 +132,10 @@ int main() {
 NAMES = """
 #include <stdio.h>
 #include <string.h>
-#include "edgeprune_labels.h"
+#include "edgeprune_listen.h"
 int main(void) {
-    for (int i = 0; i < EDGEPRUNE_CLASSES; ++i)
-        fwrite(edgeprune_labels[i], 1, strlen(edgeprune_labels[i]) + 1, stdout);
+    for (int i = 0; i < EP_CLASSES; ++i)
+        fwrite(ep_labels[i], 1, strlen(ep_labels[i]) + 1, stdout);
     return 0;
 }
 """
@@ -236,7 +252,7 @@ def _build(sources: Path, stand_in: Path, out: Path, main: Path, *flags: str, st
         c = path.suffix == ".c"
         command = [_compiler("gcc"), "-std=c11"] if c else [_compiler("g++"), f"-std={standard}", "-fno-exceptions"]
         if path.suffix == ".ino":
-            command += ["-x", "c++"]
+            command += ["-x", "c++", "-include", "Arduino.h"]  # as Arduino's builder does
         objects.append(out / f"{path.name}.o")
         _run(
             *command,
@@ -269,7 +285,7 @@ def test_the_example_runs(source, bundles, tmp_path, newer, standard) -> None:
     assert lines == [
         f"arena: {ARENA} of {arena} bytes in use",
         "vectors: 10 of 10 right",
-        f"clip CLIP: {label} {percent}% (Python: {label} {percent}%)",
+        f"clip CLIP: {label} {percent}%, -21 dBFS (Python: {label} {percent}%)",
         "done",
     ]
 
@@ -290,9 +306,23 @@ def test_the_example_finds_wrong_bytes_and_small_arenas(bundles, stand_in, tmp_p
     assert done.stdout.endswith("failed: the network computes something else\n")
 
 
-@pytest.mark.parametrize("target", ["esp-idf", "zephyr", "arduino"])
-def test_the_other_targets_compile(bundles, stand_in, tmp_path, target) -> None:
-    folder = bundles[target]
+ARDUINO = """\
+// STAND-IN for tests: not Arduino's core.
+#include <cstdio>
+struct Console {
+    void begin(int) {}
+    void println(const char *line) { std::puts(line); }
+    explicit operator bool() const { return true; }
+} inline Serial;
+void setup();
+void loop();
+int main() { setup(); loop(); }
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in BUNDLES if name != "tflm"])
+def test_the_other_targets_compile(bundles, stand_in, tmp_path, name) -> None:
+    folder, target = bundles[name], BUNDLES[name][0]
     if target == "esp-idf":  # whose own main function calls app_main
         main = tmp_path / "main.c"
         main.write_text(f'#include "{folder}/main/main.c"\nint main(void) {{ app_main(); return 0; }}\n')
@@ -300,12 +330,8 @@ def test_the_other_targets_compile(bundles, stand_in, tmp_path, target) -> None:
         main = folder / "example" / "main.c"
     else:
         main = folder / "examples" / "Classify" / "Classify.ino"
-        (tmp_path / "Chirale_TensorFlowLite.h").write_text(
-            "// STAND-IN for tests: not the Arduino library.\n#include <cstdio>\n"
-            "struct Console { void begin(int) {} void println(const char *line) { std::puts(line); }\n"
-            "explicit operator bool() const { return true; } } inline Serial;\n"
-            "void setup(); void loop();\nint main() { setup(); loop(); }\n"
-        )
+        (tmp_path / "Chirale_TensorFlowLite.h").write_text("// STAND-IN for tests: not the Arduino library.\n")
+        (tmp_path / "Arduino.h").write_text(ARDUINO)
     program = _build(folder / SOURCES[target], stand_in, tmp_path, main, f"-I{tmp_path}")
     assert _run(program).decode().endswith("done\n")
 
@@ -353,11 +379,11 @@ def test_an_operator_without_a_method(tmp_path) -> None:
 
 def test_no_arena_no_bundle(source, tmp_path) -> None:
     with pytest.raises(EdgepruneError, match="its arena was not measured"):
-        micro.write(replace(source, arena_bytes=None), tmp_path / "out", "tflm")
+        micro.write(replace(source, arena_bytes=None), tmp_path / "out", "tflm", TFLM)
 
 
 def test_a_bundle_without_a_clip(source, stand_in, tmp_path) -> None:
-    micro.write(replace(source, clips=()), tmp_path / "out", "tflm")
+    micro.write(replace(source, clips=()), tmp_path / "out", "tflm", TFLM)
     program = _build(tmp_path / "out" / "src", stand_in, tmp_path, tmp_path / "out" / "example" / "main.cc")
     assert _run(program).decode().splitlines()[1:] == ["vectors: 10 of 10 right", "done"]
 

@@ -1,10 +1,12 @@
 """`edgeprune deploy`: a bundle that builds into firmware or an app."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
+from edgeprune.audio.listen_rules import ListenRules
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.files import read_json
@@ -23,15 +25,24 @@ class DeployCommand:
     """Folder to write; must not be there yet."""
     clips: tuple[Path, ...] = ()
     """Audio for the test vectors (default: evaluation clips of the run)."""
+    runtime: Literal["stream", "tflm"] | None = None
+    """stream: the network as C that takes frames as they come; tflm: TensorFlow Lite Micro. None: stream, but for the
+    target tflm."""
+    prefix: str = "ep"
+    """Of all names in C, so that two bundles link into one program."""
     json: bool = False
     """Print the manifest."""
+    rules: OmitArgPrefixes[ListenRules] = field(default_factory=ListenRules)
+    """The rules of decision, those of `edgeprune listen`."""
 
     def __call__(self) -> int:
         from edgeprune.bundles.common import MANIFEST
-        from edgeprune.bundles.targets import write_bundle
+        from edgeprune.bundles.deployment import Deployment
+        from edgeprune.bundles.targets import runtime_of, write_bundle
 
+        deployment = Deployment(self.rules, runtime_of(self.target, self.runtime), self.prefix)
         with only_results():
-            folder = write_bundle(self.run, self.target, self.out, self.clips)
+            folder = write_bundle(self.run, self.target, self.out, self.clips, deployment)
         manifest = read_json(folder / MANIFEST)
         if self.json:
             print_json(manifest)

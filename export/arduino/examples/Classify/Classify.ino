@@ -1,6 +1,6 @@
-// Checks the network on its test vectors and classifies a real clip; the result is on the serial monitor at 115200.
-#include <Chirale_TensorFlowLite.h>
-#include <edgeprune_infer.h>
+// Checks the network on its test vectors and listens to a real clip; the result is on the serial monitor at 115200.
+@tflm@#include <Chirale_TensorFlowLite.h>
+#include <edgeprune_stream.h>
 #include <edgeprune_selftest.h>
 
 static void printLine(const char *line) { Serial.println(line); }

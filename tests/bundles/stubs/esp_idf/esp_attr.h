@@ -1,0 +1,2 @@
+/* STUB for tests: NOT ESP-IDF. */
+#define IRAM_ATTR

@@ -1,0 +1,2 @@
+/* STUB for tests: NOT Zephyr. */
+__attribute__((format(printf, 1, 2))) void printk(const char *format, ...);
