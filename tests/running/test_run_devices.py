@@ -205,7 +205,7 @@ def test_the_bundle_goes_from_audio_samples_to_the_label_of_the_chain_in_python(
         best = int(probabilities.argmax())
         assert line.startswith(f"clip {name}: {labels[best]} ")
         percent = int(line.split("%")[0].rpartition(" ")[2])
-        # what ships ends in an int8 softmax with steps of 1/256, what is compiled in float32
+        # the front-end in C is of single precision, so an input of the network may be a step away
         assert abs(percent / 100 - probabilities[best]) < 0.06
 
 
@@ -227,19 +227,6 @@ def expected_of(done: Path, names: list[str]) -> list[tuple[str, np.ndarray]]:
         x = (np.log(bank @ magnitude + 1e-3) - mean) / std
         found.append((name, model.predict(x[None, :, :, None])[0]))
     return found
-
-
-def test_the_bundle_tells_of_a_wrong_byte(bundle, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(bundle, copy)
-    weights = copy / "network" / "portable" / "bknn_net_weights.c"
-    text = weights.read_text()
-    head, brace, body = text.rpartition("= {")  # the last table: the output layer's bias, or its weights
-    first, comma, rest = body.partition(",")
-    weights.write_text(f"{head}{brace}{int(first) // 2 + 40}{comma}{rest}")
-    done = subprocess.run(["make", "--silent", "run"], cwd=copy, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "failed: the network computes something else" in done.stdout
 
 
 def test_the_manifest_names_every_file_with_its_hash(done, bundle):
