@@ -61,7 +61,7 @@ def make(folder: Path, *arguments: str) -> list[str]:
     done = subprocess.run(["make", "--silent", *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if "warning" in line]
-    assert not [line for line in warnings if "RWX permissions" not in line]  # a linker's, on emulated boards' one memory
+    assert not [line for line in warnings if "RWX permissions" not in line]  # of a board with one memory
     return done.stdout.splitlines()
 
 
