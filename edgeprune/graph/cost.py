@@ -122,13 +122,15 @@ def _multiplying(operator: Operator, size: Size) -> Counts:
 
 
 def _scale(operator: Operator, size: Size) -> Counts:
-    """A scale and a shift for each channel, which ship as weights of two operators."""
-    weights = operator.values + 2 * size(operator.norm)
-    return Counts(weights=weights, trainable=weights, statistics=2 * size(operator.norm))
+    """A batch norm's scale and shift for each channel, which ship as weights of two operators; or a constant."""
+    constant = _values(operator, size)
+    norm = 2 * size(operator.norm)
+    return Counts(weights=constant.weights + norm, trainable=constant.trainable + norm, statistics=norm)
 
 
 def _values(operator: Operator, size: Size) -> Counts:
-    return Counts(weights=operator.values, trainable=operator.values)
+    weights = operator.values + operator.kernel * size(operator.filters)
+    return Counts(weights=weights, trainable=weights if operator.learned else 0)
 
 
 COUNTERS: dict[str, Callable[[Operator, Size], Counts]] = {

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import default_cache, read_json, sha256_json, write_json
-from edgeprune.graph.graph import Block, Blocks, FilterGroup, Graph, Operator
+from edgeprune.graph.graph import Block, Blocks, Cut, FilterGroup, Graph, Operator
 from edgeprune.models.registry import ModelSpec
 
 _BLOCKS = ("filters", "inputs", "biases", "norm")
@@ -51,6 +51,7 @@ def _graph(content: dict[str, Any]) -> Graph:
         },
         tensors=tuple((_blocks(blocks), positions) for blocks, positions in content["tensors"]),
         outputs=tuple(content["outputs"]),
+        cuts=tuple(Cut(**{**cut, "channels": _blocks(cut["channels"])}) for cut in content["cuts"]),
         keeps_norms=content["keeps_norms"],
     )
 
@@ -61,4 +62,4 @@ def _operator(content: dict[str, Any]) -> Operator:
 
 
 def _blocks(content: list[dict[str, Any]]) -> Blocks:
-    return tuple(Block(**block) for block in content)
+    return tuple(Block(block["group"], block["repeat"], tuple(block["order"])) for block in content)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-MULTIPLYING = frozenset({"conv", "depthwise", "grouped conv", "transpose conv", "dense", "matmul"})
+MULTIPLYING = frozenset({"conv", "depthwise", "grouped conv", "transpose conv", "dense", "matmul", "recurrent"})
 """The kinds with MACs."""
 FREE_OF_MACS = frozenset(
     {
         *("pool", "reduce", "add", "sub", "mul", "div", "maximum", "minimum", "activation", "pad", "concat", "split"),
-        *("slice", "transpose", "resize", "move", "cast", "shape", "arg", "expand"),
+        *("slice", "transpose", "resize", "move", "cast", "shape", "arg", "expand", "norm", "other"),
     }
 )
 SCALE = "scale"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from edgeprune.graph.graph import Graph
+from edgeprune.graph.graph import Block, FilterGroup, Graph
 from edgeprune.pruning.scores.layer_scores import score_network
 
 
@@ -20,14 +20,27 @@ def score_groups(
 
     A layer that is pruned alone keeps its own scores. Where layers lose the same filters (their outputs are added, or
     one filters each channel of the other), each layer's scores are divided by their mean, since layers differ in scale
-    and fan-in, and a filter's score is the mean over the layers. Active criteria need `batches` of network inputs
-    `[n, ...]` and labels `[n]`.
+    and fan-in, and a filter's score is the mean over the layers. Filters of a layer that can only go together have the
+    mean of their scores. Active criteria need `batches` of network inputs `[n, ...]` and labels `[n]`.
     """
     groups = graph.prunable(dense_layers)
     layers = {path: model.get_submodule(path) for group in groups.values() for path in group.layers}
     names = {path: name if len(groups[name].layers) == 1 else path for name in groups for path in groups[name].layers}
     scores = score_network(model, criterion, {names[path]: layer for path, layer in layers.items()}, batches, graph)
-    return {name: combine([scores[names[path]] for path in group.layers]) for name, group in groups.items()}
+    return {
+        name: combine([_of_group(scores[names[path]], graph, path, group) for path in group.layers])
+        for name, group in groups.items()
+    }
+
+
+def _of_group(scores: Tensor, graph: Graph, path: str, group: FilterGroup) -> Tensor:
+    """The scores `[filters of the group]`, from those of a layer's filters, which may belong to several groups."""
+    filters = graph.filters_of(path)
+    if filters == (Block(group.name, 1),):
+        return scores
+    places = torch.tensor([filter if name == group.name else -1 for name, filter in graph.places(filters)])
+    sums = torch.zeros(group.filters, dtype=scores.dtype).index_add_(0, places[places >= 0], scores[places >= 0])
+    return sums / (places >= 0).sum() * group.filters
 
 
 def combine(scores: Sequence[Tensor]) -> Tensor:

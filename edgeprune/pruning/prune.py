@@ -7,12 +7,12 @@ profiles come from, and a run fine-tunes afterwards.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
+from edgeprune import console
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.graph import Graph
-from edgeprune.graph.surgery import remove
+from edgeprune.graph.surgery import UnlikeSilencedError, remove
 from edgeprune.graph.trace import trace
 from edgeprune.pruning.allocation.allocate import Allocation, allocate
 from edgeprune.pruning.allocation.latency_limit import LatencyTable
@@ -23,6 +23,8 @@ from edgeprune.recipe import Budget, Prune
 
 Example = Tensor | tuple[Tensor, ...]
 Batches = Iterable[tuple[Tensor, Tensor]]
+MOST_REASONS = 8
+"""Layers whose reason a message gives."""
 
 
 @dataclass(frozen=True)
@@ -95,24 +97,39 @@ def prune(
     budget, settings = budget or Budget(), (settings or Prune()).check()
     _check_settings(budget, settings)
     graph = trace(model, example_input)
-    if not graph.prunable(settings.dense_layers):
-        raise EdgepruneError(
-            f"{type(model).__name__}: has no layer that may lose filters; see settings=Prune(dense_layers=True)."
-        )
+    _check_prunable(model, graph, settings)
     if batches is not None:
         batches = list(batches)  # scores and losses each go through them
     scored = score_filters(model, example_input, graph, settings, batches, batches)
-    allocation = scored.allocate(budget, profile)
-    pruned = scored.cut(allocation)
-    example = example_input if isinstance(example_input, tuple) else (example_input,)
-    try:
-        with torch.inference_mode():
-            pruned(*(x.cpu() for x in example))
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise EdgepruneError(
-            f"{type(pruned).__name__}: does not run any more after pruning ({error}); its forward has fixed sizes."
-        ) from error
-    return pruned.to(next(model.parameters()).device), allocation
+    while True:
+        allocation = scored.allocate(budget, profile)
+        try:
+            pruned = scored.cut(allocation)
+        except UnlikeSilencedError as error:
+            scored = _without(scored, error)
+            continue
+        return pruned.to(next(model.parameters()).device), allocation
+
+
+def _without(scored: ScoredNetwork, error: UnlikeSilencedError) -> ScoredNetwork:
+    """The network with those layers left whole whose sizes its forward counts on; any other error is raised."""
+    scores = {name: values for name, values in scored.scores.items() if name not in error.reasons}
+    if error.runs or not scores:
+        raise error
+    console.say(
+        f"{type(scored.model).__name__}: keeps all filters of {', '.join(error.reasons)}; its forward counts on them"
+    )
+    return replace(scored, graph=scored.graph.frozen(error.reasons), scores=scores)
+
+
+def _check_prunable(model: nn.Module, graph: Graph, settings: Prune) -> None:
+    """Raise EdgepruneError, with the reason by layer, if no layer may lose filters."""
+    if graph.prunable(settings.dense_layers):
+        return
+    reasons = [f"{name}: {group.reason}" for name, group in graph.groups.items() if group.reason][:MOST_REASONS]
+    hint = "" if not graph.prunable(dense_layers=True) else "; see settings=Prune(dense_layers=True)"
+    why = "; ".join(reasons) or "it has dense layers only"
+    raise EdgepruneError(f"{type(model).__name__}: has no layer that may lose filters ({why}){hint}.")
 
 
 def _check_settings(budget: Budget, settings: Prune) -> None:

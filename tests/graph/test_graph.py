@@ -1,5 +1,7 @@
 """Operators, groups and costs of networks of any shape, against hand counts and PyTorch's own counter."""
 
+import re
+
 import pytest
 import torch
 from small_networks import EXAMPLES, Plain, Residual
@@ -112,10 +114,6 @@ def test_what_lies_between(between, features, frozen) -> None:
     assert graph.groups["conv"].frozen == frozen
 
 
-def _channels_last(x):
-    return x.permute(0, 2, 3, 1).flatten(1)
-
-
 class Function(nn.Module):
     def __init__(self, function) -> None:
         super().__init__()
@@ -126,20 +124,46 @@ class Function(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "function",
+    ("function", "reason"),
     [
-        _channels_last,
-        lambda x: (x + torch.arange(4.0)[None, :, None, None]).flatten(1),  # a constant for each channel
-        lambda x: x[:, [2, 0, 1, 3]].flatten(1),
-        lambda x: x.cumsum(1).flatten(1),
-        lambda x: x.flip(1).flatten(1),
-        lambda x: x.reshape(1, 2, 2, 16).transpose(1, 2).flatten(1),  # channel shuffle
+        (lambda x: (x + torch.arange(4.0)[None, :, None, None]).flatten(1), "add .* gives each channel a constant"),
+        (lambda x: x[:, [2, 0, 1, 3]].flatten(1), "index .* is not followed"),
+        (lambda x: x.cumsum(1).flatten(1), "cumsum .* mixes its channels"),
+        (lambda x: x.softmax(1).flatten(1), "softmax .* mixes its channels"),
+        (lambda x: F.max_pool1d(x.flatten(2).transpose(1, 2), 2).flatten(1), "max_pool1d .* mixes its channels"),
+        (lambda x: x.sigmoid().flatten(1), r"sigmoid \(test_graph.py, line \d+\) makes something else than zero"),
+        (lambda x: x.roll(1, 1).flatten(1), "roll .* moves channels on"),
+        (lambda x: x[:, 1:].flatten(1), "slice .* takes channels by their numbers"),
+        (lambda x: x.mean(1).flatten(1), "mean .* mixes its channels"),
     ],
 )
-def test_where_channels_are_lost_track_of_nothing_is_pruned(function) -> None:
-    graph = trace(Plain(Function(function), 64), torch.zeros(1, 1, 4, 4))
+def test_a_frozen_group_tells_what_froze_it(function, reason) -> None:
+    x = torch.zeros(1, 1, 4, 4)
+    features = function(torch.zeros(1, 4, 4, 4)).shape[1]
+    graph = trace(Plain(Function(function), features), x)
     assert graph.groups["conv"].frozen
-    assert count(graph).macs == 16 * 36 + 128
+    assert re.match(reason, graph.groups["conv"].reason)
+    assert count(graph).macs == 16 * 36 + 2 * features
+
+
+@pytest.mark.parametrize(
+    ("function", "filters"),
+    [
+        (lambda x: x.permute(0, 2, 3, 1).flatten(1), 4),
+        (lambda x: x.flip(1).flatten(1), 4),
+        (lambda x: x.reshape(1, 2, 2, 16).transpose(1, 2).flatten(1), 2),  # channel shuffle: one of each half
+        (lambda x: torch.cat(x.chunk(2, 1)[::-1], 1).flatten(1), 2),
+        (lambda x: F.pad(x, (0, 0, 0, 0, 0, 2)).flatten(1), 4),  # zero channels, as some residual networks have
+        (lambda x: x.sum(1).flatten(1), 4),
+        (lambda x: (x @ x.transpose(2, 3)).flatten(1), 4),
+        (lambda x: torch.einsum("bcij,bdij->bcd", x, x.mean(1, keepdim=True)).flatten(1), None),
+    ],
+)
+def test_channels_are_followed_to_where_they_go(function, filters) -> None:
+    features = function(torch.zeros(1, 4, 4, 4)).shape[1]
+    graph = trace(Plain(Function(function), features), torch.zeros(1, 1, 4, 4))
+    assert graph.groups["conv"].frozen == (filters is None)
+    assert filters is None or graph.groups["conv"].filters == filters
 
 
 def test_only_a_batch_norm_that_directly_follows_is_folded() -> None:
@@ -158,13 +182,15 @@ def test_only_a_batch_norm_that_directly_follows_is_folded() -> None:
     assert params(nn.BatchNorm2d(4), nn.BatchNorm2d(4)) == [("conv", 36 + 4), ("scale", 8)]
 
 
-def test_grouped_convolutions_are_counted_and_left_alone() -> None:
+def test_grouped_convolutions_lose_whole_groups() -> None:
+    """The two channels and the three filters of a group are one filter of the network's group of layers."""
     model = nn.Sequential(
         nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.ReLU(), nn.Conv2d(6, 2, 1)
     )
     graph = trace(model, torch.zeros(1, 1, 5, 5))
-    assert graph.prunable() == {}
+    assert graph.prunable() == {"0": FilterGroup("0", ("0", "2"), 2, frozen=False, dense=False)}
     assert count(graph).macs == 25 * (4 + 6 * 2 * 9 + 12)
+    assert count(graph, {"0": 1}).macs == 25 * (2 + 3 * 2 * 9 + 6)
 
 
 def test_the_input_cannot_be_pruned_through_a_sum() -> None:
@@ -180,24 +206,46 @@ def test_the_input_cannot_be_pruned_through_a_sum() -> None:
     assert trace(Skip(), torch.zeros(1, 3, 4, 4)).prunable() == {}
 
 
-def test_unknown_operators_are_named_with_their_parameters() -> None:
+def test_recurrent_layers_are_counted_and_read_fewer_channels() -> None:
     class Recurrent(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, kind) -> None:
             super().__init__()
             self.conv = nn.Conv1d(2, 4, 3, padding=1)
-            self.gru = nn.GRU(4, 5, batch_first=True)
-            self.head = nn.Linear(5, 2)
+            self.rnn = kind(4, 5, num_layers=2, bidirectional=True, batch_first=True)
+            self.head = nn.Linear(10, 2)
 
         def forward(self, x):
-            return self.head(self.gru(self.conv(x).transpose(1, 2))[0][:, -1])
+            return self.head(self.rnn(self.conv(x).transpose(1, 2))[0][:, -1])
 
-    model = Recurrent()
-    found = count(trace(model, torch.zeros(1, 2, 6)))
-    assert "gru" in found.unknown
-    assert found.params == sum(parameter.numel() for parameter in model.parameters())
+    for kind, gates in ((nn.GRU, 3), (nn.LSTM, 4), (nn.RNN, 1)):
+        model = Recurrent(kind)
+        graph = trace(model, torch.zeros(1, 2, 6))
+        found = count(graph)
+        assert found.unknown == ()
+        assert found.params == sum(parameter.numel() for parameter in model.parameters())
+        # both directions at 6 steps: the first layer reads 4 channels, the second the 10 units of the first
+        recurrent = 6 * 2 * gates * 5 * ((4 + 5) + (10 + 5))
+        assert found.macs == 6 * 4 * 6 + recurrent + 20
+        assert count(graph, {"conv": 1}).macs == 6 * 1 * 6 + recurrent - 6 * 2 * gates * 5 * 3 + 20
 
 
-def test_weights_that_no_layer_owns_are_reported() -> None:
+def test_an_operator_of_unknown_cost_is_named_with_its_line_and_parameters() -> None:
+    class Pairs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.mix = nn.Conv1d(2, 4, 3), nn.Bilinear(4, 4, 3)
+
+        def forward(self, x):
+            y = self.conv(x).mean(2)
+            return self.mix(y, y)
+
+    graph = trace(Pairs(), torch.zeros(1, 2, 6))
+    (named,) = graph.unknown
+    assert re.fullmatch(r"mix: bilinear \(test_graph.py, line \d+\)", named)
+    assert count(graph).params == (24 + 4) + (48 + 3)
+
+
+def test_weights_that_no_layer_owns_are_counted() -> None:
     class Raw(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -208,12 +256,13 @@ def test_weights_that_no_layer_owns_are_reported() -> None:
             return F.conv2d(self.conv(x), self.weight)
 
     graph = trace(Raw(), torch.zeros(1, 1, 4, 4))
-    assert graph.prunable() == {}
-    assert len(graph.unknown) == 1
+    assert list(graph.prunable()) == ["conv"]
+    assert graph.unknown == ()
     assert count(graph).params == (3 + 3) + 6
+    assert count(graph).macs == 16 * (3 + 6)
 
 
-def test_a_layer_that_is_called_twice_keeps_its_filters() -> None:
+def test_a_layer_that_is_called_twice_reads_the_same_filters_both_times() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -225,10 +274,85 @@ def test_a_layer_that_is_called_twice_keeps_its_filters() -> None:
             return self.head(self.loop(F.relu(self.loop(self.stem(x)))))
 
     found = trace(Twice(), torch.zeros(1, 1, 4, 4))
-    assert found.prunable() == {}
+    assert found.prunable() == {"stem": FilterGroup("stem", ("stem", "loop"), 3, frozen=False, dense=False)}
     # its weights are in the file once
     assert count(found).params == (3 + 3) + (81 + 3) + (6 + 2)
     assert count(found).macs == 16 * (3 + 81 + 81 + 6)
+
+
+class Tied(nn.Module):
+    """Two convolutions with one weight and a bias each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.two.weight = self.one.weight
+        self.head = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.head(self.two(F.relu(self.one(self.stem(x)))))
+
+
+class Learned(nn.Module):
+    """Parameters that no layer owns: added, multiplied, joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 1), nn.Conv2d(6, 2, 1)
+        self.scale = nn.Parameter(torch.randn(4))
+        self.shift = nn.Parameter(torch.randn(1, 4, 3, 3))
+        self.place = nn.Parameter(torch.randn(3, 3))
+        self.token = nn.Parameter(torch.randn(1, 2, 3, 3))
+        self.register_buffer("mean", torch.randn(1, 1, 3, 1))
+
+    def forward(self, x):
+        y = self.conv(x - self.mean) * self.scale[:, None, None] + self.shift
+        return self.head(torch.cat([y * self.place, self.token], 1))
+
+
+def test_learned_parameters_are_counted_and_go_with_the_filters() -> None:
+    for model, groups in ((Tied(), {"stem": 3}), (Learned(), {"conv": 4})):
+        graph = trace(model, torch.zeros(1, 1, 3, 3))
+        found = count(graph)
+        assert found.params_trainable == sum(parameter.numel() for parameter in model.parameters())
+        assert {name: group.filters for name, group in graph.prunable().items()} == groups
+        buffers = sum(buffer.numel() for buffer in model.buffers())
+        assert found.params == found.params_trainable + buffers
+    less = count(graph, {"conv": 1})
+    # three filters less: weight and bias, scale and shift at nine places, and their columns in the head
+    assert found.params - less.params == 3 * (2 + 1 + 9 + 2)
+
+
+def test_a_gate_of_one_channel_is_one_filter() -> None:
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.gate, self.head = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 1, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.head(y * self.gate(y).sigmoid())
+
+    graph = trace(Gate(), torch.zeros(1, 1, 5, 5))
+    assert {name: group.filters for name, group in graph.prunable().items()} == {"conv": 8, "gate": 1}
+    assert count(graph, {"conv": 3}).params == (3 + 3) + (3 + 1) + (6 + 2)
+
+
+def test_what_only_training_gives_is_no_part_of_the_network() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.aux, self.head = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 3, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            aux = self.aux(y).mean((2, 3))
+            return (self.head(y), aux) if self.training else self.head(y)
+
+    graph = trace(Auxiliary(), torch.zeros(1, 1, 5, 5))
+    assert list(graph.prunable()) == ["conv"]
+    assert "does not depend on it" in graph.groups["aux"].reason
+    assert count(graph).params == 8 + (8 + 2)
 
 
 def test_names_are_short_where_they_are_unique() -> None:

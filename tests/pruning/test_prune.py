@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import EXAMPLES, Branches, Plain, Residual, Separable
+from small_networks import EXAMPLES, Branches, Residual, Separable
 from torch import nn
 from torch.nn import functional as F
 
@@ -278,17 +278,19 @@ def test_a_network_without_layers_to_prune() -> None:
         edgeprune.prune(nn.Sequential(nn.Conv2d(1, 3, 1)), torch.zeros(1, 1, 4, 4), Budget(macs=9))
 
 
-def test_limits_need_known_costs() -> None:
-    model = Plain(nn.Sequential(nn.MaxPool2d(2), nn.PixelShuffle(2), nn.Flatten()), 16)
-    x = torch.zeros(1, 1, 4, 4)
-    with pytest.raises(EdgepruneError, match="has no layer that may lose filters"):
-        edgeprune.prune(model, x, Budget(macs=100))
-    deeper = nn.Sequential(nn.Conv2d(1, 6, 1), nn.Conv2d(6, 4, 1), nn.PixelShuffle(2))
-    with pytest.raises(EdgepruneError, match="is not known, so no limit can be promised"):
-        edgeprune.prune(deeper, x, Budget(macs=100))
-    pruned, plan = edgeprune.prune(deeper, x, settings=Prune(keep=0.5))
-    assert plan.widths == {"0": 3}
-    assert pruned(x).shape == (1, 1, 8, 8)
+def test_pixels_are_shuffled_from_filters_that_go_together() -> None:
+    deeper = nn.Sequential(nn.Conv2d(1, 6, 1), nn.Conv2d(6, 8, 1), nn.PixelShuffle(2), nn.Conv2d(2, 1, 1))
+    pruned, plan = edgeprune.prune(deeper, torch.randn(1, 1, 4, 4), settings=Prune(keep=0.5))
+    assert plan.widths == {"0": 3, "1": 1}
+    assert pruned[1].out_channels == 4
+
+
+def test_a_network_that_may_lose_nothing_tells_why_by_layer() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Sigmoid(), nn.Conv2d(4, 2, 1))
+    with pytest.raises(
+        EdgepruneError, match=r"has no layer that may lose filters \(0: sigmoid.*zero of a silent filter"
+    ):
+        edgeprune.prune(model, torch.zeros(1, 1, 4, 4), Budget(macs=100))
 
 
 def test_a_forward_that_counts_on_sizes_is_told() -> None:
@@ -303,3 +305,48 @@ def test_a_forward_that_counts_on_sizes_is_told() -> None:
 
     with pytest.raises(EdgepruneError, match="does not run any more after pruning"):
         edgeprune.prune(Stubborn(), torch.zeros(1, 1, 4, 4), settings=Prune(keep=0.5))
+
+
+def test_layers_whose_sizes_the_forward_counts_on_stay_whole() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.one, self.two = nn.Conv2d(1, 8, 1), nn.Conv2d(4, 6, 1), nn.Conv2d(4, 6, 1)
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x):
+            first, second = self.stem(x).relu().split(4, 1)
+            return self.head((self.one(first) + self.two(second)).relu().mean((2, 3)))
+
+    pruned, plan = edgeprune.prune(Halves(), torch.zeros(1, 1, 4, 4), settings=Prune(keep=0.5))
+    assert plan.widths == {"one": 3}
+    assert pruned.stem.out_channels == 8
+
+
+def test_a_function_that_holds_the_network_is_told() -> None:
+    class Held(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 8, 1), nn.Linear(8, 2)
+            self.features = lambda x: self.conv(x).relu().mean((2, 3))
+
+        def forward(self, x):
+            return self.head(self.features(x))
+
+    with pytest.raises(EdgepruneError, match=r"still runs 'conv' of the network it was copied from.*lambda"):
+        edgeprune.prune(Held(), torch.zeros(1, 1, 4, 4), settings=Prune(keep=0.5))
+
+
+def test_a_network_that_differs_from_the_silenced_one_is_refused_with_the_layer(monkeypatch) -> None:
+    """The surgery takes another filter than asked for."""
+    from edgeprune.graph import cutting, surgery
+
+    def shifted(model, entries):
+        cutting.cut(model, [replace(entry, kept=entry.kept.roll(1)) if entry.axis else entry for entry in entries])
+
+    model, x = _network("residual")
+    monkeypatch.setattr(surgery, "cut", shifted)
+    with pytest.raises(
+        EdgepruneError, match=r"than with the filters silenced; they differ by .*; layer 'stem', 'inner'"
+    ):
+        edgeprune.prune(model, x, settings=Prune(keep=0.5))

@@ -139,7 +139,7 @@ def _options(filters: int, prune: Prune, cap: int | None) -> Ints:
     """
     step = prune.multiple_of
     lowest = ceil(prune.min_filters / step) * step
-    cap = floor(filters * prune.keep + 0.5) if cap is None else min(cap, filters)
+    cap = floor(filters * prune.keep + 1e-9) if cap is None else min(cap, filters)
     widths = list(range(lowest, cap + 1, step))
     if cap == filters and filters % step and filters >= prune.min_filters:
         widths.append(filters)  # left whole, so no kernel gets slower

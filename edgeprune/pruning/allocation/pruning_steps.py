@@ -52,7 +52,7 @@ def pruning_steps(
         }
         if latency is not None and dense_latency_ms is not None and done < 1:
             limits["latency_ms"] = f"{float(_interpolated(dense_latency_ms, latency[0], done))!r}@{latency[1]}"
-        caps = {name: max(1, floor(count * prune.keep**done + 0.5)) for name, count in filters.items()}
+        caps = {name: max(1, floor(count * prune.keep**done + 1e-9)) for name, count in filters.items()}
         share = epochs * number // prune.steps - epochs * (number - 1) // prune.steps
         yield PruningStep(number, prune.steps, replace(budget, **limits), caps, share)
 

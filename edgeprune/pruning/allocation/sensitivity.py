@@ -55,37 +55,37 @@ class _Group:
         readers = [op for op in graph.operators if op.path and any(block.group == name for block in op.inputs)]
         first = graph.operators.index(readers[0]) if readers else len(graph.operators)
         self._before = {op.path for op in graph.operators[:first] if op.path}
+        tensors = dict(model.named_parameters())
         self._reads = [
-            (model.get_parameter(f"{op.path}.weight"), _columns(op.inputs, graph, name, len(scores))) for op in readers
+            (tensors[cut.tensor], cut.axis, _places(cut.channels, graph, name))
+            for cut in graph.cuts
+            if not cut.silences and cut.tensor in tensors and any(block.group == name for block in cut.channels)
         ]
 
     def losses(self, outputs: Mapping[str, Tensor], x: Tensor, labels: Tensor) -> dict[int, float]:
         """Summed loss of a batch by the number of filters kept."""
-        originals = [weight.clone() for weight, _ in self._reads]
+        originals = [weight.clone() for weight, _, _ in self._reads]
         filters = len(self._ranking)
         widths = sorted({1, *(max(1, round(filters * share)) for share in SHARES)} - {filters}, reverse=True)
         losses = {}
         try:
             with _replayed(self._model, {path: output for path, output in outputs.items() if path in self._before}):
                 for width in widths:
-                    for weight, columns in self._reads:  # [filters, channels, *kernel]
-                        weight.index_fill_(1, columns[self._ranking[width:]].flatten().to(weight.device), 0.0)
+                    for weight, axis, places in self._reads:
+                        gone = torch.isin(places, self._ranking[width:]).nonzero().flatten()
+                        weight.index_fill_(axis, gone.to(weight.device), 0.0)
                     losses[width] = _loss(self._model, x, labels)
         finally:
-            for (weight, _), original in zip(self._reads, originals, strict=True):
+            for (weight, _, _), original in zip(self._reads, originals, strict=True):
                 weight.copy_(original)
         return losses
 
 
-def _columns(inputs: Blocks, graph: Graph, name: str, filters: int) -> Tensor:
-    """Which input channels of a layer hold which filter of a group, `[filters, channels of each]`."""
-    parts, start = [], 0
-    for block in inputs:
-        count = block.repeat * (graph.groups[block.group].filters if block.group else 1)
-        if block.group == name:
-            parts.append(torch.arange(start, start + count).view(filters, block.repeat))
-        start += count
-    return torch.cat(parts, dim=1)
+def _places(channels: Blocks, graph: Graph, name: str) -> Tensor:
+    """By place on an axis, which filter of a group is there; -1 where none is."""
+    return torch.tensor(
+        [filter if group == name else -1 for group, filter in graph.places(channels)], dtype=torch.int64
+    )
 
 
 @contextmanager

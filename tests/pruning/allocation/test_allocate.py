@@ -40,7 +40,7 @@ def _allowed(filters: int, prune: Prune, cap: int | None = None) -> set[int]:
     """Widths a layer may have: multiples from the smallest to the cap, or all of its filters where that is no multiple;
     the least of these where they are none."""
     least = ceil(prune.min_filters / prune.multiple_of) * prune.multiple_of
-    most = int(filters * prune.keep + 0.5) if cap is None else min(cap, filters)
+    most = int(filters * prune.keep + 1e-9) if cap is None else min(cap, filters)
     widths = {width for width in range(least, most + 1) if width % prune.multiple_of == 0}
     if most == filters >= prune.min_filters:
         widths.add(filters)
@@ -277,23 +277,28 @@ def test_a_network_of_which_nothing_can_be_pruned(allocation) -> None:
 
 
 def test_limits_of_a_network_with_unknown_costs_are_refused() -> None:
-    class Recurrent(nn.Module):
+    class Pairs(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first = nn.Conv1d(2, 4, 3, padding=1)
-            self.second = nn.Conv1d(4, 4, 3, padding=1)
-            self.gru = nn.GRU(4, 5, batch_first=True)
-            self.head = nn.Linear(5, 2)
+            self.first, self.second = nn.Conv1d(2, 4, 3, padding=1), nn.Conv1d(4, 4, 3, padding=1)
+            self.mix = nn.Bilinear(4, 4, 2)
 
         def forward(self, x):
-            return self.head(self.gru(self.second(self.first(x)).transpose(1, 2))[0][:, -1])
+            y = self.second(self.first(x)).mean(2)
+            return self.mix(y, y)
 
-    graph = trace(Recurrent(), torch.zeros(1, 2, 6))
+    graph = trace(Pairs(), torch.zeros(1, 2, 6))
     scores = _scores(graph)
     assert list(scores) == ["first"]
-    with pytest.raises(EdgepruneError, match=r"the cost of gru.* is not known, so no limit can be promised"):
+    with pytest.raises(EdgepruneError, match=r"the cost of mix: bilinear \(.*, line .* is not known, so no limit"):
         allocate(graph, Budget(params=10_000), Prune(), scores)
     assert allocate(graph, Budget(), Prune(keep=0.5), scores).widths == {"first": 2}
+
+
+@pytest.mark.parametrize(("keep", "width"), [(0.5, 3), (0.9, 6), (2 / 7, 2), (0.01, 1), (1.0, 7)])
+def test_no_layer_keeps_more_than_its_share(keep, width) -> None:
+    graph = trace(nn.Sequential(nn.Conv2d(1, 7, 1), nn.Conv2d(7, 2, 1)), torch.zeros(1, 1, 2, 2))
+    assert allocate(graph, Budget(), Prune(keep=keep), _scores(graph)).widths == {"0": width}
 
 
 # What is said of a plan
