@@ -49,6 +49,10 @@ class Data(_Paths):
     """Threads that extract features; 0: one a core."""
     clips_per_scene: int = 90
     """Synthetic scenes only: how many clips a scene."""
+    detect: str = ""
+    """Detect this one label of the data: one output, whether a clip holds the sound; "": tell all classes apart."""
+    detect_recall: float = 0.9
+    """Detection: recall that the network's threshold is set for, on validation clips."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.reporting.numbers import format_decimal, format_exact, format_percent
+from edgeprune.reporting.scores import MAIN
 
 if TYPE_CHECKING:
     from edgeprune.comparing.sweeping.plan import SweepPlan
@@ -54,7 +55,9 @@ def show_ends(plan: "SweepPlan", ends: "Sequence[CellEnd]", as_json: bool) -> in
         (end.cell.folder, end.state, *_figures(end.result), "" if end.seconds is None else _duration(end.seconds))
         for end in ends
     ]
-    columns = ("run", "state", "file", "accuracy", "log loss", "parameters", "MACs", "bytes", "time")
+    tasks = {end.result.task for end in ends if end.result is not None}
+    score = MAIN[tasks.pop()] if len(tasks) == 1 else "accuracy"
+    columns = ("run", "state", "file", score, "log loss", "parameters", "MACs", "bytes", "time")
     print_table("", columns, rows)
     for end in failed:
         print(f"{end.cell.folder}: {end.reason or 'was not reached.'}")
@@ -75,7 +78,7 @@ def _figures(result: "Result | None") -> tuple[str, ...]:
     cost, scores = result.networks["pruned"].cost, file.scores
     return (
         file.format,
-        format_percent(scores.accuracy, 1),
+        format_percent(scores.main, 1),
         format_decimal(scores.log_loss),
         *map(format_exact, (cost.params, cost.macs, file.bytes)),
     )
@@ -99,8 +102,5 @@ def _end_json(plan: "SweepPlan", end: "CellEnd") -> dict[str, Any]:
     if end.result is not None:
         pruned = end.result.networks["pruned"]
         value |= {"params": pruned.cost.params, "macs": pruned.cost.macs}
-        value["formats"] = {
-            file.key: {"accuracy": file.scores.accuracy, "log_loss": file.scores.log_loss, "bytes": file.bytes}
-            for file in end.result.files
-        }
+        value["formats"] = {file.key: {**file.scores.columns(), "bytes": file.bytes} for file in end.result.files}
     return value

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgeprune.comparing import measures, notes, pareto
-from edgeprune.comparing.comparison import METRICS, Comparison, Variant
+from edgeprune.comparing.comparison import METRICS, ComparedRun, Comparison, Variant
 from edgeprune.comparing.dense import dense_groups
 from edgeprune.comparing.load import load_runs
 from edgeprune.comparing.paired import TEST, Pairs, difference, pair
@@ -37,7 +37,7 @@ def compare(runs: Path | str | Iterable[Path | str], format: str | None = None) 
     loaded, load_notes = load_runs(map(Path, paths))
     groups, group_notes = group_runs(loaded)
     ordered = _order(groups)
-    format = choose_format(ordered.groups, format)
+    format, score = choose_format(ordered.groups, format), compared_score(loaded)
     processors = measures.processors([run for group in ordered.groups for run in group.runs], format)
     variants, pairs = _compared(ordered, format, _variants(ordered, format, processors))
     return Comparison(
@@ -57,7 +57,20 @@ def compare(runs: Path | str | Iterable[Path | str], format: str | None = None) 
             *notes.on_p(variants),
             *notes.on_latency(variants, processors),
         ),
+        score=score,
     )
+
+
+def compared_score(runs: Sequence[ComparedRun]) -> str:
+    """`mean_average_precision` where all runs with a result tell several classes or detect one, else `accuracy`."""
+    one = {run.folder.path: run.result.task == "scenes" for run in runs if run.result}
+    if len(set(one.values())) > 1:
+        scenes, other = (next(path for path, scene in one.items() if scene is kind) for kind in (True, False))
+        raise EdgepruneError(
+            f"{scenes} tells one class a clip and {other} several or none; their scores do not compare, so compare "
+            "runs of one task."
+        )
+    return "mean_average_precision" if False in one.values() else "accuracy"
 
 
 def choose_format(groups: Sequence[RunGroup], format: str | None) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COSTS = ("params", "macs", "flash_bytes", "peak_ram_bytes")
 """Costs of a variant; `peak_ram_bytes` is the arena that TFLite Micro plans."""
 METRICS = ("accuracy", "log_loss")
+"""What is compared; `accuracy` stands for the score that `Comparison.score` names."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class MeanEstimate:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Accuracy or log loss of a variant minus that of a control, over the runs with the same seed and fold.
+    """A metric of a variant minus that of a control, over the runs with the same seed and fold.
 
     Attributes:
         against: name of the control.
@@ -96,9 +97,9 @@ class ComparedRun:
         return None if self.figures is None else self.figures.files.get(format)
 
     def score(self, metric: str, format: str) -> float | None:
-        """Accuracy (a fraction) or log loss (nats) of the file in a number format, on the evaluation part."""
+        """The main score (a fraction, see `Scores.main`) or the log loss (nats) of a file, on the evaluation part."""
         file = self.file(format)
-        return getattr(file.scores, metric) if file else None
+        return getattr(file.scores, "main" if metric == "accuracy" else metric) if file else None
 
     @property
     def split(self) -> str | None:
@@ -115,7 +116,8 @@ class Variant:
         role: `dense`, `scratch` or `random` for controls, `variant` for the others.
         settings: recipe fields that differ between the variants, by dotted name.
         cost: means over the runs, by the names in `COSTS`.
-        accuracy, log_loss, bytes: of the file by number format.
+        accuracy: the score compared (see `Comparison.score`), of the file by number format.
+        log_loss, bytes: the same of these.
         differences: to each control, for the format compared.
         pareto: costs on whose front the variant lies.
         runs: all runs, also those without a result.
@@ -161,6 +163,7 @@ class Comparison(Tabular):
         controls: names of the variants that others are compared with.
         test: what `p_value` is, in one sentence.
         notes: sentences on what limits the comparison: missing pairs, one seed only, failed runs.
+        score: what is compared: `accuracy`, or `mean_average_precision` where classes are independent.
     """
 
     variants: tuple[Variant, ...]
@@ -168,6 +171,12 @@ class Comparison(Tabular):
     controls: tuple[str, ...]
     test: str
     notes: tuple[str, ...] = ()
+    score: str = "accuracy"
+
+    @property
+    def score_name(self) -> str:
+        """As tables show it."""
+        return self.score.replace("_", " ")
 
     def of_role(self, role: str) -> list[str]:
         """Names of the variants with a role."""
@@ -185,7 +194,8 @@ class Comparison(Tabular):
         `_high` (95 % interval). Rows of the format compared also have, for every role of control,
         `accuracy_minus_<role>` and `log_loss_minus_<role>` with the same and `_p`, and `<role>_control`, its name;
         `pareto`, the costs on whose front the variant lies; and the median latency as
-        `latency_<unit>, <device>, <kind>`.
+        `latency_<unit>, <device>, <kind>`. Where classes are independent, `mean_average_precision` stands in the place
+        of `accuracy` in all names.
         """
         import pandas as pd
 
@@ -195,7 +205,14 @@ class Comparison(Tabular):
             for format in [name for name in FORMATS if name in variant.accuracy] or [""]:
                 row = _row(variant, format, fields)
                 rows.append(row | self._compared(variant) if format == self.format else row)
-        return pd.DataFrame(rows)
+        return pd.DataFrame([self._named(row) for row in rows])
+
+    def _named(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Names that begin with `accuracy` begin with the score compared."""
+        return {
+            self.score + name.removeprefix("accuracy") if name.startswith("accuracy") else name: value
+            for name, value in row.items()
+        }
 
     def _compared(self, variant: Variant) -> dict[str, Any]:
         roles = {other.name: other.role for other in self.variants}
@@ -212,7 +229,13 @@ class Comparison(Tabular):
     def to_json(self) -> dict[str, Any]:
         """The comparison as plain values; each run with its folder, seed, fold and scores."""
         variants = [
-            {**asdict(replace(variant, runs=())), "runs": [_run_to_json(run) for run in variant.runs]}
+            {
+                **self._named(asdict(replace(variant, runs=()))),
+                "differences": [
+                    {**asdict(one), "metric": one.metric.replace("accuracy", self.score)} for one in variant.differences
+                ],
+                "runs": [_run_to_json(run, self.score) for run in variant.runs],
+            }
             for variant in self.variants
         ]
         return {**asdict(replace(self, variants=())), "variants": variants}
@@ -243,9 +266,10 @@ def _mean(estimate: MeanEstimate | None) -> float | None:
     return None if estimate is None else estimate.mean
 
 
-def _run_to_json(run: ComparedRun) -> dict[str, Any]:
+def _run_to_json(run: ComparedRun, score: str) -> dict[str, Any]:
     formats = run.figures.files if run.figures else ()
-    scores = {format: {metric: run.score(metric, format) for metric in METRICS} for format in formats}
+    names = {score: "accuracy", "log_loss": "log_loss"}
+    scores = {format: {name: run.score(metric, format) for name, metric in names.items()} for format in formats}
     return {
         "folder": str(run.folder.path),
         "seed": run.seed,

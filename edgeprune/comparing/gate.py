@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from edgeprune.comparing import measures
-from edgeprune.comparing.compare import choose_format
+from edgeprune.comparing.compare import choose_format, compared_score
 from edgeprune.comparing.comparison import ComparedRun
 from edgeprune.comparing.load import load_runs, predictions_of
 from edgeprune.comparing.variants import RunGroup, differing, group_runs, name_groups
@@ -83,7 +83,7 @@ class Match:
 
     Attributes:
         pairs: number of runs with a counterpart; 0: means over different seeds and folds are compared.
-        old, new: accuracy.
+        old, new: the `score` compared: accuracy, or mean average precision where classes are independent.
         latency: on the devices that timed both.
         chance: None where predictions are missing.
         breaches: the limits it breaks, each as a clause.
@@ -98,6 +98,7 @@ class Match:
     latency: tuple[Ratio, ...]
     chance: Chance | None
     breaches: tuple[str, ...] = ()
+    score: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,9 @@ class Gate:
         """One line on what was compared."""
         change = format_signed(100 * min(match.new - match.old for match in self.matches))
         worst = "" if len(self.matches) == 1 else "at worst "
-        checks = [f"accuracy ({worst}{change} points, a drop of {100 * self.limits.drop:.2f} is allowed)"]
+        checks = [
+            f"{self.matches[0].score} ({worst}{change} points, a drop of {100 * self.limits.drop:.2f} is allowed)"
+        ]
         if self.limits.latency is not None:
             devices = self._devices()
             checks.append(f"latency on {', '.join(devices)}" if devices else "no latency")
@@ -251,6 +254,7 @@ def _compare(
         bytes_new=bytes_new,
         latency=tuple(_ratios(new, old, format, name, notes)),
         chance=_chance([run.fold for run, _ in pairs], tables),
+        score=compared_score([*new, *old]).replace("_", " "),
     )
     return replace(match, breaches=tuple(_breaches(match, limits)))
 
@@ -280,7 +284,7 @@ def _breaches(match: Match, limits: Limits) -> Iterator[str]:
         chance = f" ({more} chance on {match.chance.clips} clips{p})"
     if drop > limits.drop + _ROUNDING:
         change = f"from {format_percent(match.old)} to {format_percent(match.new)}"
-        yield f"accuracy fell by {100 * drop:.2f} points of {100 * limits.drop:.2f} allowed, {change}{chance}"
+        yield f"{match.score} fell by {100 * drop:.2f} points of {100 * limits.drop:.2f} allowed, {change}{chance}"
     for ratio in match.latency:
         if limits.latency is not None and ratio.ratio > limits.latency + _ROUNDING:
             yield (
@@ -331,10 +335,13 @@ def _same_clips(new: Predictions | None, old: Predictions | None) -> bool:
 
 
 def _chance(folds: Sequence[int], tables: Sequence[tuple[Predictions | None, Predictions | None]]) -> Chance | None:
-    """Judge the change by the clips; None unless both tables of every pair hold the same ones."""
+    """Judge the change by the clips; None unless both tables of every pair hold the same ones.
+
+    None too where classes are independent: mean average precision is no share of clips.
+    """
     rows: list[tuple[bool, bool, str]] = []
     for fold, (new, old) in zip(folds, tables, strict=True):
-        if new is None or old is None or not _same_clips(new, old):
+        if new is None or old is None or new.several or not _same_clips(new, old):
             return None
         before = dict(zip(old.filenames, old.predicted, strict=True))
         clips = zip(new.filenames, new.labels, new.predicted, strict=True)

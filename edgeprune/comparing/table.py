@@ -13,14 +13,14 @@ from edgeprune.reporting.tables import Table
 
 _FORMATTERS = dict(zip(COSTS, (format_count, format_count, format_bytes, format_bytes), strict=True))
 STAR = "*"
-LEGEND = f"{STAR} on the Pareto front of mean accuracy and this cost."
+LEGEND = STAR + " on the Pareto front of mean {score} and this cost."
 
 
 def main_table(comparison: Comparison) -> Table:
     """A row a variant: costs, accuracy, difference to the unpruned network, and latency if there is one device."""
     devices, dense = comparison.devices(), comparison.of_role("dense")
     only = devices[0] if len(devices) == 1 else None
-    columns = ["variant", "params", "MACs", "flash", "RAM", "accuracy, %", "to dense, points [95 %], p"]
+    columns = ["variant", "params", "MACs", "flash", "RAM", f"{comparison.score_name}, %", "to dense, points [95 %], p"]
     columns += [_device_column(only)] if only else []
     rows = []
     for variant in comparison.variants:
@@ -52,7 +52,9 @@ def controls_table(comparison: Comparison) -> Table | None:
             rows.append((variant.name, against, *_difference(accuracy), *_difference(loss, scale=1, digits=3)))
     if {row[1] for row in rows} <= set(comparison.of_role("dense")):
         return None
-    return Table(("variant", "minus", "accuracy, points [95 %]", "p", "log loss [95 %]", "p"), tuple(rows))
+    return Table(
+        ("variant", "minus", f"{comparison.score_name}, points [95 %]", "p", "log loss [95 %]", "p"), tuple(rows)
+    )
 
 
 def _device_column(key: tuple[str, str, str]) -> str:

@@ -13,6 +13,9 @@ from edgeprune.files import from_plain, read_toml, share_folder
 from edgeprune.recipe import Data
 
 T = TypeVar("T")
+MIXTURES = "synthetic_mixtures"
+SYNTHETIC = ("synthetic", MIXTURES)
+"""Cards whose clips are made where they are missing."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Card:
     Attributes:
         kind: `scenes` (clips of sound, split by `layouts`) or `images` (split by `images`).
         classes: labels in the order of the network's outputs; empty: the labels of the user's table, sorted.
+        several_labels: a clip may hold several classes, written `dog;rain`, or none of them, written `none`. Lists
+            with a semicolon in a label need not say so.
         sample_rate: Hz, as published; 0: that of each file.
         channels: as published; 0: those of each file.
         clip_s: nominal length of a clip in seconds; 0: that of each file.
@@ -97,6 +102,7 @@ class Card:
     layouts: tuple[SplitLayout, ...] = ()
     kind: str = "scenes"
     classes: tuple[str, ...] = ()
+    several_labels: bool = False
     source: str = ""
     citation: str = ""
     sample_rate: int = 0
@@ -117,6 +123,7 @@ class Card:
         prose = {"title", "licence", "source", "citation", "notes", "archives"}
         if self.images is None:
             prose |= {"kind", "images"}  # not in the keys of feature caches made before there were images
+        prose |= {"several_labels"}  # features do not depend on it
         content = {key: value for key, value in asdict(self).items() if key not in prose}
         return content | {"archives": [(archive.name, archive.md5) for archive in self.archives]}
 
@@ -233,5 +240,7 @@ def _check_kind(card: Card, where: str) -> None:
             f"{where}: [images] must name the images and the labels of each part, as "
             'train = ["images", "labels"] and test = ["images", "labels"].'
         )
-    if len(card.classes) < 2:
-        raise EdgepruneError(f"{where}: a card of images needs 'classes', two or more, in the order of the labels.")
+    if len(card.classes) < 2 or card.several_labels:
+        raise EdgepruneError(
+            f"{where}: a card of images needs 'classes', two or more, in the order of the labels, one an image."
+        )

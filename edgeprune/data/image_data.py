@@ -57,7 +57,8 @@ class ImagePatches(Patches):
 
     def __init__(self, data: ImageData, images: pd.DataFrame) -> None:
         clip = torch.arange(len(images))
-        super().__init__(list(images["filename"]), list(images["label"]), data.classes, clip, "mels_frames")
+        labels = dict(zip(images["filename"], images["label"], strict=True))
+        super().__init__(labels, data.classes, clip, "mels_frames")
         self._pixels = data.pixels
         self._rows = np.array([data.rows[name] for name in images["filename"]], dtype=np.int64)
         self._mean, self._std = (value[:, None, None] for value in (data.normalisation.mean, data.normalisation.std))
@@ -96,7 +97,8 @@ def load_images(data: Data, seed: int = 0) -> ImageData:
     normalisation = _normalisation(pixels[[rows[name] for name in train["filename"]]])
     digests = [hashlib.sha256(array.tobytes()).hexdigest() for array in (pixels, train_labels, test_labels)]
     sha256 = sha256_json({"classes": card.classes, "shape": pixels.shape, "content": digests})
-    return ImageData(card, card.classes, train, validation, test, None, normalisation, sha256, pixels, rows)
+    classes = card.classes
+    return ImageData(card, classes, "scenes", train, validation, test, None, normalisation, sha256, pixels, rows)
 
 
 def _table(card: Card, part: str, labels: np.ndarray) -> pd.DataFrame:

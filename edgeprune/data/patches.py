@@ -1,7 +1,7 @@
 """Patches: the fixed-size pieces of log-mel that a network sees, gathered from the features by the batch."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 from edgeprune.audio.layout import Layout, arrange
 from edgeprune.audio.logmel import cut_patches, patch_starts
 from edgeprune.data.feature_cache import Features
+from edgeprune.data.labels import Task, targets
 from edgeprune.data.normalisation import Normalisation
-from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
 
 
@@ -21,23 +21,24 @@ class Patches(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     Attributes:
         classes: labels in the order of the network's outputs.
-        labels: int64 `[clips]`, indices into `classes`, -1 where unknown.
+        labels: int64 `[clips]`, places in `classes`; of independent classes float32 `[clips, classes]` (see `targets`).
         clips: number of clips.
         clip: int64 `[patches]`, the clip each patch comes from, in the order given.
         layout: the layout of the network the patches are for, used by `network_inputs`.
     """
 
     def __init__(
-        self, filenames: Sequence[str], labels: Sequence[str], classes: Sequence[str], clip: Tensor, layout: Layout
+        self, labels: Mapping[str, str], classes: Sequence[str], clip: Tensor, layout: Layout, task: Task = "scenes"
     ) -> None:
-        """Check the labels; "" stands for unknown."""
-        number = {name: index for index, name in enumerate(classes)}
-        for filename, label in zip(filenames, labels, strict=True):
-            if label and label not in number:
-                raise EdgepruneError(f"{filename}: label '{label}' is not one of the card's classes.")
+        """Check the labels, which are by file name; "" stands for unknown."""
         self.classes, self.layout, self.clip = tuple(classes), layout, clip
-        self.labels = torch.tensor([number.get(label, -1) for label in labels])
-        self.clips = len(filenames)
+        self.labels = targets(labels, classes, task)
+        self.clips = len(labels)
+
+    @property
+    def independent(self) -> bool:
+        """Whether each class has a probability of its own (sigmoid) rather than a share of one (softmax)."""
+        return self.labels.is_floating_point()
 
     def __len__(self) -> int:
         return len(self.clip)
@@ -65,20 +66,20 @@ class LogMelPatches(Patches):
     def __init__(
         self,
         features: Features,
-        filenames: Sequence[str],
-        labels: Sequence[str],
+        labels: Mapping[str, str],
         classes: Sequence[str],
         spec: LogMel,
         normalisation: Normalisation,
         layout: Layout = "mels_frames",
+        task: Task = "scenes",
     ) -> None:
         starts, clip = [], []
-        for row, filename in enumerate(filenames):
+        for row, filename in enumerate(labels):
             begin, end = features.offsets[features.rows[filename] :][:2]
             own = patch_starts(int(end - begin), spec.patch_frames, spec.patch_hop_frames)
             starts += [int(begin) + start for start in own]
             clip += [row] * len(own)
-        super().__init__(filenames, labels, classes, torch.tensor(clip), layout)
+        super().__init__(labels, classes, torch.tensor(clip), layout, task)
         self.patch_frames = spec.patch_frames
         self._starts = np.asarray(starts)
         self._frames = features.frames

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeprune.data.cards import Card
+from edgeprune.data.labels import Task
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import Patches
 from edgeprune.recipe import LogMel
@@ -21,12 +22,14 @@ class RunData(ABC):
 
     Attributes:
         train, validation, test: tables of clips (see `splits.Split`); `validation` is None where none was cut.
+        task: `scenes` (and images), `tags` or `detection` (see `labels.Task`).
         frontend: None for images.
         normalisation: of the training part without validation, unless replaced by `with_normalisation`.
     """
 
     card: Card
     classes: tuple[str, ...]
+    task: Task
     train: pd.DataFrame
     validation: pd.DataFrame | None
     test: pd.DataFrame
@@ -44,9 +47,15 @@ class RunData(ABC):
         """Some of the clips or images as network inputs."""
 
     def describe(self) -> dict[str, Any]:
-        """Labels, front-end and normalisation as plain values, which travel with a trained network."""
+        """Labels, task, front-end and normalisation as plain values, which travel with a trained network."""
         frontend = {} if self.frontend is None else asdict(self.frontend)
-        return {"labels": list(self.classes), "frontend": frontend, "normalisation": self.normalisation.to_dict()}
+        task = {} if self.task == "scenes" else {"task": self.task}
+        return {
+            "labels": list(self.classes),
+            **task,
+            "frontend": frontend,
+            "normalisation": self.normalisation.to_dict(),
+        }
 
     def with_normalisation(self, normalisation: Normalisation) -> Self:
         """The same data, normalised with the statistics of another training set."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeprune.audio.decode import probe_clip
 from edgeprune.audio.layout import Layout
-from edgeprune.data.cards import Card, load_card
+from edgeprune.data.cards import MIXTURES, SYNTHETIC, Card, load_card
 from edgeprune.data.feature_cache import Features, extract
+from edgeprune.data.labels import rarest
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import LogMelPatches, Patches
 from edgeprune.data.run_data import RunData
@@ -42,12 +44,12 @@ class SceneData(RunData):
     def patches(self, clips: pd.DataFrame) -> Patches:
         return LogMelPatches(
             self.features,
-            list(clips["filename"]),
-            list(clips["label"]),
+            dict(zip(clips["filename"], clips["label"], strict=True)),
             self.classes,
             self.frontend,
             self.normalisation,
             self.layout,
+            self.task,
         )
 
 
@@ -65,8 +67,8 @@ def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", se
     frontend.check()
     card = load_card(data.name)
     root = data_root(card, data, frontend)
-    split = load_split(card, root, data.fold, data.subset)
-    if len(split.classes) < 2:
+    split = read_split(card, root, data, frontend)
+    if len(split.classes) < 2 and split.task == "scenes":
         only = ", ".join(split.classes)
         raise EdgepruneError(f"{card.name}: all clips are labelled {only}; give two classes or more.")
     bare = split.train["filename"][split.train["label"] == ""]
@@ -83,6 +85,7 @@ def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", se
     return SceneData(
         card=card,
         classes=split.classes,
+        task=split.task,
         train=train,
         validation=validation,
         test=split.test,
@@ -94,6 +97,19 @@ def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", se
     )
 
 
+def read_split(card: Card, root: Path, data: Data, frontend: LogMel) -> Split:
+    """The recipe's split; where one sound is to be detected, its tables have the column `seconds` of every clip."""
+    split = load_split(card, root, data.fold, data.subset)
+    if not data.detect:
+        return split
+    split, rate = split.detecting(data.detect), frontend.sample_rate
+    train, test = (
+        part.assign(seconds=[probe_clip(root / name, rate) / rate for name in part["filename"]])
+        for part in (split.train, split.test)
+    )
+    return replace(split, train=train, test=test)
+
+
 def evenly(clips: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most `count` of the clips, evenly spaced, in their order."""
     step = max(1.0, len(clips) / max(1, count))
@@ -101,7 +117,7 @@ def evenly(clips: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A random share of a table's rows, nearly the same share of every label, and the other rows.
+    """A random share of a table's rows, nearly the same share of every label (of several, the rarest), and the others.
 
     The same for the same seed; both keep their order. The share is above 0; with 1 all rows are taken.
     """
@@ -112,9 +128,10 @@ def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFra
     if share == 1:
         return table, table.iloc[:0]
     try:
-        parts = train_test_split(range(len(table)), train_size=share, random_state=seed, stratify=table["label"])
+        labels = rarest(table["label"])
+        parts = train_test_split(range(len(table)), train_size=share, random_state=seed, stratify=labels)
         taken, left = (table.iloc[sorted(part)].reset_index(drop=True) for part in parts)
-        if taken["label"].nunique() < table["label"].nunique():
+        if labels.iloc[sorted(parts[0])].nunique() < labels.nunique():
             raise ValueError("a class is missing")
     except ValueError as error:
         raise EdgepruneError(
@@ -135,7 +152,7 @@ def _split_sha256(split: Split) -> str:
 
 def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
     """The folder of the clips; missing synthetic scenes are made there first."""
-    if card.name != "synthetic":
+    if card.name not in SYNTHETIC:
         if data.root is None:
             raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
         return data.root
@@ -143,6 +160,6 @@ def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
 
     clip_s = min(10.0, max(1.0, round(frontend.patch_frames * frontend.hop_s, 1)))
     rate = max(16000, frontend.sample_rate)
-    root = data.root or default_cache() / "synthetic" / f"{data.clips_per_scene}x{clip_s:g}s-{rate}"
-    synthetic.ensure(root, data.clips_per_scene, clip_s, rate)
+    root = data.root or default_cache() / card.name / f"{data.clips_per_scene}x{clip_s:g}s-{rate}"
+    synthetic.ensure(root, data.clips_per_scene, clip_s, rate, mixtures=card.name == MIXTURES)
     return root

@@ -41,7 +41,10 @@ EVALUATION_DEVICES = ("a", "b", "s1")
 
 @dataclass(frozen=True)
 class SyntheticClip:
-    """One clip: the parts of its name, and its side of the split. Locations and segments are numbered over the set."""
+    """One clip: the parts of its name, and its side of the split. Locations and segments are numbered over the set.
+
+    `scene` is one of `SCENES`; in a set of `mixtures` several of them, as `bus+park`, or `none`.
+    """
 
     scene: str
     city: str
@@ -49,6 +52,12 @@ class SyntheticClip:
     segment: int
     device: str
     held_out: bool
+    mixture: bool = False
+
+    @property
+    def sounds(self) -> tuple[str, ...]:
+        """The scenes whose sounds it holds."""
+        return () if self.scene == "none" else tuple(self.scene.split("+"))
 
     @property
     def filename(self) -> str:
@@ -259,10 +268,10 @@ def _colour(rng: Generator, place: Place, mel: Signal) -> Signal:
     return gain * _amplitude(place.level_dbfs + rng.normal(0, 2)) / np.sqrt(np.mean(gain**2))
 
 
-def _foreground(rng: Generator, scene: str, place: Place, seconds: float, sample_rate: int) -> Signal:
-    """The scene's events and the stray ones, dry."""
+def _foreground(rng: Generator, scenes: Sequence[str], place: Place, seconds: float, sample_rate: int) -> Signal:
+    """The scenes' events and the stray ones, dry."""
     mix = np.zeros(round(seconds * sample_rate))
-    for events in (SCENES[scene], _stray):
+    for events in (*(SCENES[scene] for scene in scenes), _stray):
         for onset, sound in events(rng, place, seconds, sample_rate):
             start = round(onset * sample_rate)
             sound = sound[max(0, -start) : max(0, len(mix) - start)]
@@ -272,12 +281,14 @@ def _foreground(rng: Generator, scene: str, place: Place, seconds: float, sample
 
 def render(clip: SyntheticClip, clip_s: float, sample_rate: int = 16000, seed: int = 0) -> NDArray[np.int16]:
     """The samples `[round(clip_s * sample_rate)]` of one clip, the same whichever clips were made before it."""
-    key = (list(SCENES).index(clip.scene), CITIES.index(clip.city), clip.location)
+    # the places of mixtures are the same whatever is heard there
+    scene = len(SCENES) if clip.mixture else list(SCENES).index(clip.scene)
+    key = (scene, CITIES.index(clip.city), clip.location)
     place = _place(_generator(seed, *key))
     rng = _generator(seed, *key, clip.segment)
     device = RECORDERS[clip.device]
 
-    dry = _foreground(rng, clip.scene, place, clip_s + _LEAD_IN_S, sample_rate)
+    dry = _foreground(rng, clip.sounds, place, clip_s + _LEAD_IN_S, sample_rate)
     samples = len(dry)
     tail = rng.standard_normal(round(place.reverb_s * sample_rate))
     tail *= 10.0 ** (-3.0 * np.linspace(0, 1, len(tail)))  # 60 dB down at the end

@@ -8,7 +8,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from edgeprune.console import say
 from edgeprune.data.cards import Card, SplitLayout
 from edgeprune.data.clip_finder import ClipFinder, stem
+from edgeprune.data.labels import NONE, SEPARATOR, Task, check_cell, in_class_order, names_in, rarest
 from edgeprune.errors import EdgepruneError, nearest
 
 if TYPE_CHECKING:
@@ -39,15 +40,30 @@ class Split:
 
     Attributes:
         train, test: a row for each clip in the published order, with string columns `filename` (posix, relative to
-            the root), `label` ("" if unlabelled), `group` (recording or place), `city` and `device` ("" if unknown).
+            the root), `label` ("" if unlabelled; `dog;rain` or `none` where clips may hold several), `group` (recording
+            or place), `city` and `device` ("" if unknown).
         classes: labels in the order of the network's outputs.
         lists: the files the split was read from, relative to the root.
+        task: `tags` where clips may hold several classes.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     classes: tuple[str, ...]
     lists: tuple[str, ...]
+    task: Task = "scenes"
+
+    def detecting(self, sound: str) -> Split:
+        """The same clips, labelled with whether they hold one sound."""
+        if sound not in self.classes or sound == NONE:
+            hint = nearest(sound, self.classes, f"the labels are {', '.join(self.classes)}")
+            raise EdgepruneError(f"data.detect: '{sound}' is no label of the data; {hint}.")
+        train, test = (in_class_order(part, (sound,)) for part in (self.train, self.test))
+        for name, part in (("training", train), ("evaluation", test)):
+            if len(missing := {sound, NONE} - set(part["label"])) and set(part["label"]) != {""}:
+                kind = "with" if sound in missing else "without"
+                raise EdgepruneError(f"data.detect: the {name} part has no clip {kind} '{sound}'; add some.")
+        return replace(self, train=train, test=test, classes=(sound,), task="detection")
 
 
 def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", check_files: bool = True) -> Split:
@@ -75,7 +91,11 @@ def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", ch
             raise EdgepruneError(f"{part.where}: {twice.iloc[0]} is listed twice; keep one row a clip.")
     _check_apart(card, fold, train, test)
     labels = {*train["label"], *test["label"]} - {""}
-    return Split(train, test, card.classes or tuple(sorted(labels)), lists)
+    if not card.several_labels and not any(SEPARATOR in label for label in labels):
+        return Split(train, test, card.classes or tuple(sorted(labels)), lists)
+    classes = card.classes or tuple(sorted({name for label in labels for name in names_in(label)}))
+    train, test = (in_class_order(part, classes) for part in (train, test))
+    return Split(train, test, classes, lists, "tags")
 
 
 def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -95,7 +115,10 @@ def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0)
     if train.empty or (train["label"] == "").any():
         raise EdgepruneError("validation split: every training clip needs a label; check the training list.")
     groups = train["group"].to_numpy(dtype=object)
-    labels, counts = np.unique(train["label"].to_numpy(dtype=object), return_counts=True)
+    names = train["label"].map(lambda cell: names_in(cell) or [cell])
+    labels = sorted(set(names.explode()))
+    holds = np.array([[label in row for label in labels] for row in names])  # [clips, labels]
+    counts = holds.sum(axis=0)
     if len(set(groups)) < 2 or counts.max() < 2:
         raise EdgepruneError(
             f"validation split: {len(train)} training clips in {len(set(groups))} groups are too few to hold any out; "
@@ -106,24 +129,23 @@ def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0)
     splitter = StratifiedGroupKFold(n_splits=max(folds, 2), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class with fewer clips than folds is handled below
-        held = [part for _, part in splitter.split(train, train["label"], groups)]
+        held = [part for _, part in splitter.split(train, rarest(train["label"]), groups)]
+    held_counts = np.stack([holds[part].sum(axis=0) for part in held])
 
     def distance(parts: tuple[int, ...]) -> tuple[int, float]:
         """Classes lost to training, and the squared distance from `fraction` over the classes."""
-        chosen = train["label"].iloc[np.concatenate([held[p] for p in parts])].value_counts()
-        share = chosen.reindex(labels, fill_value=0).to_numpy() / counts
+        share = held_counts[list(parts)].sum(axis=0) / counts
         return int((share == 1).sum()), float(((share - fraction) ** 2).sum())
 
     take = min(ratio.numerator, len(held) - 1)
     best = min(combinations(range(len(held)), take), key=distance)
     inside = np.zeros(len(train), dtype=bool)
     inside[np.concatenate([held[p] for p in best])] = True
-    for label in labels:  # a class lost to training gets one of its groups back
-        mine = (train["label"] == label).to_numpy()
+    for mine in holds.T:  # a class lost to training gets one of its groups back
         if inside[mine].all():
             inside &= groups != min(groups[mine])
     if not inside.any():  # all groups went back; one group alone may still be held out
-        spare = [name for name in sorted(set(groups)) if set(labels) == set(train["label"][groups != name])]
+        spare = [name for name in sorted(set(groups)) if holds[groups != name].any(axis=0).all()]
         inside = groups == min(spare, key=lambda name: (groups == name).sum()) if spare else inside
     if not inside.any() or inside.all():
         raise EdgepruneError("validation split: too few groups a class to hold any out; add recordings.")
@@ -268,7 +290,9 @@ def _clip_table(card: Card, part: _Part, finder: ClipFinder, check_files: bool) 
     places = [place or finder.published(name) for name, place in zip(names, listed, strict=True)]
     labels = _cells(part.rows, "label")
     for line, label in zip(lines, labels or (), strict=False):
-        if label not in card.classes if card.classes else not label:
+        if card.several_labels or SEPARATOR in label:
+            check_cell(label, card.classes or names_in(label), f"{part.where}: row {line}")
+        elif label not in card.classes if card.classes else not label:
             hint = nearest(label, card.classes, f"the labels are {', '.join(card.classes) or 'any but empty'}")
             raise EdgepruneError(
                 f"{part.where}: row {line} has the label '{label}', which is not a class of {card.name}; {hint}."

@@ -16,10 +16,12 @@ import wave
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from edgeprune.console import say, track
+from edgeprune.data.labels import cell_of
 from edgeprune.data.scene_sounds import CITIES, EVALUATION_DEVICES, SCENES, TRAIN_DEVICES, SyntheticClip, render
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, write_json, write_text
@@ -66,12 +68,36 @@ def plan(clips_per_scene: int) -> list[SyntheticClip]:
     return clips
 
 
+def plan_mixtures(clips_per_scene: int) -> list[SyntheticClip]:
+    """The clips of a set of mixtures, ten times as many as given; every place has all kinds of them.
+
+    Of 90 clips 45 hold a pair of scenes' sounds, 40 one scene's and 5 none. A third of the places is held out.
+    """
+    if clips_per_scene < MIN_CLIPS_PER_SCENE:
+        raise EdgepruneError(
+            f"synthetic mixtures: {clips_per_scene} clips a scene are too few for every sound to be heard in both "
+            f"parts; ask for {MIN_CLIPS_PER_SCENE} or more."
+        )
+    kinds = [*("+".join(pair) for pair in combinations(SCENES, 2)), *4 * list(SCENES), *5 * ["none"]]
+    sites, clips = len(CITIES) * LOCATIONS_PER_CITY, []
+    for number in range(len(SCENES) * clips_per_scene):
+        visit, kind = divmod(number, len(kinds))
+        site = (number + visit) % sites
+        city, corner = divmod(site, LOCATIONS_PER_CITY)
+        held_out = corner == LOCATIONS_PER_CITY - 1
+        devices = EVALUATION_DEVICES if held_out else TRAIN_DEVICES
+        device = devices[(visit + kind) % len(devices)]
+        clips.append(SyntheticClip(kinds[kind], CITIES[city], site, number, device, held_out, mixture=True))
+    return clips
+
+
 def ensure(
     root: Path | str,
     clips_per_scene: int = 108,
     clip_s: float = 1.0,
     sample_rate: int = 16000,
     seed: int = 0,
+    mixtures: bool = False,
 ) -> bool:
     """Write the set to `root` unless it is there whole; returns whether it was written.
 
@@ -82,6 +108,7 @@ def ensure(
 
     Args:
         clips_per_scene: clips of each of the ten scenes, training and evaluation together; by default 35 MB.
+        mixtures: clips with the sounds of none, one or two scenes, labelled with all of them.
     """
     if not 0.2 <= clip_s <= 60:
         raise EdgepruneError(f"synthetic scenes: clip_s is {clip_s:g} s; choose between 0.2 and 60 s.")
@@ -89,9 +116,10 @@ def ensure(
         raise EdgepruneError(f"synthetic scenes: sample_rate is {sample_rate} Hz; choose between 16000 and 96000 Hz.")
     if seed < 0:
         raise EdgepruneError(f"synthetic scenes: seed is {seed}; choose 0 or a positive whole number.")
-    clips = plan(clips_per_scene)
+    clips = plan_mixtures(clips_per_scene) if mixtures else plan(clips_per_scene)
     settings = {"clips_per_scene": clips_per_scene, "clip_s": float(clip_s), "sample_rate": sample_rate, "seed": seed}
     manifest = {"made_by": _MADE_BY, "version": VERSION, **settings}
+    manifest |= {"mixtures": True} if mixtures else {}
     if _is_whole(Path(root), clips, manifest):
         return False
     with _locked(Path(root)) as folder:
@@ -160,11 +188,15 @@ def _write_audio(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[st
 def _write_lists(folder: Path, clips: Sequence[SyntheticClip]) -> None:
     held_out = [clip for clip in clips if clip.held_out]
     labelled = ("filename", "scene_label")
+
+    def label(clip: SyntheticClip) -> str:
+        return cell_of(clip.sounds)
+
     tables: tuple[tuple[Sequence[str], Iterable[Sequence[str]]], ...] = (
-        ((*labelled, "identifier", "source_label"), [(c.filename, c.scene, c.identifier, c.device) for c in clips]),
-        (labelled, [(clip.filename, clip.scene) for clip in clips if not clip.held_out]),
+        ((*labelled, "identifier", "source_label"), [(c.filename, label(c), c.identifier, c.device) for c in clips]),
+        (labelled, [(clip.filename, label(clip)) for clip in clips if not clip.held_out]),
         (labelled[:1], [(clip.filename,) for clip in held_out]),
-        (labelled, [(clip.filename, clip.scene) for clip in held_out]),
+        (labelled, [(clip.filename, label(clip)) for clip in held_out]),
     )
     for name, (header, rows) in zip(_LISTS, tables, strict=True):
         text = io.StringIO()
@@ -198,7 +230,8 @@ def _refuse_strangers(folder: Path) -> None:
     clips_per_scene = manifest.get("clips_per_scene")
     ours: set[str] = set()
     if manifest.get("made_by") == _MADE_BY and isinstance(clips_per_scene, int):
-        clips = plan(max(clips_per_scene, MIN_CLIPS_PER_SCENE))
+        planned = plan_mixtures if manifest.get("mixtures") else plan
+        clips = planned(max(clips_per_scene, MIN_CLIPS_PER_SCENE))
         ours = {"audio", "evaluation_setup", MANIFEST, *_LISTS, *(clip.filename for clip in clips)}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

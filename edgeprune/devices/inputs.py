@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from edgeprune.data.cards import load_card
-from edgeprune.data.splits import load_split
 from edgeprune.devices.request import CLIPS, Inputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data, LogMel
@@ -43,12 +42,12 @@ def clips_of(path: Path, frontend: LogMel, count: int) -> list[tuple[Path, str]]
 
     Outside a run they are clips of the synthetic scenes.
     """
-    from edgeprune.data.scene_data import data_root, evenly  # torch takes seconds to import
+    from edgeprune.data.scene_data import data_root, evenly, read_split  # torch takes seconds to import
 
     data = _data_of(path)
     card = load_card(data.name)
     root = data_root(card, data, frontend)
-    test = evenly(load_split(card, root, data.fold, data.subset).test, count)
+    test = evenly(read_split(card, root, data, frontend).test, count)
     return [(root / name, label) for name, label in zip(test["filename"], test["label"], strict=True)]
 
 

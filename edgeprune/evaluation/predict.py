@@ -28,7 +28,8 @@ def torch_probabilities(model: nn.Module, patches: Patches, batch: int = 64) -> 
     with torch.inference_mode():
         for start in range(0, len(patches), batch):
             x = patches.network_inputs(np.arange(start, min(start + batch, len(patches))))
-            parts.append(model(x).float().softmax(1).numpy())
+            logits = model(x).float()
+            parts.append((logits.sigmoid() if patches.independent else logits.softmax(1)).numpy())
     return clip_means(np.concatenate(parts), patches)
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgeprune.data.labels import cell_of, check_cell, membership
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_text
 
 LEADING = ("filename", "label", "predicted")
 """The columns before the probabilities, which are named by their classes."""
+LEADING_OF_SEVERAL = ("filename", "labels", "predicted")
+"""The same where a clip may hold several classes, written `dog;rain`, or `none`."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Predictions:
     """The rows of a predictions file.
 
     `filenames`, `labels` and `predicted` are `[clips]`, `probabilities` is `[clips, classes]` (float64); a label is
-    empty where the truth is not known.
+    empty where the truth is not known. `several`: a clip may hold several classes, with independent probabilities.
     """
 
     filenames: list[str]
@@ -29,6 +32,7 @@ class Predictions:
     predicted: list[str]
     probabilities: NDArray[np.float64]
     classes: list[str]
+    several: bool = False
 
 
 def write_predictions(
@@ -37,14 +41,19 @@ def write_predictions(
     labels: Sequence[str],
     probabilities: ArrayLike,
     classes: Sequence[str],
+    threshold: float | None = None,
 ) -> None:
-    """Write the file whole or not at all; reading gives the same probabilities bit for bit (see `Predictions`)."""
-    rows = np.asarray(probabilities, dtype=np.float64)
-    predictions = Predictions(list(filenames), list(labels), decide(rows, classes), rows, list(classes))
+    """Write the file whole or not at all; reading gives the same probabilities bit for bit (see `Predictions`).
+
+    `threshold`: see `decide`.
+    """
+    rows, several = np.asarray(probabilities, dtype=np.float64), threshold is not None
+    decided = decide(rows, classes, threshold)
+    predictions = Predictions(list(filenames), list(labels), decided, rows, list(classes), several)
     _check(predictions, str(path))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*LEADING, *classes])
+    writer.writerow([*(LEADING_OF_SEVERAL if several else LEADING), *classes])
     for filename, label, predicted, row in zip(
         predictions.filenames, predictions.labels, predictions.predicted, rows.tolist(), strict=True
     ):
@@ -61,7 +70,8 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
         raise EdgepruneError(f"{path}: is not a CSV table ({error}); give a predictions file.") from error
     header, body = table[0], table[1:]
     names = header[len(LEADING) :]
-    if tuple(header[: len(LEADING)]) != LEADING or not names:
+    leading = tuple(header[: len(LEADING)])
+    if leading not in (LEADING, LEADING_OF_SEVERAL) or not names:
         raise EdgepruneError(f"{path}: its first line is not {','.join(LEADING)},CLASS,...; give a predictions file.")
     if classes is not None and names != list(classes):
         raise EdgepruneError(
@@ -78,23 +88,39 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
                 f"{path}: line {number + 2} does not hold {len(names)} probabilities; write the file again."
             ) from error
     filenames, labels, predicted = ([row[place] for row in body] for place in range(len(LEADING)))
-    predictions = Predictions(filenames, labels, predicted, values, names)
+    predictions = Predictions(filenames, labels, predicted, values, names, leading == LEADING_OF_SEVERAL)
     _check(predictions, str(path))
-    for number, (stored, highest) in enumerate(zip(predicted, decide(values, names), strict=True)):
+    _check_decisions(predictions, str(path))
+    return predictions
+
+
+def decide(probabilities: ArrayLike, classes: Sequence[str], threshold: float | None = None) -> list[str]:
+    """The class of the highest probability of each row of `[clips, classes]`; the first of them in a tie.
+
+    With a threshold, the classes whose probability is at least that: `dog;rain`, or `none`.
+    """
+    rows = np.asarray(probabilities)
+    if rows.ndim != 2 or rows.shape[1] != len(classes) or not len(classes):
+        raise EdgepruneError(f"probabilities: shape {rows.shape} for {len(classes)} classes; give [clips, classes].")
+    if threshold is not None:
+        return [cell_of([name for name, heard in zip(classes, row, strict=True) if heard]) for row in rows >= threshold]
+    return [classes[number] for number in rows.argmax(axis=1)]
+
+
+def _check_decisions(predictions: Predictions, path: str) -> None:
+    """Refuse predictions that do not follow from the probabilities."""
+    rows, classes = predictions.probabilities, predictions.classes
+    if predictions.several:
+        heard = membership(predictions.predicted, classes)
+        if rows[heard].min(initial=np.inf) <= rows[~heard].max(initial=-np.inf):
+            raise EdgepruneError(f"{path}: no threshold gives its predictions; write the file again.")
+        return
+    for number, (stored, highest) in enumerate(zip(predictions.predicted, decide(rows, classes), strict=True)):
         if stored != highest:
             raise EdgepruneError(
                 f"{path}: line {number + 2} predicts {stored!r} but {highest!r} has the highest probability; "
                 "write the file again."
             )
-    return predictions
-
-
-def decide(probabilities: ArrayLike, classes: Sequence[str]) -> list[str]:
-    """The class of the highest probability of each row of `[clips, classes]`; the first of them in a tie."""
-    rows = np.asarray(probabilities)
-    if rows.ndim != 2 or rows.shape[1] != len(classes) or not len(classes):
-        raise EdgepruneError(f"probabilities: shape {rows.shape} for {len(classes)} classes; give [clips, classes].")
-    return [classes[number] for number in rows.argmax(axis=1)]
 
 
 def _whole_text(path: Path | str) -> str:
@@ -115,7 +141,8 @@ def _check(predictions: Predictions, path: str) -> None:
     """Refuse rows that must be neither written nor read."""
     classes, rows = predictions.classes, predictions.probabilities
     clips = len(predictions.filenames)
-    if set(classes) & set(LEADING) or len(set(classes)) != len(classes) or "" in classes:
+    leading = LEADING_OF_SEVERAL if predictions.several else LEADING
+    if set(classes) & set(leading) or len(set(classes)) != len(classes) or "" in classes:
         raise EdgepruneError(f"{path}: the classes {', '.join(classes)} do not name each column once; rename them.")
     if clips == 0 or len(predictions.labels) != clips or len(rows) != clips:
         raise EdgepruneError(
@@ -133,6 +160,8 @@ def _check(predictions: Predictions, path: str) -> None:
             raise EdgepruneError(
                 f"{path}: clip {number} has the file name {filename!r} again or none; name each clip once."
             )
-        if label and label not in classes:
+        if predictions.several:
+            check_cell(label, classes, f"{path}: clip {number}")
+        elif label and label not in classes:
             raise EdgepruneError(f"{path}: clip {number} is labelled {label!r}, which is no class; check the labels.")
         seen.add(filename)

@@ -6,16 +6,13 @@ probability; in a tie, which 8-bit outputs often give, for the first of them in 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.statistics import wilson_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EPSILON = 1e-15
 """Probabilities are clipped to [EPSILON, 1 - EPSILON] before the logarithm, then each row is divided by its sum."""
@@ -30,24 +27,11 @@ def validate(
     finite, leaves [0, 1] or sums to less than 0.5 or more than 1.5. These wide bounds leave room for 8-bit softmax
     outputs, whose rounded rows do not sum to one, and still catch logits.
     """
+    rows = check_probabilities(len(labels), probabilities, classes)
     column = {name: number for number, name in enumerate(classes)}
-    if not column or len(column) != len(classes):
-        raise EdgepruneError(f"classes: {list(classes)} is empty or names a class twice; name every column once.")
-    try:
-        rows = np.asarray(probabilities, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise EdgepruneError(f"probabilities: not a table of numbers ({error}); give [clips, classes].") from error
-    if len(labels) == 0 or rows.shape != (len(labels), len(classes)):
-        raise EdgepruneError(
-            f"probabilities: shape {rows.shape} for {len(labels)} labels and {len(classes)} classes; "
-            "give [clips, classes] with at least one clip."
-        )
     for index, label in enumerate(labels):
         if label not in column:
             raise EdgepruneError(f"labels: clip {index} is labelled {label!r}; use one of {', '.join(classes)}.")
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise EdgepruneError(f"probabilities: clip {int(np.argmin(finite))} holds NaN or infinity; check the system.")
     inside = ((rows >= 0) & (rows <= 1 + 1e-6)).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) <= 0.5)
     if not inside.all():
         index = int(np.argmin(inside))
@@ -56,6 +40,28 @@ def validate(
             f"{rows[index].sum():.4g}; apply softmax if these are logits."
         )
     return np.asarray([column[label] for label in labels], dtype=np.int64), rows
+
+
+def check_probabilities(clips: int, probabilities: ArrayLike, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Probabilities as float64 `[clips, classes]`.
+
+    Refused are no clips, no or repeated classes, a wrong shape and values that are not finite.
+    """
+    if not classes or len(set(classes)) != len(classes):
+        raise EdgepruneError(f"classes: {list(classes)} is empty or names a class twice; name every column once.")
+    try:
+        rows = np.asarray(probabilities, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise EdgepruneError(f"probabilities: not a table of numbers ({error}); give [clips, classes].") from error
+    if clips == 0 or rows.shape != (clips, len(classes)):
+        raise EdgepruneError(
+            f"probabilities: shape {rows.shape} for {clips} labels and {len(classes)} classes; "
+            "give [clips, classes] with at least one clip."
+        )
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise EdgepruneError(f"probabilities: clip {int(np.argmin(finite))} holds NaN or infinity; check the system.")
+    return rows
 
 
 def accuracy(labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[str]) -> float:
@@ -111,13 +117,18 @@ def per_group(
 ) -> dict[str, dict[str, float | int | None]]:
     """`{value: {accuracy, log_loss, clips}}`, sorted by value, for one value a clip (its device, its city)."""
     truth, rows = validate(labels, probabilities, classes)
-    if len(values) != len(truth):
-        raise EdgepruneError(f"group values: {len(values)} for {len(truth)} clips; give one a clip.")
+    return group_rows(rows.argmax(axis=1) == truth, _clip_losses(truth, rows), values)
+
+
+def group_rows(
+    right: NDArray[np.bool_], losses: NDArray[np.float64], values: Sequence[str]
+) -> dict[str, dict[str, float | int | None]]:
+    """The same of clips that are known to be decided rightly or not, with the loss of each, `[clips]`."""
+    if len(values) != len(right):
+        raise EdgepruneError(f"group values: {len(values)} for {len(right)} clips; give one a clip.")
     for index, value in enumerate(values):
         if not isinstance(value, str):  # a table gives NaN for an empty cell
             raise EdgepruneError(f"group values: clip {index} has {value!r}; give text for every clip.")
-    right = rows.argmax(axis=1) == truth
-    losses = _clip_losses(truth, rows)
     names = np.asarray(values)
     result: dict[str, dict[str, float | int | None]] = {}
     for name in np.unique(names):
@@ -156,12 +167,6 @@ def evaluate(
         "classes": list(classes),
         "clips": len(truth),
     }
-
-
-def evaluate_clips(clips: "pd.DataFrame", probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
-    """`evaluate` of a table of clips; devices and cities count where every clip has one."""
-    groups = {kind: list(clips[kind]) if clips[kind].ne("").all() else None for kind in ("device", "city")}
-    return evaluate(list(clips["label"]), probabilities, classes, groups["device"], groups["city"])
 
 
 def mean_patch_probabilities(probabilities: ArrayLike, clip_index: ArrayLike, clips: int) -> NDArray[np.float64]:

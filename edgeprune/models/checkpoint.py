@@ -29,6 +29,11 @@ class Checkpoint:
         """The statistics its inputs were normalised with."""
         return Normalisation.from_dict(self.extra["normalisation"])
 
+    @property
+    def threshold(self) -> float | None:
+        """Probability from which a class counts as heard; None where one class a clip is told."""
+        return self.extra.get("threshold")
+
 
 def save(path: Path | str, spec: ModelSpec, model: "nn.Module", extra: Mapping[str, Any] | None = None) -> None:
     import torch

@@ -54,10 +54,10 @@ _ON_WHITE = {
 _LONGEST_LABEL = 30
 
 
-def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]]) -> str:
+def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]], score: str = "accuracy") -> str:
     """An `<svg>` element with a dot and an interval for each form of the network.
 
-    A row is a label, the accuracy and its interval `(low, high)` or None, as fractions.
+    A row is a label, the accuracy (or another `score`) and its interval `(low, high)` or None, as fractions.
     """
 
     def draw(axes: "Axes") -> None:
@@ -66,11 +66,11 @@ def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]])
                 axes.plot([100 * bound for bound in interval], [y, y], color=MUTED, linewidth=2)
             axes.plot([100 * accuracy], [y], "o", color=ACCENT, markersize=7)
         _name_rows(axes, [label for label, _, _ in rows])
-        axes.set_xlabel("accuracy, %")
+        axes.set_xlabel(f"{score}, %")
         axes.grid(axis="x")
 
     summary = "; ".join(f"{label} {format_percent(accuracy)}" for label, accuracy, _ in rows)
-    return svg_figure("accuracy", draw, f"Accuracy by format: {summary}.", height_in=0.8 + 0.31 * len(rows))
+    return svg_figure("accuracy", draw, f"{score.capitalize()} by format: {summary}.", height_in=0.8 + 0.31 * len(rows))
 
 
 def layer_plot(layers: Sequence[LayerChange]) -> str:

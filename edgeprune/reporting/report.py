@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from edgeprune.data.cards import SYNTHETIC
 from edgeprune.files import write_text
 from edgeprune.reporting import plots, tables
 from edgeprune.reporting.layers import layer_changes
@@ -18,6 +19,7 @@ from edgeprune.reporting.numbers import (
     format_percent,
     format_points,
 )
+from edgeprune.reporting.scores import MAIN, detection_table, threshold_note
 from edgeprune.reporting.summary import all_forms, reference, shipped, summary_table
 from edgeprune.reporting.table import Table
 from edgeprune.results.json_fields import mapping, number
@@ -45,22 +47,27 @@ def _context(result: Result) -> dict[str, Any]:
     data, fold = str(settings.get("name") or result.data.name), settings.get("fold")
     subject = " ".join(filter(None, (model, f"on {data}" if data else "")))
     parts = ("" if fold is None else f"fold {fold}", "" if result.seed is None else f"seed {result.seed}")
-    accuracies = [
-        (form.label, form.scores.accuracy, form.scores.interval)
+    score, one_class = MAIN[result.task], result.task == "scenes"
+    plotted = [
+        (form.label, form.scores.main, form.scores.interval if one_class else None)
         for form in all_forms(result)
-        if form.scores.accuracy is not None
+        if form.scores.main is not None
     ]
     return {
         "title": result.name or "edgeprune run",
         "lead": ", ".join(filter(None, (subject, *parts))),
-        "synthetic": data == "synthetic",
+        "synthetic": data in SYNTHETIC,
         "tiles": _tiles(result),
         "shipped": after.label if after else "",
         "summary": summary_table(result),
         "budget": tables.budget_table(result) if result.budget else None,
         "allocation": tables.allocation_notes(result),
         "formats": tables.format_table(result),
-        "formats_plot": plots.accuracy_plot(accuracies) if len(accuracies) > 1 else "",
+        "formats_plot": plots.accuracy_plot(plotted, score) if len(plotted) > 1 else "",
+        "score": score,
+        "one_class": one_class,
+        "detection": detection_table(result),
+        "thresholds": " ".join(filter(None, map(threshold_note, result.networks.values()))),
         "confusion": _confusion(result),
         "breakdowns": [tables.breakdown_table(result, by) for by in ("class", "device", "city")],
         "layers": _layers(result),
@@ -106,10 +113,11 @@ def _tiles(result: Result) -> list[dict[str, str]]:
         {"name": name, "old": show(old), "new": show(new), "change": format_change(new, old)}
         for name, old, new, show in figures
     ]
-    old, new = before.scores.accuracy, after.scores.accuracy
+    old, new = before.scores.main, after.scores.main
     points = format_points(new, old, digits=2)
     change = MISSING if points == MISSING else f"{points} points"
-    tiles.append({"name": "Accuracy", "old": format_percent(old), "new": format_percent(new), "change": change})
+    name = MAIN[result.task].capitalize()
+    tiles.append({"name": name, "old": format_percent(old), "new": format_percent(new), "change": change})
     return [tile for tile in tiles if tile["new"] != MISSING]
 
 

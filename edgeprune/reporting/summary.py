@@ -4,10 +4,9 @@ from edgeprune.reporting.numbers import (
     MISSING,
     format_bytes,
     format_count,
-    format_decimal,
-    format_percent,
     format_significant,
 )
+from edgeprune.reporting.scores import SHORT
 from edgeprune.reporting.table import Table
 from edgeprune.results.result import KINDS, File, NetworkResult, Result
 
@@ -40,7 +39,7 @@ def reference(result: Result) -> Form | None:
 def summary_table(result: Result) -> Table:
     """A row for each form of both networks.
 
-    Size, accuracy and log loss are the file's own. Latency is the median on one thread. All latencies come from one
+    Size and scores are the file's own. Latency is the median on one thread. All latencies come from one
     device, so that rows compare; measured ones are preferred to emulated ones, and those to estimated ones.
     """
     device, latency = _latency_of_one_device(result)
@@ -51,9 +50,9 @@ def summary_table(result: Result) -> Table:
             size, timing = (
                 (format_bytes(form.bytes), latency.get(form.name)) if isinstance(form, File) else (None, None)
             )
-            scores = format_percent(form.scores.accuracy), format_decimal(form.scores.log_loss)
+            scores = (column.show(form.scores) for column in SHORT[result.task])
             rows.append((form.label, *costs, size or MISSING, *scores, timing or MISSING))
-    columns = ("network", "parameters", "MACs", "file", "accuracy", "log loss")
+    columns = ("network", "parameters", "MACs", "file", *(column.name for column in SHORT[result.task]))
     return Table((*columns, f"latency, {device}" if device else "latency"), tuple(rows))
 
 

@@ -11,14 +11,13 @@ from edgeprune.reporting.numbers import (
     MISSING,
     format_bytes,
     format_count,
-    format_decimal,
     format_exact,
-    format_interval,
     format_percent,
     format_points,
     format_quantity,
     format_significant,
 )
+from edgeprune.reporting.scores import LONG
 from edgeprune.reporting.summary import Form, all_forms, kind_rank, reference, shipped
 from edgeprune.reporting.table import Table
 from edgeprune.results.figures import GroupScores, Parity, Timing
@@ -90,40 +89,47 @@ def allocation_notes(result: Result) -> list[str]:
 
 
 def format_table(result: Result) -> Table:
-    """Accuracy of every form on the evaluation part, and how far each file is from the float network it came from."""
-    base = reference(result)
+    """Scores of every form on the evaluation part, and how far each file is from the float network it came from.
+
+    Points are the change of the score that runs are compared by (`Scores.main`).
+    """
+    base, columns = reference(result), LONG[result.task]
+    place = 2 if result.task == "scenes" else 1  # of the points: after the interval, or after the score they are of
     rows = []
     for form in all_forms(result):
         scores, parity = form.scores, form.parity if isinstance(form, File) else Parity()
         if not scores and parity == Parity():
             continue
-        before = None if base is None or form is base else base.scores.accuracy
-        accuracy = format_percent(scores.accuracy), format_interval(scores.interval)
-        points = format_points(scores.accuracy, before, digits=2)
-        others = format_percent(scores.macro_accuracy), format_decimal(scores.log_loss)
+        before = None if base is None or form is base else base.scores.main
+        points = format_points(scores.main, before, digits=2)
+        cells = [column.show(scores) for column in columns]
         error = MISSING if parity.max_abs_error is None else f"{parity.max_abs_error:#.2g}"
         counts = format_exact(parity.label_flips), format_exact(parity.transposes)
-        rows.append((form.label, *accuracy, points, *others, error, *counts))
-    columns = ("network", "accuracy", "95 % interval", "points", "macro accuracy", "log loss")
-    return Table((*columns, "largest error", "label flips", "transposes"), tuple(rows))
+        rows.append((form.label, *cells[:place], points, *cells[place:], error, *counts))
+    names = [column.name for column in columns]
+    heads = ("network", *names[:place], "points", *names[place:], "largest error", "label flips", "transposes")
+    return Table(heads, tuple(rows))
 
 
 def breakdown_table(result: Result, by: str) -> Table:
-    """Accuracy of the dense and the shipped form by `class`, `device` or `city`, in the order of the result."""
+    """Accuracy of the dense and the shipped form by `class`, `device` or `city`, in the order of the result.
+
+    Of independent classes, each class has its average precision instead.
+    """
     before, after = reference(result), shipped(result)
     if after is None:
         return Table((by,))
     new = after.scores.groups.get(by, {})
     if before is None or before is after:
-        rows = [(name, format_exact(each.clips), format_percent(each.accuracy, digits=1)) for name, each in new.items()]
+        rows = [(name, format_exact(each.clips), format_percent(each.main, digits=1)) for name, each in new.items()]
         return Table((by, "clips", after.label), tuple(rows))
     old = before.scores.groups.get(by, {})
     compared = []
     for name in dict.fromkeys((*old, *new)):
         was, now = (scores.get(name, GroupScores(None, None, None)) for scores in (old, new))
         clips = format_exact(was.clips if now.clips is None else now.clips)
-        percents = (format_percent(scores.accuracy, digits=1) for scores in (was, now))
-        compared.append((name, clips, *percents, format_points(now.accuracy, was.accuracy)))
+        percents = (format_percent(scores.main, digits=1) for scores in (was, now))
+        compared.append((name, clips, *percents, format_points(now.main, was.main)))
     return Table((by, "clips", before.label, after.label, "points"), tuple(compared))
 
 

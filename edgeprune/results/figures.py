@@ -69,11 +69,47 @@ class CostFigures:
 
 @dataclass(frozen=True)
 class GroupScores:
-    """Metrics of the clips of one class, device or city."""
+    """Metrics of the clips of one class, device or city; of independent classes also average precision and d-prime."""
 
     accuracy: float | None
     log_loss: float | None
     clips: int | None
+    average_precision: float | None = None
+    d_prime: float | None = None
+
+    @property
+    def main(self) -> float | None:
+        """The fraction that parts are compared by: average precision where a part has it, else accuracy."""
+        return self.accuracy if self.average_precision is None else self.average_precision
+
+
+@dataclass(frozen=True)
+class DetectionFigures:
+    """What a detector finds at its threshold, and how often it raises a false alarm.
+
+    Attributes:
+        asked_recall: what the threshold was set for; of figures on validation clips alone.
+        hits, misses, false_alarms: clips.
+        hours_without: of clips without the sound.
+        interval: 95 % interval of the false alarms an hour.
+    """
+
+    threshold: float | None = None
+    asked_recall: float | None = None
+    recall: float | None = None
+    precision: float | None = None
+    hits: int | None = None
+    misses: int | None = None
+    false_alarms: int | None = None
+    hours_without: float | None = None
+    false_alarms_per_hour: float | None = None
+    interval: tuple[float, float] | None = None
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any], where: str = "") -> DetectionFigures | None:
+        if not value:
+            return None
+        return DetectionFigures(**plain_fields(DetectionFigures, value), interval=_interval(value, where))
 
 
 @dataclass(frozen=True)
@@ -81,6 +117,8 @@ class Scores:
     """Metrics of the evaluation part.
 
     Attributes:
+        mean_average_precision, auc, d_prime: of independent classes alone (see `evaluation.tags`).
+        detection: where one sound is detected.
         interval: 95 % interval of the accuracy.
         groups: by `class`, `device` and `city`, metrics by name.
         confusion: counts `[true class, predicted class]`, in the order of `classes`.
@@ -94,24 +132,46 @@ class Scores:
     groups: Mapping[str, Mapping[str, GroupScores]] = field(default_factory=dict)
     confusion: tuple[tuple[int, ...], ...] = ()
     classes: tuple[str, ...] = ()
+    mean_average_precision: float | None = None
+    auc: float | None = None
+    d_prime: float | None = None
+    detection: DetectionFigures | None = None
+
+    @property
+    def main(self) -> float | None:
+        """The fraction that runs are compared by: mean average precision of independent classes, else accuracy."""
+        return self.accuracy if self.mean_average_precision is None else self.mean_average_precision
+
+    def columns(self) -> dict[str, float | None]:
+        """The scores that tables of files show, by name."""
+        columns = {"accuracy": self.accuracy, "log_loss": self.log_loss}
+        if self.mean_average_precision is not None:
+            columns = {"mean_average_precision": self.mean_average_precision, "d_prime": self.d_prime, **columns}
+        if self.detection is not None:
+            alarms = self.detection.false_alarms_per_hour
+            columns |= {"recall": self.detection.recall, "false_alarms_per_hour": alarms}
+        return columns
 
     def __bool__(self) -> bool:
         """Whether anything was evaluated."""
         return any(value not in (None, {}, ()) for value in vars(self).values())
 
     def table(self) -> pd.DataFrame:
-        """Accuracy, log loss and number of clips: of all clips, then of each class, device and city."""
+        """Accuracy, log loss and number of clips: of all clips, then of each class, device and city.
+
+        Of independent classes also (mean) average precision and d-prime.
+        """
         import pandas as pd
 
-        parts = {("all", ""): GroupScores(self.accuracy, self.log_loss, self.clips)}
+        whole = GroupScores(self.accuracy, self.log_loss, self.clips, self.mean_average_precision, self.d_prime)
+        parts = {("all", ""): whole}
         parts |= {(kind, name): scores for kind, rows in self.groups.items() for name, scores in rows.items()}
         index = pd.MultiIndex.from_tuples(list(parts), names=["part", "name"])
-        return pd.DataFrame([vars(scores) for scores in parts.values()], index=index)
+        table = pd.DataFrame([vars(scores) for scores in parts.values()], index=index)
+        return table if self.mean_average_precision is not None else table[["accuracy", "log_loss", "clips"]]
 
     @staticmethod
     def from_json(value: Mapping[str, Any], where: str = "") -> Scores:
-        bounds = [number(bound) for bound in sequence(value, "interval", where)]
-        low, high = bounds if len(bounds) == 2 else (None, None)
         groups: dict[str, Mapping[str, GroupScores]] = {}
         for kind in ("class", "device", "city"):
             rows = mapping(value, f"per_{kind}", where)
@@ -121,11 +181,18 @@ class Scores:
             }
         return Scores(
             **plain_fields(Scores, value),
-            interval=None if low is None or high is None else (low, high),
+            interval=_interval(value, where),
+            detection=DetectionFigures.from_json(mapping(value, "detection", where), f"{where}detection."),
             groups={kind: rows for kind, rows in groups.items() if rows},
             confusion=tuple(tuple(whole(n) or 0 for n in row) for row in sequence(value, "confusion", where)),
             classes=tuple(str(name) for name in sequence(value, "classes", where)),
         )
+
+
+def _interval(value: Mapping[str, Any], where: str) -> tuple[float, float] | None:
+    bounds = [number(bound) for bound in sequence(value, "interval", where)]
+    low, high = bounds if len(bounds) == 2 else (None, None)
+    return None if low is None or high is None else (low, high)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.recipe import FORMATS
-from edgeprune.results.figures import BudgetOutcome, CostFigures, DataFacts, FrontendFigures, Parity, Scores, Timing
+from edgeprune.results.figures import (
+    BudgetOutcome,
+    CostFigures,
+    DataFacts,
+    DetectionFigures,
+    FrontendFigures,
+    Parity,
+    Scores,
+    Timing,
+)
 from edgeprune.results.json_fields import mapping, numbers, objects, plain_fields, text, whole
 from edgeprune.tabular import Tabular
 
@@ -82,6 +91,7 @@ class NetworkResult:
         widths: filters (or units) of each layer that may be pruned.
         before_finetuning: metrics right after filters were removed; of the pruned network alone.
         onnx: file name of its ONNX form.
+        threshold: what a detector's threshold gives on the validation clips it was set on.
     """
 
     name: NetworkName
@@ -91,6 +101,7 @@ class NetworkResult:
     widths: Mapping[str, int]
     before_finetuning: Scores
     onnx: str | None
+    threshold: DetectionFigures | None = None
 
     @property
     def label(self) -> str:
@@ -117,6 +128,7 @@ class Result(Tabular):
 
     Attributes:
         recipe: the settings as stored, newer fields absent.
+        task: `scenes` (one class a clip), `tags` (several) or `detection` (whether one sound is heard).
         networks: `dense` and `pruned`, of the same shape.
         latency: timings of the files, in the order they were taken.
         history: rows of each training, by `dense` and `finetune`.
@@ -133,6 +145,7 @@ class Result(Tabular):
     latency: tuple[Timing, ...]
     frontend: FrontendFigures | None
     history: Mapping[str, list[Mapping[str, Any]]]
+    task: str = "scenes"
     folder: Path | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -176,6 +189,7 @@ class Result(Tabular):
             latency=tuple(Timing.from_json(row) for row in objects(value, "latency")),
             frontend=FrontendFigures.from_json(mapping(value, "frontend")),
             history={name: objects(history, name, "history.") for name in history},
+            task=text(value.get("task")) or "scenes",
             folder=folder,
             raw=value,
         )
@@ -199,7 +213,11 @@ class Result(Tabular):
         return dict(self.raw)
 
     def table(self) -> pd.DataFrame:
-        """One row a file: network, format, costs, bytes, accuracy, log loss, and the host's latency on one thread."""
+        """One row a file: network, format, costs, bytes, scores, and the host's latency on one thread.
+
+        Scores are accuracy and log loss; of independent classes also mean average precision, of a detector recall and
+        false alarms an hour.
+        """
         import pandas as pd
 
         rows = []
@@ -215,8 +233,7 @@ class Result(Tabular):
                     "macs": cost.macs,
                     "arena_bytes": cost.arena_bytes,
                     "bytes": file.bytes,
-                    "accuracy": file.scores.accuracy,
-                    "log_loss": file.scores.log_loss,
+                    **file.scores.columns(),
                     "host_latency_ms": timings[0] if timings else None,
                 }
             )
@@ -239,4 +256,5 @@ def _network(name: NetworkName, result: Mapping[str, Any]) -> NetworkResult:
         widths={layer: int(width) for layer, width in numbers(mapping(widths, name, "widths.")).items()},
         before_finetuning=Scores.from_json(mapping(value, "before_finetuning", f"{name}."), f"{name}."),
         onnx=text(mapping(value, "onnx", f"{name}.").get("path")),
+        threshold=DetectionFigures.from_json(mapping(value, "threshold_on_validation", f"{name}.")),
     )

@@ -8,7 +8,7 @@ from edgeprune.firmware.frontend_budget import left_for_network
 from edgeprune.models.registry import entry, make_spec
 from edgeprune.pruning.allocation.objective import check_objective
 from edgeprune.pruning.scores import criterion
-from edgeprune.recipe import Budget, Recipe
+from edgeprune.recipe import Budget, Data, Recipe
 
 
 def check(recipe: Recipe) -> None:
@@ -72,8 +72,18 @@ def _check_devices(recipe: Recipe) -> None:
             raise EdgepruneError(f"bench.devices: {name} takes the int8 file; put int8 among --export.formats.")
 
 
+def _check_detection(data: Data, images: bool) -> None:
+    if not 0 < data.detect_recall <= 1:
+        raise EdgepruneError(f"data.detect_recall: {data.detect_recall:g}; give a share above 0 and at most 1.")
+    if data.detect and images:
+        raise EdgepruneError(f"data.detect: {data.name} holds images; detection is of sounds in clips.")
+    if data.detect and not data.validation:
+        raise EdgepruneError("data.detect: the threshold is set on validation clips; give --data.validation above 0.")
+
+
 def _check_training(recipe: Recipe) -> None:
     images = has_images(recipe.data)
+    _check_detection(recipe.data, images)
     for part, train in (("train", recipe.train), ("finetune", recipe.finetune)):
         if train.epochs < 0:
             raise EdgepruneError(f"{part}.epochs: {train.epochs} epochs; give 0 or more.")

@@ -11,14 +11,14 @@ import pandas as pd
 
 from edgeprune import console
 from edgeprune.data.cards import has_images, load_card
+from edgeprune.data.labels import Task
 from edgeprune.data.load import RunData, load_data, refuse_unlabelled_test
-from edgeprune.data.scene_data import data_root
-from edgeprune.data.splits import load_split
+from edgeprune.data.scene_data import data_root, read_split
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.audio_files import audio_probabilities
+from edgeprune.evaluation.clips import evaluate_clips
 from edgeprune.evaluation.predict import file_probabilities
 from edgeprune.evaluation.predictions import read_predictions, write_predictions
-from edgeprune.evaluation.scene import evaluate_clips
 from edgeprune.files import sha256_file
 from edgeprune.recipe import Data, LogMel, Recipe
 from edgeprune.results.figures import Scores
@@ -38,7 +38,7 @@ class Evaluation(Tabular):
     """Metrics of an exported file on a part of a data set.
 
     Attributes:
-        raw: the metrics as `evaluation.scene.evaluate` gives them.
+        raw: the metrics as `evaluation.clips.evaluate_clips` gives them.
     """
 
     path: Path
@@ -83,9 +83,11 @@ def evaluate(target: Path | str, data: Data | None = None, split: str = "test") 
     if has_images(data) == (description.frontend is not None):
         takes, has = ("images", "clips") if description.frontend is None else ("clips", "images")
         raise EdgepruneError(f"{path}: takes {takes}, but {data.name} holds {has}; give the data it was made for.")
+    if description.task == "detection":
+        data = replace(data, detect=description.labels[0])
     probabilities_of = _from_audio if description.takes_waveform else _from_features
     clips, probabilities = probabilities_of(path, description, data, split)
-    metrics = evaluate_clips(clips, probabilities, description.labels)
+    metrics = evaluate_clips(clips, probabilities, description.labels, description.threshold)
     return Evaluation(path, sha256_file(path), Scores.from_json(metrics), metrics)
 
 
@@ -97,13 +99,17 @@ def evaluate_files(recipe: Recipe, data: RunData, folder: RunFolder) -> dict[str
     for network, format in files:
         path, table = folder.tflite(network, format), folder.predictions(network, format)
         sidecar = read_sidecar(path)
+        threshold = sidecar.get("threshold")
         if not table.is_file():
-            write_predictions(table, names, labels, _file_predictions(path, data, data.test), data.classes)
+            rows = _file_predictions(path, data, data.test)
+            write_predictions(table, names, labels, rows, data.classes, threshold)
         predictions = read_predictions(table, data.classes)
         if predictions.filenames != names or predictions.labels != labels:
             raise EdgepruneError(f"{table}: holds other clips than the split; delete it and run again.")
-        scores = evaluate_clips(data.test, predictions.probabilities, data.classes)
-        console.say(f"{path.name}: accuracy {scores['accuracy']:.4f}, log loss {scores['log_loss']:.4f}")
+        scores = evaluate_clips(data.test, predictions.probabilities, data.classes, threshold)
+        shown = ("mean_average_precision", "accuracy", "log_loss")
+        figures = [f"{name.replace('_', ' ')} {scores[name]:.4f}" for name in shown if scores.get(name) is not None]
+        console.say(f"{path.name}: {', '.join(figures)}")
         artefacts[artefact_key(network, format)] = {
             "path": path.name,
             "bytes": sidecar["bytes"],
@@ -125,7 +131,7 @@ def _from_features(path: Path, description: Description, data: Data, split: str)
     """The clips of a part and their probabilities `[clips, classes]`."""
     whole = replace(data, validation=0.0, train_share=1.0)
     loaded = load_data(whole, description.frontend or LogMel(), description.layout)
-    _check_classes(path, description, loaded.card.name, loaded.classes)
+    _check_classes(path, description, loaded.card.name, loaded.classes, loaded.task)
     refuse_unlabelled_test(loaded.card.name, loaded.test)
     clips = loaded.test if split == "test" else loaded.train
     return clips, _file_predictions(path, loaded.with_normalisation(description.normalisation), clips)
@@ -135,15 +141,19 @@ def _from_audio(path: Path, description: Description, data: Data, split: str) ->
     """The same from the clips' samples; no features are computed."""
     card = load_card(data.name)
     root = data_root(card, data, description.logmel)
-    parts = load_split(card, root, data.fold, data.subset)
-    _check_classes(path, description, card.name, parts.classes)
+    parts = read_split(card, root, data, description.logmel)
+    _check_classes(path, description, card.name, parts.classes, parts.task)
     refuse_unlabelled_test(card.name, parts.test)
     clips = parts.test if split == "test" else parts.train
     files = [root / name for name in clips["filename"]]
     return clips, audio_probabilities(path, files, f"evaluating {path.name}")
 
 
-def _check_classes(path: Path, description: Description, name: str, classes: Sequence[str]) -> None:
+def _check_classes(path: Path, description: Description, name: str, classes: Sequence[str], task: Task) -> None:
+    if task != description.task:
+        one, several = "one class a clip", "several classes a clip"
+        tells, holds = (one, several) if description.task == "scenes" else (several, one)
+        raise EdgepruneError(f"{path}: tells {tells}, but {name} holds {holds}; give the data it was made for.")
     if tuple(classes) != description.labels:
         raise EdgepruneError(
             f"{path}: tells {', '.join(description.labels)} apart, but {name} holds {', '.join(classes)}; give the "

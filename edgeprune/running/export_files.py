@@ -56,15 +56,16 @@ def export_network(
         return paths
     onnx = folder.onnx(name)
     console.say(f"exporting {onnx.stem}: {', '.join(missing)}")
-    export_onnx(network.model, network.spec.input_shape, onnx)
+    facts = {**data.describe(), "model": network.spec.to_dict(), "threshold": network.threshold}
+    description = Description.from_dict(facts)
+    export_onnx(network.model, network.spec.input_shape, onnx, description.output)
     inputs = evenly_spaced_inputs(data.patches(data.test), PARITY_PATCHES)
     parity_onnx = asdict(check_onnx(network.model, onnx, inputs))
     calibration_clips = evenly(data.train, recipe.export.calibration_clips)
     calibration = evenly_spaced_inputs(data.patches(calibration_clips), PARITY_PATCHES)
-    description = Description.from_dict({**data.describe(), "model": network.spec.to_dict()})
     metadata = {**description.to_dict(), "edgeprune": __version__}
     tflite_export.convert(onnx, folder.path, missing, calibration, metadata, prefix=onnx.stem)
-    reference = reference_outputs(network.model, inputs)
+    reference = reference_outputs(network.model, inputs, description.output)
     planned = cost(network.spec)
     for format in missing:
         check_cost(planned, paths[format])

@@ -12,8 +12,8 @@ from edgeprune import console
 from edgeprune.data.cards import has_images
 from edgeprune.data.load import RunData
 from edgeprune.errors import CheckFailedError
+from edgeprune.evaluation.clips import evaluate_clips
 from edgeprune.evaluation.predict import torch_probabilities
-from edgeprune.evaluation.scene import evaluate_clips
 from edgeprune.files import sha256_file, write_json
 from edgeprune.firmware.frontend_budget import frontend_bytes
 from edgeprune.graph.cost import cost
@@ -49,6 +49,7 @@ def finish(
         "recipe": recipe.to_dict(),
         "seed": recipe.seed,
         "versions": _versions(),
+        **({} if data.task == "scenes" else {"task": data.task}),
         "data": {
             "name": data.card.name,
             "split": f"fold{recipe.data.fold}" + (f"-{subset}" if subset else ""),
@@ -86,8 +87,10 @@ def _network_figures(name: NetworkName, network: Checkpoint, data: RunData, fold
     probabilities = torch_probabilities(network.model, data.patches(data.test))
     figures = {
         "cost": cost(network.spec).to_dict(),
-        "accuracy": evaluate_clips(data.test, probabilities, data.classes),
+        "accuracy": evaluate_clips(data.test, probabilities, data.classes, network.threshold),
     }
+    if "threshold_on_validation" in network.extra:
+        figures["threshold_on_validation"] = network.extra["threshold_on_validation"]
     onnx = folder.onnx(name)
     if onnx.is_file():
         figures["onnx"] = {"path": onnx.name, "sha256": sha256_file(onnx)}

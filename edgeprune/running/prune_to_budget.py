@@ -11,8 +11,8 @@ from edgeprune import console
 from edgeprune.data.load import RunData, score_batches, sensitivity_batches
 from edgeprune.devices import profiling
 from edgeprune.devices.latency_profile import LatencyProfile
+from edgeprune.evaluation.clips import evaluate_clips
 from edgeprune.evaluation.predict import torch_probabilities
-from edgeprune.evaluation.scene import evaluate_clips
 from edgeprune.graph import surgery
 from edgeprune.graph.cost import cost, graph_of
 from edgeprune.models import checkpoint
@@ -47,7 +47,8 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
             finetuning = replace(_finetuning(recipe), epochs=step.epochs)
             history = train_network(model, data, finetuning, recipe.seed, part, dense.model)
             earlier = [] if step.number == 1 else network.extra["history"]
-            checkpoint.save(path, spec, model, {**network_facts(data, [*earlier, *history]), **facts})
+            facts |= network_facts(recipe, data, model, [*earlier, *history])
+            checkpoint.save(path, spec, model, facts)
             forget_training_state(part)
         network = checkpoint.load(path)
     return network
@@ -104,7 +105,8 @@ def _prune(
         f"{_width_changes(network.spec.widths, allocation.widths)}; {allocation.cost.params:,} parameters, "
         f"{allocation.cost.macs:,} MACs"
     )
-    before_finetuning = evaluate_clips(data.test, torch_probabilities(model, data.patches(data.test)), data.classes)
+    probabilities = torch_probabilities(model, data.patches(data.test))
+    before_finetuning = evaluate_clips(data.test, probabilities, data.classes, network.threshold)
     torch.manual_seed(recipe.seed + step.number)
     if settings.restart:
         console.say("its weights are drawn anew: the control that is trained from scratch")

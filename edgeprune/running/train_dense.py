@@ -14,6 +14,7 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build, make_spec
 from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
+from edgeprune.running.threshold import threshold_facts
 from edgeprune.training.fit import fit, use_threads
 
 
@@ -25,15 +26,16 @@ def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
         return checkpoint.load(path)
     if recipe.dense_from is not None:
         dense = _adopt(recipe, data, recipe.dense_from)
-        checkpoint.save(path, dense.spec, dense.model, dense.extra)
-        return dense
+        of_validation = threshold_facts(recipe, data.with_normalisation(dense.normalisation), dense.model)
+        checkpoint.save(path, dense.spec, dense.model, {**dense.extra, **of_validation})
+        return checkpoint.load(path)
     spec = dense_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     model = build(spec)
     if recipe.model.audioset_weights is not None:
         load_audioset_weights(model, spec.name, recipe.model.audioset_weights, data)
     history = train_network(model, data, recipe.train, recipe.seed, folder.training("dense"))
-    checkpoint.save(path, spec, model, network_facts(data, history))
+    checkpoint.save(path, spec, model, network_facts(recipe, data, model, history))
     forget_training_state(folder.training("dense"))
     return checkpoint.load(path)
 
@@ -84,9 +86,10 @@ def forget_training_state(folder: Path) -> None:
         path.unlink()
 
 
-def network_facts(data: RunData, history: list[dict[str, float]]) -> dict[str, Any]:
+def network_facts(recipe: Recipe, data: RunData, model: nn.Module, history: list[dict[str, float]]) -> dict[str, Any]:
     """What a checkpoint holds of the data and the training."""
-    return {**data.describe(), "data_sha256": data.sha256, "history": history}
+    threshold = threshold_facts(recipe, data, model)
+    return {**data.describe(), "data_sha256": data.sha256, "history": history, **threshold}
 
 
 def _adopt(recipe: Recipe, data: RunData, path: Path) -> Checkpoint:

@@ -19,13 +19,15 @@ from edgeprune.reporting.numbers import (
     format_percent,
     format_significant,
 )
+from edgeprune.reporting.scores import DETECTION_COLUMNS, LONG, detection_cells, threshold_note
 from edgeprune.reporting.table import Table, markdown_text
-from edgeprune.results.figures import GroupScores, Scores
+from edgeprune.results.figures import GroupScores
 from edgeprune.submitting.meta import augmentation, management, pipeline
 from edgeprune.submitting.shipped import Shipped, open_run
 from edgeprune.tflite.cost import cost_of_tflite
 
 UNKNOWN = "not known"
+_MEANS = "longer recordings the mean over patches is taken. It runs in TensorFlow Lite."
 
 
 def write_card(run: Path, out: Path, format: str | None = None) -> Path:
@@ -61,12 +63,16 @@ def card_text(shipped: Shipped) -> str:
 
 
 def _use(shipped: Shipped) -> str:
-    return (
-        f"Names which of {len(shipped.labels)} acoustic scenes a recording is of, from "
-        f"{shipped.recipe.frontend.patch_s:.3g} s of sound at a time: {', '.join(map(markdown_text, shipped.labels))}. "
-        "The file gives a probability for each scene; for longer recordings the mean over patches is taken. It runs in "
-        "TensorFlow Lite."
-    )
+    names, seconds = ", ".join(map(markdown_text, shipped.labels)), f"{shipped.recipe.frontend.patch_s:.3g} s of sound"
+    task, threshold = shipped.result.task, format_decimal(shipped.threshold)
+    if task == "scenes":
+        use = f"Names which of {len(shipped.labels)} acoustic scenes a recording is of, from {seconds} at a time"
+        return f"{use}: {names}. The file gives a probability for each scene; for {_MEANS}"
+    if task == "detection":
+        use = f"Tells whether {names} is heard, from {seconds} at a time. The file gives its probability; "
+        return f"{use}it counts as heard from {threshold} on. For {_MEANS}"
+    use = f"Tells which of {len(shipped.labels)} classes are heard, from {seconds} at a time: {names}. "
+    return f"{use}Each has a probability of its own and counts as heard from {threshold} on; for {_MEANS}"
 
 
 def _data(shipped: Shipped) -> str:
@@ -138,27 +144,32 @@ def _accuracy(shipped: Shipped) -> str:
     if scores.clips is None:
         return ""
     reference = shipped.dense.files.get("float32", shipped.dense)
-    rows = [("this file", *_scores(scores)), ("before pruning, float32", *_scores(reference.scores))]
+    rows = [
+        (name, *(column.show(of) for column in LONG[shipped.result.task]))
+        for name, of in (("this file", scores), ("before pruning, float32", reference.scores))
+    ]
     text = [
         f"Of {scores.clips:,} clips of the evaluation part, by this very file; one training, seed "
         f"{shipped.recipe.seed}.",
-        _markdown(("network", "accuracy", "95 % interval", "macro accuracy", "log loss"), rows),
+        _markdown(("network", *(column.name for column in LONG[shipped.result.task])), rows),
+        *_detection(shipped),
         "The intervals are Wilson's and take clips as independent; where many come from one recording they are too "
         "narrow. They do not cover the spread over seeds.",
     ]
     for by, groups in scores.groups.items():
-        columns = (by, "clips", "accuracy", "95 % interval", "log loss")
+        first = "accuracy" if shipped.result.task == "scenes" or by != "class" else "recall"
+        columns = (by, "clips", first, "95 % interval", "log loss")
         text.append(_markdown(columns, [_group_row(name, group) for name, group in groups.items()]))
     return "\n\n".join(text)
 
 
-def _scores(scores: Scores) -> tuple[str, ...]:
-    return (
-        format_percent(scores.accuracy),
-        format_interval(scores.interval),
-        format_percent(scores.macro_accuracy),
-        format_decimal(scores.log_loss),
-    )
+def _detection(shipped: Shipped) -> list[str]:
+    """What a detector finds at its threshold, and how that was set; nothing of other networks."""
+    figures = shipped.file.scores.detection
+    if figures is None:
+        return []
+    rows = [("this file", *detection_cells(figures))]
+    return [_markdown(("network", *DETECTION_COLUMNS), rows), threshold_note(shipped.pruned)]
 
 
 def _group_row(name: str, scores: GroupScores) -> tuple[str, ...]:
@@ -206,7 +217,9 @@ def _limits(shipped: Shipped) -> str:
     least_sure = ", ".join(f"{markdown_text(name)} ({format_percent(value, 0)})" for value, name in worst[:3])
     lines = [
         "- It answers with one of its scenes whatever it hears: there is none for anything else, and a high "
-        "probability is no proof of having heard it.",
+        "probability is no proof of having heard it."
+        if shipped.result.task == "scenes"
+        else "- A high probability is no proof of having heard a sound: others that it never met may raise it too.",
         f"- About {100 * (1 - accuracy):.0f} of 100 clips like those it was evaluated on are named wrongly; it must "
         "not decide anything where such an error does harm."
         if accuracy is not None

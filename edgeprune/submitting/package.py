@@ -100,7 +100,14 @@ def submit(
     if report is not None and (report.suffix.lower() != ".pdf" or not report.is_file()):
         raise EdgepruneError(f"{report}: is no PDF; the technical report is one.")
     info = read_info(authors.info, template)
-    by_name = by_split([open_run(Path(run), format) for run in runs], template)
+    opened = [open_run(Path(run), format) for run in runs]
+    for shipped in opened:
+        if shipped.result.task != "scenes":
+            tells = "detects one sound" if shipped.result.task == "detection" else "tells several classes a clip"
+            raise EdgepruneError(
+                f"{shipped.folder}: {tells}, and {rules} ranks systems of one scene a clip; submit a run of scenes."
+            )
+    by_name = by_split(opened, template)
     for run in by_name.values():
         class_order(run, template)
     package = _described(template, by_name, info, authors)

@@ -59,6 +59,11 @@ class Shipped:
         return read_description(self.path).labels
 
     @property
+    def threshold(self) -> float | None:
+        """Probability from which a class counts as heard; None where one class a clip is told."""
+        return read_description(self.path).threshold
+
+    @property
     def bits(self) -> int:
         """Bits of a stored weight."""
         bits = {"int8": 8, "float16": 16, "float32": 32}.get(file_facts(self.path).weight_type or "")

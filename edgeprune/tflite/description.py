@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.audio.layout import Layout, arrange
+from edgeprune.data.labels import Task
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import ModelSpec, entry
@@ -36,6 +37,8 @@ class Description:
         normalisation: mean and standard deviation of each mel band (or colour channel).
         spec: the network's name, classes, input shape and widths.
         takes_waveform: whether samples enter the file rather than features.
+        task: what it tells of a clip (see `data.labels.Task`).
+        threshold: probability from which a class counts as heard; None where one class a clip is told.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +46,13 @@ class Description:
     normalisation: Normalisation
     spec: ModelSpec
     takes_waveform: bool = False
+    task: Task = "scenes"
+    threshold: float | None = None
+
+    @property
+    def output(self) -> Literal["softmax", "sigmoid"]:
+        """What turns the network's logits into its probabilities."""
+        return "softmax" if self.task == "scenes" else "sigmoid"
 
     @property
     def layout(self) -> Layout:
@@ -64,6 +74,8 @@ class Description:
                 normalisation=Normalisation.from_dict(value["normalisation"]),
                 spec=ModelSpec.from_dict(value["model"]),
                 takes_waveform=value.get("input") == WAVEFORM,
+                task=value.get("task", "scenes"),
+                threshold=value.get("threshold"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise EdgepruneError(
@@ -77,6 +89,8 @@ class Description:
             "normalisation": self.normalisation.to_dict(),
             "model": self.spec.to_dict(),
         }
+        if self.task != "scenes":
+            value |= {"task": self.task, "threshold": self.threshold}
         return {**value, "input": WAVEFORM} if self.takes_waveform else value
 
     def patches(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:

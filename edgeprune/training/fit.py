@@ -116,7 +116,8 @@ def fit(
     _quieten()
     use_threads(recipe.threads)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module = SceneModule(model, recipe, len(train_set.classes), train_set.layout, seed, teacher)
+    classes, independent = len(train_set.classes), train_set.independent
+    module = SceneModule(model, recipe, classes, train_set.layout, seed, teacher, independent)
     best, callbacks = _callbacks(recipe, folder, title, recipe.choose == "best" and validation_set is not None)
     trainer = _trainer(recipe, folder, callbacks)
     last = folder / "last.ckpt"

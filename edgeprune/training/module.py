@@ -16,7 +16,8 @@ class SceneModule(lightning.LightningModule):
     """Trains a network of `[n, channels, height, width]` to logits `[n, classes]` on batches of `Patches`.
 
     With a teacher, the loss is `(1 - a) * cross-entropy + a * T^2 * KL(teacher || student)` at temperature T
-    (Hinton et al., 2015), a = `train.distillation`.
+    (Hinton et al., 2015), a = `train.distillation`. Of `independent` classes cross-entropy and KL are the binary ones
+    of each class, and their mean over the classes counts.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class SceneModule(lightning.LightningModule):
         layout: Layout,
         seed: int,
         teacher: nn.Module | None = None,
+        independent: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -34,6 +36,7 @@ class SceneModule(lightning.LightningModule):
         self.classes = classes
         self.layout: Layout = layout
         self.seed = seed
+        self.independent = independent
         # in a tuple, so that the teacher is neither trained nor saved with the student
         self._teacher: tuple[nn.Module, ...] = (teacher.eval(),) if teacher is not None else ()
         self.history: list[dict[str, float]] = []
@@ -52,12 +55,14 @@ class SceneModule(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         x, labels, _clips = batch
         recipe = self.recipe
-        targets = functional.one_hot(labels, self.classes).float()
-        if recipe.label_smoothing:
-            targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / self.classes
+        targets = labels if self.independent else functional.one_hot(labels, self.classes).float()
+        if recipe.label_smoothing:  # shared by the outcomes: all classes, or holding one and not
+            outcomes = 2 if self.independent else self.classes
+            targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / outcomes
         x, targets = self._augment(x, targets)
         logits = self(x).float()
-        loss = functional.cross_entropy(logits, targets)
+        cross_entropy = functional.binary_cross_entropy_with_logits if self.independent else functional.cross_entropy
+        loss = cross_entropy(logits, targets)
         if self._teacher and recipe.distillation:
             loss = (1 - recipe.distillation) * loss + recipe.distillation * self._soft_loss(x, logits)
         self._losses.append(loss.detach())
@@ -85,13 +90,20 @@ class SceneModule(lightning.LightningModule):
         teacher = self._teacher[0].to(x.device)
         heat = self.recipe.temperature
         with torch.no_grad():
-            soft = functional.log_softmax(teacher(arrange(x, self.layout)).float() / heat, dim=1)
-        student = functional.log_softmax(logits / heat, dim=1)
+            teaching = teacher(arrange(x, self.layout)).float() / heat
+        if self.independent:
+            soft, student = (torch.stack([t, -t]) for t in (teaching, logits / heat))  # holding a class, and not
+            divergence = functional.kl_div(
+                functional.logsigmoid(student), functional.logsigmoid(soft), reduction="sum", log_target=True
+            )
+            return heat**2 * divergence / logits.numel()
+        soft, student = (functional.log_softmax(t, dim=1) for t in (teaching, logits / heat))
         return heat**2 * functional.kl_div(student, soft, reduction="batchmean", log_target=True)
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         x, labels, clips = batch
-        self._validation.append((self(x).float().softmax(1), labels, clips))
+        logits = self(x).float()
+        self._validation.append((logits.sigmoid() if self.independent else logits.softmax(1), labels, clips))
 
     def on_validation_epoch_end(self) -> None:
         loss, accuracy = self._clip_metrics()
@@ -100,10 +112,19 @@ class SceneModule(lightning.LightningModule):
         self.log("val_accuracy", accuracy, sync_dist=True, prog_bar=True)
 
     def _clip_metrics(self) -> tuple[Tensor, Tensor]:
-        """Log loss and accuracy of clips: the mean of a clip's patch probabilities decides."""
+        """Log loss and accuracy of clips: the mean of a clip's patch probabilities decides.
+
+        Of independent classes a clip is right where all of them are, at a threshold of one half.
+        """
         probabilities, labels, clips = map(torch.cat, zip(*self._validation, strict=True))
         known, row = clips.unique(return_inverse=True)
         total = probabilities.new_zeros(len(known), self.classes).index_add_(0, row, probabilities)
+        if self.independent:
+            mean = total / row.bincount()[:, None]
+            holds = torch.zeros_like(mean, dtype=torch.bool)
+            holds[row] = labels > 0.5
+            loss = -torch.where(holds, mean, 1 - mean).clamp_min(1e-7).log().mean()
+            return loss, ((mean >= 0.5) == holds).all(1).float().mean()
         mean = total / total.sum(1, keepdim=True)
         target = labels.new_zeros(len(known)).scatter_(0, row, labels)
         loss = functional.nll_loss(mean.clamp_min(1e-7).log(), target)

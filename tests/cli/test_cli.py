@@ -272,7 +272,7 @@ def test_cost_takes_the_pruned_network_of_a_run(capsys, run_folder):
         (["cost", "dcase21", "--input", "40x51"], "as 1x40x51"),
         (["cost", "dcase21", "--input", "1x0x51"], "as 1x40x51"),
         (["cost", "dcase21", "--input", "1x4x4"], "too small"),
-        (["cost", "dcase21", "--classes", "0"], "at least 2 classes"),
+        (["cost", "dcase21", "--classes", "0"], "at least 1 class"),
         (["budget", "dcase21"], "no limit is given"),
         (["budget", "dcase21", "--params", "abc"], "is not a size"),
         (["budget", "dcase21", "--params", "3k", "--keep", "2"], "keep"),

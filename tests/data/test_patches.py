@@ -25,7 +25,9 @@ def features() -> Features:
 
 
 def make(features: Features, names: list[str], labels: list[str]) -> LogMelPatches:
-    return LogMelPatches(features, names, labels, CLASSES, SPEC, Normalisation.of(features, names))
+    return LogMelPatches(
+        features, dict(zip(names, labels, strict=True)), CLASSES, SPEC, Normalisation.of(features, names)
+    )
 
 
 def test_normalisation_over_training_clips_only(features: Features) -> None:
@@ -39,8 +41,7 @@ def test_normalisation_over_training_clips_only(features: Features) -> None:
 def test_normalised_inputs_have_mean_0_and_deviation_1(features: Features) -> None:
     patches = LogMelPatches(
         features,
-        ["b.wav"],
-        ["bus"],
+        {"b.wav": "bus"},
         CLASSES,
         LogMel(8000, mels=MELS, patch_frames=8),
         Normalisation.of(features, ["b.wav"]),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from edgeprune.data import synthetic
 from edgeprune.data.cards import load_card
 from edgeprune.data.feature_cache import extract
+from edgeprune.data.labels import membership, names_in
+from edgeprune.data.scene_sounds import render
 from edgeprune.data.splits import load_split
-from edgeprune.data.synthetic import ensure, plan
+from edgeprune.data.synthetic import ensure, plan, plan_mixtures
 from edgeprune.data.verify import verify
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
@@ -184,3 +187,25 @@ def test_scenes_differ_in_movement_not_in_mean_spectrum(tmp_path: Path) -> None:
 
     assert accuracy(lambda frames: frames.mean(axis=0)) < 0.35
     assert accuracy(movement) > 0.55
+
+
+def test_mixtures_hold_what_their_labels_say(tmp_path: Path) -> None:
+    """Clips of one place differ by the sounds they hold; both parts hold every sound, alone and with others."""
+    assert ensure(tmp_path / "mixtures", **SMALL, mixtures=True)
+    assert not ensure(tmp_path / "mixtures", **SMALL, mixtures=True)
+    split = load_split(load_card("synthetic_mixtures"), tmp_path / "mixtures")
+    assert split.task == "tags"
+    assert len(split.train) + len(split.test) == 90
+    assert not set(split.train["group"]) & set(split.test["group"])
+    for part in (split.train, split.test):
+        assert membership(part["label"], split.classes).any(axis=0).all()
+        assert {len(names_in(cell)) for cell in part["label"]} == {0, 1, 2}
+    planned = {clip.filename: clip for clip in plan_mixtures(9)}
+    for name, label in zip(split.train["filename"], split.train["label"], strict=True):
+        assert set(planned[name].sounds) == set(names_in(label))
+    clip = next(clip for clip in plan_mixtures(9) if len(clip.sounds) == 2)
+    both, one, none = (render(replace(clip, scene=scene), 0.3) for scene in (clip.scene, clip.sounds[0], "none"))
+    assert not np.array_equal(both, one)
+    assert not np.array_equal(one, none)
+    ensure(tmp_path / "mixtures", **SMALL)  # another set of ours may replace it
+    assert load_split(CARD, tmp_path / "mixtures").task == "scenes"

@@ -40,7 +40,7 @@ _NORMALISATION = Normalisation(np.float32([0.5, -0.5, 0.0, 1.0]), np.float32([1.
 def _patches(frames: np.ndarray, order: Sequence[str] = ORDER, layout: Layout = "mels_frames") -> LogMelPatches:
     features = Features(frames, np.cumsum([0, *LENGTHS]), {name: row for row, name in enumerate("abcd")}, "")
     spec = LogMel(mels=MELS, patch_frames=PATCH, patch_hop_frames=HOP)
-    return LogMelPatches(features, order, ["x"] * len(order), ["x", "y", "z"], spec, _NORMALISATION, layout)
+    return LogMelPatches(features, dict.fromkeys(order, "x"), ["x", "y", "z"], spec, _NORMALISATION, layout)
 
 
 class Linear(nn.Module):

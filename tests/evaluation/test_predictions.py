@@ -48,6 +48,28 @@ def test_metrics_of_the_file_are_those_of_the_run(tmp_path: Path) -> None:
     assert scene.evaluate(read.labels, read.probabilities, read.classes) == scene.evaluate(labels, rows, classes)
 
 
+def test_several_classes_of_a_clip(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    rows = np.array([[0.75, 0.5], [0.25, 0.125], [0.0, 0.625]])
+    write_predictions(path, ["a.wav", "b.wav", "c.wav"], ["dog;rain", "none", ""], rows, ["dog", "rain"], threshold=0.5)
+    assert path.read_text() == (
+        "filename,labels,predicted,dog,rain\n"
+        "a.wav,dog;rain,dog;rain,0.75,0.5\nb.wav,none,none,0.25,0.125\nc.wav,,rain,0.0,0.625\n"
+    )
+    read = read_predictions(path, ["dog", "rain"])
+    assert read.several
+    assert read.predicted == ["dog;rain", "none", "rain"]
+    np.testing.assert_array_equal(read.probabilities, rows)
+    for old, new, says in (
+        ("dog;rain,dog;rain", "dog;rain,rain", "no threshold gives its predictions"),
+        (",,rain", ",cat,rain", "'cat' names 'cat', which is no class"),
+    ):
+        path.write_text(path.read_text().replace(old, new))
+        with pytest.raises(EdgepruneError, match=says):
+            read_predictions(path)
+        path.write_text(path.read_text().replace(new, old))
+
+
 GOOD = "filename,label,predicted,bus,tram\na.wav,bus,bus,0.75,0.25\nb.wav,bus,tram,0.25,0.75\n"
 
 

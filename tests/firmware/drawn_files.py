@@ -119,7 +119,7 @@ class Drawing:
         return {"stride": stride, "dilation": dilation, "padding": padding}
 
     def conv(self, x: Tensor, kernel: tuple[int, int] | None = None, filters: int = 0, plain: bool = False) -> Tensor:
-        kernel = kernel or self.pair(*range(1, 10))
+        kernel = kernel or self.pair(1, 2, 3, 3, 4, 5, 7, 9)
         options = {} if plain else self.window(x, kernel)
         weights = self.weights((filters or self.one(*CHANNELS), *kernel, x.channels))
         bias, scales, output = self.scaled(x, weights, 0)
@@ -128,7 +128,7 @@ class Drawing:
         return self.builder.conv(x, weights, bias, scales, output, **options)
 
     def depthwise(self, x: Tensor) -> Tensor:
-        kernel = self.pair(*range(1, 10))
+        kernel = self.pair(1, 2, 3, 3, 5, 7, 9)
         multiplier = self.one(1, 1, 1, 2, 3) if x.channels <= 8 else 1
         options, weights = self.window(x, kernel), self.weights((1, *kernel, x.channels * multiplier))
         bias, scales, output = self.scaled(x, weights, 3)
@@ -247,10 +247,6 @@ def drawn_file(seed: int) -> DrawnFile:
     """One operator, or a chain of layers and blocks with a head."""
     random = np.random.default_rng(seed)
     shape = tuple(int(random.choice(sizes)) for sizes in (SIZES, SIZES, CHANNELS))
-    if random.integers(6) == 0:
-        shape = (*shape[:1], int(random.choice((16, 21, 33))), *shape[2:])
-    elif random.integers(6) == 0:
-        shape = (*shape[:2], int(random.choice((16, 24, 33))))
     scale = float(np.float32(random.choice([np.exp(random.uniform(np.log(0.001), np.log(0.1))), *NEARLY])))
     zero_point = int(random.choice([-128, 0, 127, *random.integers(-128, 128, 4)]))
     drawing = Drawing(random, FileBuilder(shape, (scale, zero_point)))
@@ -259,7 +255,7 @@ def drawn_file(seed: int) -> DrawnFile:
     layers = [drawing.one(*LAYERS, *BLOCKS) for _ in range(drawing.one(1, 1, 2, 3))]
     drawing.alone = len(layers) == 1 and layers[0] in LAYERS
     for layer in layers:
-        if prod(x.shape) < 3000 and x.channels <= 40:
+        if prod(x.shape) < 1500 and x.channels < 32:
             x = getattr(drawing, layer)(x)
     x = x if drawing.alone else drawing.head(x)
     return DrawnFile(drawing.builder.file(x), (1, *shape), "\n".join(drawing.words))

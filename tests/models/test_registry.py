@@ -50,7 +50,7 @@ def test_a_name_like_no_other_lists_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"classes": 1}, "at least 2 classes, not 1"),
+        ({"classes": 0}, "at least 1 class, not 0"),
         ({"width": 0.0}, "width must be above 0, not 0.0"),
         ({"width": -1.0}, "width must be above 0, not -1.0"),
     ],

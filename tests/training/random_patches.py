@@ -34,7 +34,8 @@ def make_patches(clips: int, seed: int, labels: list[str] | None = None) -> LogM
     features = Features(frames, np.cumsum([0, *lengths]), {name: row for row, name in enumerate(names)}, "")
     spec = LogMel(mels=20, patch_frames=10, patch_hop_frames=10)
     normalisation = Normalisation(np.full(20, 2, np.float32), np.ones(20, np.float32))
-    return LogMelPatches(features, names, labels, [str(number) for number in range(CLASSES)], spec, normalisation)
+    cells = dict(zip(names, labels, strict=True))
+    return LogMelPatches(features, cells, [str(number) for number in range(CLASSES)], spec, normalisation)
 
 
 def run(folder: Path, recipe: Train = RECIPE, seed: int = 0, start: int = 0, validate: bool = True, **more):

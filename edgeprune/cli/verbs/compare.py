@@ -87,9 +87,9 @@ def _print(comparison: "Comparison") -> None:
     from edgeprune.comparing.table import LEGEND, controls_table, latency_table, main_table
 
     table = main_table(comparison)
-    print_table(f"accuracy of the {comparison.format} files", table.columns, table.rows)
+    print_table(f"{comparison.score_name} of the {comparison.format} files", table.columns, table.rows)
     if any(variant.pareto for variant in comparison.variants):
-        print(LEGEND)
+        print(LEGEND.format(score=comparison.score_name))
     for title, more in (("latency", latency_table(comparison)), ("against the controls", controls_table(comparison))):
         if more is not None:
             print_table(title, more.columns, more.rows)

@@ -1,8 +1,9 @@
 """`edgeprune evaluate`: accuracy of an exported file or a run on a data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
@@ -10,7 +11,8 @@ from edgeprune.cli.command import parse_command
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.recipe import Data
-from edgeprune.reporting.numbers import format_decimal, format_exact, format_interval, format_percent
+from edgeprune.reporting.numbers import format_decimal, format_exact, format_percent
+from edgeprune.reporting.scores import score_rows
 
 
 def main(args: list[str]) -> int:
@@ -57,19 +59,18 @@ class EvaluateCommand:
             print_json(evaluation.to_json())
             return 0
         scores = evaluation.scores
-        rows = [
-            ("accuracy", format_percent(scores.accuracy)),
-            ("95 % interval", format_interval(scores.interval)),
-            ("macro accuracy", format_percent(scores.macro_accuracy)),
-            ("log loss", format_decimal(scores.log_loss)),
-            ("clips", format_exact(scores.clips)),
-        ]
+        rows = [*score_rows(scores), ("clips", format_exact(scores.clips))]
         print(f"{self.target} on {self.data.name}, {self.split}")
         print_table("", ("", ""), rows)
         for group, parts in scores.groups.items():
-            group_rows = [
-                (name, format_exact(part.clips), format_percent(part.accuracy), format_decimal(part.log_loss))
-                for name, part in parts.items()
-            ]
-            print_table("", (group, "clips", "accuracy", "log loss"), group_rows)
+            columns: dict[str, Callable[[Any], str]] = {
+                "clips": format_exact,
+                "accuracy": format_percent,
+                "log_loss": format_decimal,
+            }
+            if any(part.average_precision is not None for part in parts.values()):
+                columns |= {"average_precision": format_percent, "d_prime": format_decimal}
+            cells = [[show(getattr(part, name)) for name, show in columns.items()] for part in parts.values()]
+            group_rows = [(name, *row) for name, row in zip(parts, cells, strict=True)]
+            print_table("", (group, *(name.replace("_", " ") for name in columns)), group_rows)
         return 0

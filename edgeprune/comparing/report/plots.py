@@ -59,8 +59,8 @@ class Point:
     lines: tuple[str, ...] = ()
 
 
-def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], str]) -> str:
-    """Draw accuracy against a cost, with intervals, numbers beside the points, and a line along the front.
+def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], str], score: str = "accuracy") -> str:
+    """Draw accuracy (or another `score`) against a cost: intervals, numbers beside points, and a line along the front.
 
     The result is an `<svg>` element with a text alternative; `show` writes a value of the cost.
     """
@@ -71,7 +71,7 @@ def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], 
         axes.set_position(_AXES)
         scale = _scale_axes(axes, points, show)
         axes.set_xlabel(printable(f"{quantity}{scale}"))
-        axes.set_ylabel("accuracy, %")
+        axes.set_ylabel(f"{score}, %")
         axes.grid(axis="y")
         if len(front) > 1:
             costs, accuracies = [point.x.mean for point in front], [100 * point.y.mean for point in front]
@@ -81,7 +81,9 @@ def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], 
         _draw_labels(axes, points, front)
 
     best = "; ".join(f"{point.number} with {100 * point.y.mean:.1f} % at {show(point.x.mean)}" for point in front)
-    description = f"Accuracy against {quantity}: {len(points)} variants. On the front, cheapest first: {best}"
+    description = (
+        f"{score.capitalize()} against {quantity}: {len(points)} variants. On the front, cheapest first: {best}"
+    )
     marks = {
         _gid(point): Mark({"class": "point", "data-v": str(point.number)}, "\n".join(point.lines)) for point in points
     }

@@ -17,6 +17,7 @@ from edgeprune.comparing.report import plots, run_tables, runs, variant_tables
 from edgeprune.comparing.report.page_table import ONE_RUN, p_text, percent_interval, points
 from edgeprune.comparing.report.variant_tables import COSTS, NumberedVariant
 from edgeprune.comparing.words import count
+from edgeprune.data.cards import SYNTHETIC
 from edgeprune.files import write_text
 from edgeprune.reporting.numbers import format_bytes, format_exact, format_percent, format_quantity
 from edgeprune.reporting.tables import confused_pairs
@@ -63,7 +64,8 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "title": f"Comparison: {names}" if names else "Comparison of runs",
         "lead": _lead(comparison, distinct),
         "format": comparison.format,
-        "synthetic": any(_data_name(run) == "synthetic" for run in distinct),
+        "score": comparison.score_name,
+        "synthetic": any(_data_name(run) in SYNTHETIC for run in distinct),
         "facts": _facts(comparison, distinct),
         "notes": (*_single_runs(comparison), *comparison.notes),
         "test": f"{comparison.test}." if any(variant.differences for variant in comparison.variants) else "",
@@ -71,14 +73,14 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "kinds": {kind for _, kind, _ in comparison.devices()},
         "legend": _legend(comparison.variants, coloring),
         "plots": _plots(comparison, coloring),
-        "formats": variant_tables.formats_table(entries),
-        "controls": variant_tables.controls_table(entries),
+        "formats": variant_tables.formats_table(entries, comparison.score_name),
+        "controls": variant_tables.controls_table(entries, comparison.score_name),
         "widths": variant_tables.widths_table(entries),
         "parts": [(by, part) for by, part in parts if part[0].rows],
         "confusions": _confusions(entries, comparison.format),
         "files": run_tables.files_table(entries, shared_files),
         "parity": _parity_sentence(shared_files),
-        "runs": run_tables.runs_table(entries, comparison.format),
+        "runs": run_tables.runs_table(entries, comparison.format, comparison.score_name),
         "data": run_tables.data_table(distinct),
         "versions": run_tables.versions_table(distinct),
         "common": run_tables.settings_table(distinct),
@@ -221,24 +223,32 @@ def _plot(
             x=cost,
             y=accuracy,
             front=variant.name in best,
-            lines=_point_lines(variant, f"{axis}: {show(cost.mean)}", accuracy, variant.name in best),
+            lines=(
+                variant.name,
+                _score_line(comparison.score_name, accuracy),
+                *_point_lines(variant, f"{axis}: {show(cost.mean)}", variant.name in best),
+            ),
         )
         for number, variant, cost, accuracy in known
     ]
     ordered = sorted((point for point in drawn if point.front), key=lambda point: point.x.mean)
     names = [comparison.variants[point.number - 1].name if len(ordered) <= _MOST_NAMES else "" for point in ordered]
     return {
-        "svg": plots.pareto_plot(drawn, axis, show),
+        "svg": plots.pareto_plot(drawn, axis, show, comparison.score_name),
         "name": axis,
         "kind": kind,
         "front": list(zip((point.number for point in ordered), names, strict=True)),
     }
 
 
-def _point_lines(variant: Variant, cost: str, accuracy: MeanEstimate, on_front: bool) -> tuple[str, ...]:
-    """The lines that show when a point is pointed at."""
-    interval = ONE_RUN if accuracy.n == 1 else f"{percent_interval(accuracy)}, {accuracy.n} runs"
-    lines = [variant.name, f"accuracy: {format_percent(accuracy.mean)} ({interval})", cost]
+def _score_line(name: str, score: MeanEstimate) -> str:
+    interval = ONE_RUN if score.n == 1 else f"{percent_interval(score)}, {score.n} runs"
+    return f"{name}: {format_percent(score.mean)} ({interval})"
+
+
+def _point_lines(variant: Variant, cost: str, on_front: bool) -> tuple[str, ...]:
+    """The lines after name and score that show when a point is pointed at."""
+    lines = [cost]
     for difference in [one for one in variant.differences if one.metric == "accuracy"]:
         p = "" if difference.p_value is None else f", {p_text(difference.p_value)}"
         lines.append(f"{points(difference.estimate.mean)} points to {difference.against}{p}")

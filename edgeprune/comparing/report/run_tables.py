@@ -12,7 +12,7 @@ from edgeprune.reporting.numbers import MISSING, format_exact, format_percent
 from edgeprune.reporting.tables import flatten
 
 
-def runs_table(entries: Sequence[NumberedVariant], format: str) -> PageTable:
+def runs_table(entries: Sequence[NumberedVariant], format: str, score: str) -> PageTable:
     """Every run: seed, fold, state, and the command that repeats it."""
     rows = []
     for entry in entries:
@@ -26,7 +26,7 @@ def runs_table(entries: Sequence[NumberedVariant], format: str) -> PageTable:
                 value_cell(f"edgeprune run {shlex.quote(str(run.folder.recipe_file))}", code=True),
             )
             rows.append(PageRow(cells, entry.number, () if run.result else (run.state.value,)))
-    return PageTable(columns("variant", "seed", "fold", "accuracy", "command", down=("accuracy",)), rows)
+    return PageTable(columns("variant", "seed", "fold", score, "command", down=(score,)), rows)
 
 
 def files_table(entries: Sequence[NumberedVariant], files: Sequence[SharedFile]) -> PageTable:

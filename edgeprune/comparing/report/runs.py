@@ -38,10 +38,10 @@ class Shift(NamedTuple):
 
 
 def parts_of(run: ComparedRun, by: str, format: str) -> dict[str, float]:
-    """Accuracy of a run's file by class, device or city, where it has one."""
+    """Accuracy (of independent classes, average precision) of a run's file by class, device or city."""
     file = run.file(format)
     rows = file.scores.groups.get(by, {}) if file else {}
-    return {name: scores.accuracy for name, scores in rows.items() if scores.accuracy is not None}
+    return {name: scores.main for name, scores in rows.items() if scores.main is not None}
 
 
 def shifts(runs: Sequence[ComparedRun], dense: Sequence[ComparedRun], by: str, format: str) -> dict[str, Shift]:

@@ -66,8 +66,9 @@ def shipped_table(entries: Sequence[NumberedVariant], comparison: Comparison) ->
     """Every variant in the format compared: accuracy, difference to the dense control, and every cost."""
     format, timed, dense = comparison.format, devices(comparison), comparison.of_role("dense")
     difference = ["points to dense"] if dense else []
-    names = ["variant", "runs", "accuracy", "log loss", *difference, *(name for name, _ in COSTS.values()), "file"]
-    heads = columns(*names, down=("accuracy", "points to dense"))
+    score = comparison.score_name
+    names = ["variant", "runs", score, "log loss", *difference, *(name for name, _ in COSTS.values()), "file"]
+    heads = columns(*names, down=(score, "points to dense"))
     heads += [PageColumn(f"{device}, {unit}", kind) for device, kind, unit in timed]
     heads += columns("Pareto front of", down=("Pareto front of",))
     rows = []
@@ -91,12 +92,12 @@ def shipped_table(entries: Sequence[NumberedVariant], comparison: Comparison) ->
     return PageTable(heads, rows)
 
 
-def formats_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
-    """Accuracy and file by number format; None for one format."""
+def formats_table(entries: Sequence[NumberedVariant], score: str) -> PageTable | None:
+    """The score compared and the file by number format; None for one format."""
     names = list(dict.fromkeys(name for entry in entries for name in entry.variant.accuracy))
     heads, rows = columns("variant"), []
     for name in names:
-        heads += columns(f"{name}, accuracy", f"{name}, file", down=(f"{name}, accuracy",))
+        heads += columns(f"{name}, {score}", f"{name}, file", down=(f"{name}, {score}",))
     for entry in entries:
         cells = []
         for name in names:
@@ -106,9 +107,9 @@ def formats_table(entries: Sequence[NumberedVariant]) -> PageTable | None:
     return PageTable(heads, rows) if len(names) > 1 else None
 
 
-def controls_table(entries: Sequence[NumberedVariant]) -> PageTable:
-    """Every variant minus each control it was compared with, accuracy and log loss."""
-    names = ("variant", "minus", "pairs", "accuracy, points", "p", "log loss", "p")
+def controls_table(entries: Sequence[NumberedVariant], score: str) -> PageTable:
+    """Every variant minus each control it was compared with, the score compared and log loss."""
+    names = ("variant", "minus", "pairs", f"{score}, points", "p", "log loss", "p")
     rows = []
     for entry in entries:
         for against in dict.fromkeys(one.against for one in entry.variant.differences):
@@ -118,7 +119,7 @@ def controls_table(entries: Sequence[NumberedVariant]) -> PageTable:
                 p = one.p_value if one else None
                 cells += [difference_cell(one, with_p=False), value_cell(p, lambda p: p_text(p).removeprefix("p "))]
             rows.append(entry.row(*cells))
-    return PageTable(columns(*names, down=("accuracy, points",)), rows)
+    return PageTable(columns(*names, down=(f"{score}, points",)), rows)
 
 
 def widths_table(entries: Sequence[NumberedVariant]) -> PageTable:

@@ -116,7 +116,7 @@ def shape_of(recipe: Recipe) -> Shape:
     from edgeprune.audio.decode import probe_clip
     from edgeprune.audio.logmel import Frontend, patch_starts
     from edgeprune.data import synthetic
-    from edgeprune.data.cards import load_card
+    from edgeprune.data.cards import MIXTURES, SYNTHETIC, load_card
     from edgeprune.data.image_data import load_images
     from edgeprune.data.scene_data import patch_shape
     from edgeprune.data.splits import load_split
@@ -127,16 +127,18 @@ def shape_of(recipe: Recipe) -> Shape:
     if card.kind == "images":
         images = load_images(data)
         return Shape(images.classes, images.input_shape, len(images.train))
-    if card.name == "synthetic":
+    if card.name in SYNTHETIC:
         clip_s = min(10.0, max(1.0, round(frontend.patch_frames * frontend.hop_s, 1)))
+        planned = synthetic.plan_mixtures if card.name == MIXTURES else synthetic.plan
         classes, samples = card.classes, round(clip_s * frontend.sample_rate)
-        clips = sum(not clip.held_out for clip in synthetic.plan(data.clips_per_scene))
+        clips = sum(not clip.held_out for clip in planned(data.clips_per_scene))
     elif data.root is None:
         raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
     else:
         split = load_split(card, data.root, data.fold, data.subset, check_files=False)
         samples = probe_clip(data.root / str(split.train["filename"].iloc[0]), frontend.sample_rate)
         classes, clips = split.classes, len(split.train)
+    classes = (data.detect,) if data.detect else classes
     patches = len(patch_starts(Frontend(frontend).frames(samples), frontend.patch_frames, frontend.patch_hop_frames))
     share = data.train_share * (1 - data.validation)
     input_shape = patch_shape(frontend, entry(recipe.model.name).layout)

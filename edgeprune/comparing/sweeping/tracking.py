@@ -11,7 +11,7 @@ from edgeprune.results.result import Result
 from edgeprune.training.trackers import SETTINGS, mlflow_client, require
 
 _COSTS = ("params", "macs", "flash_bytes", "arena_bytes", "peak_bound_bytes")
-_SCORES = ("accuracy", "macro_accuracy", "log_loss")
+_SCORES = ("accuracy", "macro_accuracy", "log_loss", "mean_average_precision", "d_prime")
 _LONGEST = 500
 
 

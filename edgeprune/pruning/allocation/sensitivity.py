@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from edgeprune.console import track
 from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.graph.graph import Blocks, Graph
+from edgeprune.pruning.scores.layer_scores import summed_loss
 
 SHARES = (0.125, 0.25, 0.5, 0.75)
 """Shares of a group's filters at which the loss is measured, besides one filter and all of them."""
@@ -121,4 +121,4 @@ def _replayed(model: nn.Module, outputs: Mapping[str, Tensor]) -> Iterator[None]
 
 def _loss(model: nn.Module, x: Tensor, labels: Tensor) -> float:
     """Cross entropy, summed over the clips of a batch."""
-    return float(functional.cross_entropy(model(x), labels, reduction="sum"))
+    return float(summed_loss(model(x), labels))

@@ -111,7 +111,7 @@ def _run_gradients(
         with Capture(layers, receive) as capture:
             logits = model(leaf.clone())
             capture.finish()
-        loss = F.cross_entropy(logits, _checked(labels, logits), reduction="sum")
+        loss = summed_loss(logits, _checked(labels, logits))
         torch.autograd.grad(loss, leaf, allow_unused=True)
     for name, maps in held.values():
         if len(maps):  # no gradient came, so the loss does not depend on these maps
@@ -175,9 +175,18 @@ def _filters_second(name: str, layer: nn.Module, maps: Tensor, what: str) -> Ten
     return maps
 
 
+def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy summed over clips: of one class a clip (labels `[clips]`), or of independent ones, as floats."""
+    if labels.is_floating_point():
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
 def _checked(labels: Tensor, logits: Tensor) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
         raise EdgepruneError("the network's output is not [clips, classes], as its loss needs; choose another score.")
+    if labels.is_floating_point() and labels.shape == logits.shape and bool(((labels >= 0) & (labels <= 1)).all()):
+        return labels.to(logits.device)
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise EdgepruneError(f"labels must be from 0 to {logits.shape[1] - 1}, the network's classes; correct them.")
     return labels.to(logits.device, torch.long)

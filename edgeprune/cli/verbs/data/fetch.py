@@ -22,13 +22,13 @@ class FetchCommand:
     """Only the archives whose names contain one of these texts, such as meta."""
 
     def __call__(self) -> int:
-        from edgeprune.data.cards import load_card
+        from edgeprune.data.cards import MIXTURES, SYNTHETIC, load_card
         from edgeprune.data.fetch import fetch
 
-        if self.name == "synthetic":
+        if self.name in SYNTHETIC:
             if self.only:
-                raise EdgepruneError("synthetic: has no archives to choose from; leave out --only.")
-            return MakeCommand(self.root)()
+                raise EdgepruneError(f"{self.name}: has no archives to choose from; leave out --only.")
+            return MakeCommand(self.root, mixtures=self.name == MIXTURES)()
         report = fetch(load_card(self.name), self.root, self.only or None)
         done = f"{len(report.downloaded)} downloaded, {len(report.unpacked)} unpacked"
         say(f"{self.name}: {done}, {len(report.done_before)} done before; check it with `edgeprune data verify`")

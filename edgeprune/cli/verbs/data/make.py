@@ -21,10 +21,13 @@ class MakeCommand:
     """Hz."""
     seed: int = 0
     """Another seed, other clips."""
+    mixtures: bool = False
+    """Clips with the sounds of none, one or two scenes, labelled with all of them (card `synthetic_mixtures`)."""
 
     def __call__(self) -> int:
         from edgeprune.data.synthetic import ensure
 
-        written = ensure(self.root, self.clips_per_scene, self.clip_s, self.sample_rate, self.seed)
+        length = (self.clip_s, self.sample_rate)
+        written = ensure(self.root, self.clips_per_scene, *length, self.seed, self.mixtures)
         say(f"{self.root}: the synthetic scenes {'are written' if written else 'were there already'}")
         return 0
