@@ -1,5 +1,6 @@
 """What steps add to the program, and the C expressions of rows in rings."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,11 +50,22 @@ class Code:
         return full
 
 
+def times(expression: str, factor: int) -> str:
+    """A product in C, left away where it changes nothing."""
+    return expression if factor == 1 else f"{expression} * {factor}"
+
+
+def plus(expression: str, number: int) -> str:
+    """A sum in C, likewise."""
+    return expression if number == 0 else f"{expression} {'+' if number > 0 else '-'} {abs(number)}"
+
+
 def slot(ring: Ring, row: str) -> str:
     """The C expression of a row's place in a ring, without its left padding."""
     size = ring.row_bytes // (1 if ring.form == "bytes" else 4)
-    place = row if ring.rows >= ring.activation.shape[0] else f"({row}) % {ring.rows}"
-    return f"state->{ring.name}" if ring.rows == 1 else f"state->{ring.name} + ({place}) * {size}"
+    row = row if re.fullmatch(r"[\w>-]+", row) else f"({row})"
+    place = row if ring.rows >= ring.activation.shape[0] else f"{row} % {ring.rows}"
+    return f"state->{ring.name}" if ring.rows == 1 else f"state->{ring.name} + {place} * {size}"
 
 
 def widen(ring: Ring, source: str, row: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgeprune.firmware.c_text import c_float
-from edgeprune.firmware.stream.code import Code, slot, widen
+from edgeprune.firmware.stream.code import Code, plus, slot, times, widen
 from edgeprune.firmware.stream.emit_layers import emit_kernels, emit_step
 from edgeprune.firmware.stream.network import (
     Activation,
@@ -136,7 +136,8 @@ def _sizes(plan: Plan) -> dict[str, object]:
 def _axes(plan: Plan) -> str:
     height, width, channels = plan.network.input.shape
     walked, across = ("column", "rows") if plan.network.turned else ("row", "columns")
-    return f"a row here is a {walked} of the file's input, {width} {across} of {channels} channels; it has {height}"
+    channel = "one channel" if channels == 1 else f"{channels} channels"
+    return f"a row here is a {walked} of the file's\n * input, which has {height} of {width} {across} and {channel}"
 
 
 def _source(code: Code, title: str) -> str:
@@ -189,7 +190,7 @@ def _ready(code: Code, step: Step) -> str:
     conditions = [f"{done} < {step.rows}"]
     for x in dict.fromkeys(step.layer.inputs):
         conditions.append(f"{code.rows_of(x)} {_needed(step, x, done)}")
-    return " && ".join(conditions)
+    return " &&\n            ".join(conditions)
 
 
 def _needed(step: Step, x: Activation, done: str) -> str:
@@ -199,8 +200,8 @@ def _needed(step: Step, x: Activation, done: str) -> str:
     if isinstance(layer, Convolution | Depthwise) or (isinstance(layer, Pooling) and not streams(layer)):
         window = layer.window
         reach = (window.kernel[0] - 1) * window.dilation[0] + 1 - window.before[0]
-        first = f"{done} * {window.stride[0]}" if window.stride[0] > 1 else done
-        return f">= ({first} + {reach} < {height} ? {first} + {reach} : {height})"
+        last = plus(times(done, window.stride[0]), reach)
+        return f">= ({last} < {height} ? {last} : {height})"
     if isinstance(layer, Padding):
         last = f"{done} + {1 - layer.before[0]}"
         return f">= ({last} < {height} ? {last} : {height})"
@@ -260,10 +261,11 @@ def _infer(code: Code) -> list[str]:
         lines.append(f"        {p}_push(state, input + i * {width * channels});")
     else:
         lines[-1] += " {"
+        source = f"input + {times(f'(x * {height} + i)', channels)}"
         lines += [
             f"        int8_t row[{width * channels}];",
             f"        for (int32_t x = 0; x < {width}; ++x)",
-            f"            memcpy(row + x * {channels}, input + (x * {height} + i) * {channels}, {channels});",
+            f"            memcpy(row + {times('x', channels)}, {source}, {channels});",
             f"        {p}_push(state, row);",
             "    }",
         ]

@@ -1,6 +1,6 @@
 """The C of convolutions and of the max-pools that join them."""
 
-from edgeprune.firmware.stream.code import Code, filter_place, sink_of, sink_row, widen
+from edgeprune.firmware.stream.code import Code, filter_place, plus, sink_of, sink_row, times, widen
 from edgeprune.firmware.stream.depthwise import DepthwiseKernel, depthwise_kernel
 from edgeprune.firmware.stream.kernels import Store
 from edgeprune.firmware.stream.network import Convolution, Depthwise
@@ -17,15 +17,16 @@ def emit_convolution(code: Code, step: Step, layer: Convolution) -> list[str]:
     group = "f" if kernel.filters == 1 else f"f / {kernel.filters}"
     words = step.row_words // (2 if kernel.packed else 1)
     lines = _paired_rows(step, layer, words) if step.pairs_rows else _spans(step, layer, words)
-    lines.append(f"for (int32_t f = 0; f < {len(layer.weights)}; f += {kernel.filters}) {{")
+    if not step.pooling:
+        lines.append(f"void *const out = {sink_row(step, code.rows_of(step.output))};")
+    step_by = "++f" if kernel.filters == 1 else f"f += {kernel.filters}"
+    lines.append(f"for (int32_t f = 0; f < {len(layer.weights)}; {step_by}) {{")
     if not kernel.packed:
         lines.append(f"    ep_widen_weights({weights}[{group}], state->weights, {filter_words(step)});")
     source = f"{weights}[{group}]" if kernel.packed else "state->weights"
     source += "" if step.pairs_rows else f" + above * {words}"
-    lines += [
-        f"    {loop}(spans, end, {source}, {filters} + f, {_convolution_out(code, step)},",
-        f"        {step.width - kernel.positions});",
-    ]
+    last = step.width - kernel.positions
+    lines.append(f"    {loop}(spans, end, {source}, {filters} + f, {_filter_out(step)}, {last});")
     rows = code.rows_of(step.output)
     if step.pooling:
         across, windows = step.pooling.window.kernel[1], step.pooling.output.shape[1]
@@ -43,7 +44,7 @@ def _spans(step: Step, layer: Convolution, words: int) -> list[str]:
     """Find the rows under the kernel that are not padding."""
     ring, window, height = step.reads[0], layer.window, layer.inputs[0].shape[0]
     tall, dilation = window.kernel[0], window.dilation[0]
-    top = f"const int32_t top = state->{step.name}_done * {window.stride[0]} - {window.before[0]};"
+    top = f"const int32_t top = {_top(step, layer)};"
     if dilation == 1:
         return [
             top,
@@ -71,11 +72,11 @@ def _paired_rows(step: Step, layer: Convolution, words: int) -> list[str]:
     tall = window.kernel[0]
     pairs, size = -(-tall // 2), ring.row_bytes // 4
     return [
-        f"const int32_t top = state->{step.name}_done * {window.stride[0]} - {window.before[0]};",
+        f"const int32_t top = {_top(step, layer)};",
         f"for (int32_t pair = 0; pair < {pairs}; ++pair) {{",
         "    const uint32_t *rows[2] = {NULL, NULL};",
         f"    for (int32_t i = 0; i < 2 && 2 * pair + i < {tall}; ++i) {{",
-        f"        const int32_t at = top + (2 * pair + i) * {window.dilation[0]};",
+        f"        const int32_t at = top + {times('(2 * pair + i)', window.dilation[0])};",
         f"        if (at >= 0 && at < {height})",
         f"            rows[i] = state->{ring.name} + at % {ring.rows} * {size};",
         "    }",
@@ -85,15 +86,20 @@ def _paired_rows(step: Step, layer: Convolution, words: int) -> list[str]:
     ]
 
 
-def _convolution_out(code: Code, step: Step) -> str:
+def _top(step: Step, layer: Convolution | Depthwise) -> str:
+    """The C expression of the first row under the kernel, which may lie in the padding."""
+    return plus(times(f"state->{step.name}_done", layer.window.stride[0]), -layer.window.before[0])
+
+
+def _filter_out(step: Step) -> str:
+    """The C expression of where a filter's results begin in the row `out`."""
     if step.pooling:
         return "state->row_sums"
-    _, store = sink_of(step)
-    place = sink_row(step, code.rows_of(step.output))
     if step.layer.output.shape[2] == 1:
-        return place
+        return "out"
+    _, store = sink_of(step)
     offset = filter_place(step, "f")
-    return f"ep_at({place}, 2 * ({offset}))" if store == "half" else f"ep_at({place}, {offset})"
+    return f"ep_at(out, 2 * ({offset}))" if store == "half" else f"ep_at(out, {offset})"
 
 
 def _finish_peaks(code: Code, step: Step, filters: str) -> list[str]:
@@ -103,17 +109,19 @@ def _finish_peaks(code: Code, step: Step, filters: str) -> list[str]:
     tall, (_, width, channels) = step.pooling.window.kernel[0], step.pooling.output.shape
     name, rows, (ring, store) = f"{step.name}_peaks", code.rows_of(step.output), sink_of(step)
     code.fields.append(f"int32_t {name}[{channels * width}]; /* sums of the max-pool behind {step.name} */")
-    reset = [f"for (int32_t i = 0; i < {channels * width}; ++i)", f"    state->{name}[i] = INT32_MIN;"]
-    code.resets += reset
+    code.resets += [f"for (int32_t i = 0; i < {channels * width}; ++i)", f"    state->{name}[i] = INT32_MIN;"]
     step_ = {"pairs": 2, "taps": 1, "bytes": channels}[ring.form] if not step.through_line else channels
-    value = step.kernel.finish.value(f"state->{name}[f * {width} + x]", f"{filters} + f")
-    place = filter_place(step, "f") + (f" + x * {step_}" if width > 1 else "")
+    value = step.kernel.finish.value("peaks[x]", f"{filters} + f")
+    place = filter_place(step, "f") + f" + {times('x', step_)}"
     body = [
         f"void *const out = {sink_row(step, rows)};",
-        f"for (int32_t f = 0; f < {channels}; ++f)",
-        f"    for (int32_t x = 0; x < {width}; ++x)",
+        f"for (int32_t f = 0; f < {channels}; ++f) {{",
+        f"    int32_t *const peaks = state->{name} + f * {width};",
+        f"    for (int32_t x = 0; x < {width}; ++x) {{",
         f"        ep_store_{store}(out, {place}, {value});",
-        *reset,
+        "        peaks[x] = INT32_MIN;",
+        "    }",
+        "}",
         *([widen(each, "state->line", rows) for each in step.writes] if step.through_line else []),
         f"++{rows};",
     ]
@@ -132,12 +140,13 @@ def emit_depthwise(code: Code, step: Step, layer: Depthwise) -> list[str]:
     code.functions.append(kernel.code(code.name(step.name), filters, weights, filter_place(step, "f")))
     window, height = layer.window, layer.inputs[0].shape[0]
     turns = -(-window.before[0] // ring.rows) * ring.rows
-    rows, first = code.rows_of(step.output), f"state->{step.name}_done * {window.stride[0]} - {window.before[0]}"
+    rows = code.rows_of(step.output)
     lines = [
+        f"const int32_t top = {_top(step, layer)};",
         f"const void *rows[{window.kernel[0]}];",
         f"for (int32_t k = 0; k < {window.kernel[0]}; ++k) {{",
-        f"    const int32_t at = {first} + k * {window.dilation[0]};",
-        f"    uint32_t *const row = state->{ring.name} + (at + {turns}) % {ring.rows} * {ring.row_bytes // 4};",
+        f"    const int32_t at = top + {times('k', window.dilation[0])};",
+        f"    uint32_t *const row = state->{ring.name} + ({plus('at', turns)}) % {ring.rows} * {ring.row_bytes // 4};",
         f"    if (at >= {height})",
         f"        memset(row, 0, {ring.row_bytes}); /* padding below the last row */",
         "    rows[k] = row;",

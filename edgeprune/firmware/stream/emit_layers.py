@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeprune.firmware.stream.arithmetic import SumParameters
-from edgeprune.firmware.stream.code import Code, begin_row, end_row, slot, widen
+from edgeprune.firmware.stream.code import Code, begin_row, end_row, plus, slot, times, widen
 from edgeprune.firmware.stream.emit_convolutions import emit_convolution, emit_depthwise
 from edgeprune.firmware.stream.kernels import kernel_code
 from edgeprune.firmware.stream.network import (
@@ -81,7 +81,9 @@ def _fully_connected(code: Code, step: Step, layer: FullyConnected) -> list[str]
     if fours:
         lines += [
             f"for (int32_t f = 0; f < {fours}; f += 4) {{",
-            f"    int32_t sums[4] = {{{start('f')}, {start('f + 1')}, {start('f + 2')}, {start('f + 3')}}};",
+            "    int32_t sums[4];",
+            "    for (int32_t i = 0; i < 4; ++i)",
+            f"        sums[i] = {start('f + i')};",
             f"    ep_dot_four(x, {weights} + f * {values}, {values}, sums);",
             "    for (int32_t i = 0; i < 4; ++i)",
             f"        out[f + i] = (int8_t)({value('sums[i]', 'f + i')});",
@@ -89,7 +91,12 @@ def _fully_connected(code: Code, step: Step, layer: FullyConnected) -> list[str]
         ]
     if fours < outputs:
         total = f"ep_dot(x, {weights} + f * {values}, {values}, {start('f')})"
-        lines += [f"for (int32_t f = {fours}; f < {outputs}; ++f)", f"    out[f] = (int8_t)({value(total, 'f')});"]
+        lines += [
+            f"for (int32_t f = {fours}; f < {outputs}; ++f) {{",
+            f"    const int32_t sum = {total};",
+            f"    out[f] = (int8_t)({value('sum', 'f')});",
+            "}",
+        ]
     return [*lines, *end_row(code, step)]
 
 
@@ -110,8 +117,8 @@ def _streaming_pool(code: Code, step: Step) -> list[str]:
     ring = step.reads[0]
     return [
         f"static const ep_pool pool = {pool};",
-        f"const int32_t row = state->{step.name}_done++, window = (row + {before}) / {stride};",
-        f"const int32_t first = window * {stride} - {before};",
+        f"const int32_t row = state->{step.name}_done++, window = ({plus('row', before)}) / {stride};",
+        f"const int32_t first = {plus(times('window', stride), -before)};",
         f"const int32_t last = first + {tall} < {height} ? first + {tall} : {height};",
         f"if (window >= {step.output.shape[0]} || row >= last)",
         "    return;",
@@ -231,7 +238,7 @@ def _overlapping_pool(step: Step, layer: Pooling) -> list[str]:
     across = f"{window.kernel[1]}, {window.stride[1]}, {window.before[1]}"
     return [
         f"static const ep_pool pool = {{{width}, {channels}, {across}}};",
-        f"const int32_t top = state->{step.name}_done * {window.stride[0]} - {window.before[0]};",
+        f"const int32_t top = {plus(times(f'state->{step.name}_done', window.stride[0]), -window.before[0])};",
         f"const int32_t from = top > 0 ? top : 0, below = top + {window.kernel[0]};",
         f"const int32_t to = below < {height} ? below : {height};",
         f"for (int32_t i = 0; i < {windows * channels}; ++i)",

@@ -146,7 +146,11 @@ def kernel_code(kernel: Kernel, name: str) -> str:
     sums = [(f, p) for f in range(kernel.filters) for p in range(kernel.positions)]
     start = f"at * {kernel.stride}" if kernel.stride > 1 else "at"
     words = kernel.pieces * kernel.taps * kernel.filters // (2 if kernel.packed else 1)
+    kept = {"half": "int16 for a ring", "byte": "bytes", "sum": "sums for a max-pool"}[kernel.store]
     lines = [
+        f"/* {kernel.taps} taps, stride {kernel.stride}: {kernel.positions} outputs of {kernel.filters} filters at once, "
+        f"{kernel.pieces} planes a turn,",
+        f" * weights {'int8' if kernel.packed else 'int16'}; stores {kept} */",
         f"static EP_KERNEL void {name}(const ep_span *begin, const ep_span *end, const uint32_t *weights,",
         "    const ep_filter *filter, void *out, int32_t last)",
         "{",
@@ -180,10 +184,12 @@ def _store(kernel: Kernel) -> list[str]:
         for position in range(kernel.positions):
             total, constant = f"a{filter_}{position}", position * kernel.step + filter_ * kernel.apart
             if kernel.store == "sum":
-                lines.append(f"((int32_t *)out)[at + {constant}] = {total};")
+                lines.append(f"((int32_t *)out)[at{f' + {constant}' if constant else ''}] = {total};")
             else:
                 value = kernel.finish.value(total, f"&scale{filter_}")
-                lines.append(f"ep_store_{kernel.store}(out, at * {kernel.step} + {constant}, {value});")
+                place = f"at * {kernel.step}" if kernel.step > 1 else "at"
+                place += f" + {constant}" if constant else ""
+                lines.append(f"ep_store_{kernel.store}(out, {place}, {value});")
     return lines
 
 
