@@ -148,7 +148,7 @@ def kernel_code(kernel: Kernel, name: str) -> str:
     words = kernel.pieces * kernel.taps * kernel.filters // (2 if kernel.packed else 1)
     kept = {"half": "int16 for a ring", "byte": "bytes", "sum": "sums for a max-pool"}[kernel.store]
     lines = [
-        f"/* {kernel.taps} taps, stride {kernel.stride}: {kernel.positions} outputs of {kernel.filters} filters at once,",
+        f"/* {kernel.taps} taps, stride {kernel.stride}; {kernel.filters} x {kernel.positions} outputs at once,",
         f" * {kernel.pieces} planes a turn, weights {'int8' if kernel.packed else 'int16'}; stores {kept} */",
         f"static EP_KERNEL void {name}(const ep_span *begin, const ep_span *end, const uint32_t *weights,",
         "    const ep_filter *filter, void *out, int32_t last)",
