@@ -4,6 +4,7 @@ This is the public API; everything else may change. Results show themselves as t
 gives a pandas DataFrame. Importing it is quick: what a function needs is imported when it is called.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,8 @@ from edgeprune import script
 from edgeprune.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from torch import Tensor, nn
 
     from edgeprune.comparing.compare import compare as compare
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from edgeprune.recipe import Train as Train
     from edgeprune.results.run_folder import load as load
     from edgeprune.running.evaluate import evaluate as evaluate
+    from edgeprune.running.export_module import ExportedNetwork, ExportSettings
+    from edgeprune.running.network_file import load_tflite as load_tflite
     from edgeprune.running.run import run as run
 
 _HOMES = {
@@ -37,6 +42,7 @@ _HOMES = {
     "compare": "comparing.compare",
     "evaluate": "running.evaluate",
     "load": "results.run_folder",
+    "load_tflite": "running.network_file",
     "run": "running.run",
     **dict.fromkeys(("Bench", "Budget", "Data", "Export", "LogMel", "Model", "Prune", "Recipe", "Train"), "recipe"),
 }
@@ -55,8 +61,11 @@ __all__ = [
     "bench",
     "compare",
     "cost",
+    "deploy",
     "evaluate",
+    "export",
     "load",
+    "load_tflite",
     "prune",
     "run",
     "score",
@@ -64,7 +73,7 @@ __all__ = [
 
 
 def cost(
-    model: "nn.Module | Path | str",
+    model: "nn.Module | os.PathLike[str] | str",
     example_input: "Tensor | tuple[Tensor, ...] | None" = None,
     *,
     classes: int | None = None,
@@ -148,6 +157,66 @@ def prune(
 
         profile = LatencyProfile.load(settings.profile).on(limit[1], settings.profile)
     return prune_network(model, example_input, budget, settings, batches, profile)
+
+
+def export(
+    model: "nn.Module",
+    example: "Tensor | tuple[Tensor, ...]",
+    calibration: Any = None,
+    **settings: "Unpack[ExportSettings]",
+) -> "ExportedNetwork":
+    """Write a module as ONNX and as TFLite files, each held to what the module computes.
+
+        files = edgeprune.export(slim, mel, training_patches, labels=["dog", "rain"], output="softmax", out="files")
+        files["int8"].bench("cortex-m4")
+
+    Shapes without TRANSPOSE: a TFLite file has channels last, and whatever flattens or reshapes is brought into that
+    order. Batch norm is folded, dropout removed. A file carries labels, front-end and normalisation, and has a sidecar.
+
+    Args:
+        model: any module that `torch.export` can trace, of one input; it is left as it is.
+        example: an input `[n, channels, ...]`.
+        calibration: inputs of the training split `[n, ...]`, as the module takes them: they set the ranges of int8 and
+            int16x8, and the files are compared with the module on them. None: no format that needs them is written.
+        labels: names of the classes (`labels=["dog", "rain"]`; default: `output 0` ...).
+        frontend: the `LogMel` whose patches the module takes; without it no audio can be fed to the files.
+        normalisation: mean and standard deviation, of each mel band or of all, that log-mel is normalised by before it
+            enters the module.
+        output: what is put behind the module: `softmax` (default) or `sigmoid`; or what it gives itself: `logits` of
+            classes, or numbers of another kind (`none`).
+        formats: of `float32`, `float16`, `dynamic`, `int8`, `int16x8` (default: all).
+        name: of the files, `<name>.onnx` and `<name>_<format>.tflite` (default: model).
+        out: folder to write to (default: the current one).
+
+    Raises:
+        EdgepruneError: the module cannot be traced, TFLite lacks an operator of it (named with the module it is in), or
+            a setting does not fit what it gives.
+        CheckFailedError: a file does not compute what the module does.
+    """
+    from edgeprune.running.export_module import export_module
+
+    return export_module(model, example, calibration, settings)
+
+
+def deploy(
+    model: "os.PathLike[str] | str", target: str, out: "os.PathLike[str] | str", clips: "Sequence[Path | str]" = ()
+) -> Path:
+    """Write a bundle that builds into firmware or an app: the network, its front-end in C, test vectors.
+
+        edgeprune.deploy(files["int8"], "c11", "firmware")
+
+    Args:
+        model: an int8 .tflite that carries labels and front-end, or a run folder.
+        target: `c11`, `tflm`, `esp-idf`, `zephyr`, `arduino` or `android`.
+        out: folder to write; it must be absent or empty.
+        clips: audio for the test vectors (default: evaluation clips of the run, else synthetic scenes).
+
+    Raises:
+        EdgepruneError: there is no such file or target, the file is not int8 or describes no front-end.
+    """
+    from edgeprune.bundles.targets import write_bundle
+
+    return write_bundle(Path(model), target, Path(out), [Path(clip) for clip in clips])
 
 
 def _run_script(recipe: "Recipe", args: Sequence[str]) -> int:

@@ -1,5 +1,6 @@
 """What a MODEL on the command line stands for: a registry name, a run folder, a checkpoint or a file."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,12 +136,12 @@ def _checkpoint_of(folder: Path, stages: Sequence[NetworkName]) -> Path:
 
 
 def cost_of(
-    model: "nn.Module | Path | str",
+    model: "nn.Module | os.PathLike[str] | str",
     example_input: "Tensor | tuple[Tensor, ...] | None" = None,
     classes: int | None = None,
 ) -> "Cost":
     """Cost of a module, or of what a MODEL on the command line may be; see `edgeprune.cost`."""
-    if not isinstance(model, Path | str):
+    if not isinstance(model, os.PathLike | str):
         from edgeprune.graph.cost import count
         from edgeprune.graph.trace import trace
 
@@ -161,7 +162,7 @@ def cost_of(
     shape = None if example_input is None else tuple(example_input.shape[1:])
     if shape is not None and len(shape) != 3:
         raise EdgepruneError(f"{model}: its input is [n, channels, height, width].")
-    return cost(resolve_model(str(model), ("pruned", "dense"), shape, classes).spec)
+    return cost(resolve_model(str(path), ("pruned", "dense"), shape, classes).spec)
 
 
 def cost_of_file(path: Path) -> "Cost":

@@ -9,26 +9,33 @@ from torch import nn
 
 from edgeprune.convert.export_form import Output, export_form
 from edgeprune.convert.onnx_pools import plain_max_pools
+from edgeprune.convert.parity import flat
 from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import atomic_path
 
 OPSET = 18
-"""onnxruntime, onnx2tf and the vendors' compilers all take it."""
+"""onnxruntime and the vendors' compilers take it."""
 
 
-def export_onnx(
-    model: nn.Module, input_shape: tuple[int, int, int], path: Path | str, output: Output = "softmax"
-) -> Path:
+def export_onnx(model: nn.Module, input_shape: tuple[int, ...], path: Path | str, output: Output = "softmax") -> Path:
     """Write the export form of `model` (see `edgeprune.convert.export_form`) as ONNX, input `input`, output `output`.
 
-    The batch is fixed at one clip: a device classifies one clip at a time, its memory planner needs static shapes, and
-    onnx2tf infers the channel axis from them. The same network gives the same bytes.
+    The batch is fixed at one clip: a device classifies one clip at a time, and its memory planner needs static shapes.
+    The same network gives the same bytes. Further outputs are `output_1`, `output_2` ...
 
     Args:
-        input_shape: `(channels, height, width)`.
-        output: what the file ends in.
+        input_shape: without the batch, such as `(channels, height, width)`.
+        output: what the file ends in; logits and none put nothing behind the network.
     """
-    form = export_form(model, output)
+    example = torch.zeros(1, *input_shape)
+    form = export_form(model, output, example)
+    with torch.no_grad():
+        try:
+            outputs = form(example)
+        except Exception as error:
+            raise _not_exported(model, input_shape, error) from error
+    several = [] if isinstance(outputs, torch.Tensor) else list(flat(outputs))
+    names = ["output", *(f"output_{place}" for place in range(1, len(several)))]
     with atomic_path(path) as temporary:
         try:
             # The TorchScript exporter keeps the layers' names, writes no source paths of this machine, and is ten
@@ -37,19 +44,16 @@ def export_onnx(
                 warnings.simplefilter("ignore")
                 torch.onnx.export(
                     form,
-                    (torch.zeros(1, *input_shape),),
+                    (example,),
                     str(temporary),
                     input_names=["input"],
-                    output_names=["output"],
+                    output_names=names,
                     opset_version=OPSET,
                     dynamo=False,
                 )
         except Exception as error:
-            raise EdgepruneError(
-                f"{type(model).__name__}: cannot be exported to ONNX with input {input_shape} ({first_line(error)}); "
-                "use layers and an input size the network supports."
-            ) from error
-        # Without the shape of every tensor onnx2tf guesses layouts wrongly.
+            raise _not_exported(model, input_shape, error) from error
+        # the conversion needs the shape of every tensor
         graph = onnx.shape_inference.infer_shapes(onnx.load(temporary), strict_mode=True, data_prop=True)
         if any(node.op_type == "Pad" for node in graph.graph.node):
             graph = _folded_pads(graph)
@@ -62,11 +66,16 @@ def export_onnx(
 
 
 def _folded_pads(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with zero padding of its own folded into the convolution after it.
-
-    PyTorch writes the sizes of a pad as a chain of constants, which onnx2tf reads wrongly where it stays.
-    """
+    """The graph with zero padding of its own folded into the convolution after it."""
     import onnxsim
 
     folded, _ = onnxsim.simplify(graph)
     return onnx.shape_inference.infer_shapes(folded, strict_mode=True, data_prop=True)
+
+
+def _not_exported(model: nn.Module, input_shape: tuple[int, ...], error: Exception) -> EdgepruneError:
+    reason = first_line(error)[:300]
+    return EdgepruneError(
+        f"{type(model).__name__}: cannot be exported to ONNX with input {input_shape} ({reason}); "
+        "use layers and an input size the network supports."
+    )

@@ -27,13 +27,13 @@ def load_onnx(path: Path | str) -> Any:
 
 
 def input_shape_of(model: Any) -> tuple[int, ...]:
-    """Shape of the only input of an `onnx.ModelProto`, `[1, channels, height, width]`."""
+    """Shape of the only input of an `onnx.ModelProto`, such as `[1, channels, height, width]`."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     shape = tuple(axis.dim_value for axis in inputs[0].type.tensor_type.shape.dim) if len(inputs) == 1 else ()
-    if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:
+    if len(shape) < 2 or shape[0] != 1 or min(shape) < 1:
         raise EdgepruneError(
-            "the ONNX model must have one input of fixed shape [1, channels, height, width]; export it with edgeprune."
+            "the ONNX model must have one input of fixed shape, a batch of 1 first; export it with edgeprune."
         )
     return shape
 

@@ -1,8 +1,8 @@
 """From an ONNX file to TFLite files, one for each number format.
 
 A child process converts (`edgeprune.convert.onnx_to_tflite`), so that TensorFlow's memory, messages and crashes stay
-out of this one. The files are then finished here: options that TensorFlow leaves out are filled in, metadata is
-embedded, and a file with a TRANSPOSE is refused.
+out of this one. The files are then finished here: options that TensorFlow leaves out are filled in, and metadata is
+embedded.
 """
 
 import json
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from edgeprune.convert.depthwise import plain_depthwise
 from edgeprune.convert.onnx_file import input_shape_of, load_onnx
+from edgeprune.convert.onnx_to_tf import FileAxes
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, write_bytes
 from edgeprune.tflite.flatbuffer import operator_names, pack_model, unpack_model
@@ -39,6 +40,21 @@ The quantisation scheme is TFLite's 8-bit specification (ai.google.dev/edge/lite
 MAX_CALIBRATION_PATCHES = 200
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """The files of a network, by format.
+
+    Attributes:
+        input_axes, output_axes: for each axis of the files' tensors the network's; None: of size 1 and the file's own.
+        transposes: modules for which the files move values in memory, since no order suits all operators.
+    """
+
+    files: dict[str, Path]
+    input_axes: FileAxes
+    output_axes: tuple[FileAxes, ...]
+    transposes: tuple[str, ...]
+
+
 def convert(
     onnx_path: Path | str,
     out_dir: Path | str,
@@ -48,16 +64,31 @@ def convert(
     *,
     prefix: str = "model",
 ) -> dict[str, Path]:
-    """Write `<prefix>_<format>.tflite` for each of `formats`, input `[1, height, width, channels]`.
+    """The files of `convert_network`, without a TRANSPOSE: a network that needs one is refused."""
+    return convert_network(onnx_path, out_dir, formats, calibration, metadata, prefix=prefix, transposes=False).files
+
+
+def convert_network(
+    onnx_path: Path | str,
+    out_dir: Path | str,
+    formats: Sequence[str],
+    calibration: NDArray[np.float32] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    prefix: str = "model",
+    transposes: bool = True,
+) -> Conversion:
+    """Write `<prefix>_<format>.tflite` for each of `formats`; of an image `[1, height, width, channels]` enters it.
 
     Args:
-        onnx_path: a network with one input `[1, channels, height, width]`, from `export_onnx`.
+        onnx_path: a network with one input of fixed shape, from `export_onnx`.
         out_dir: created if missing.
         formats: any of `FORMATS`, each converted once.
-        calibration: patches of the *training* split, float32 `[n, channels, height, width]`, normalised; they set the
-            ranges of int8 and int16x8 activations. At most `MAX_CALIBRATION_PATCHES` are used, evenly spaced.
+        calibration: inputs from the *training* split, float32 `[n, ...]` as the network takes them, normalised; they
+            set the ranges of int8 and int16x8 activations. At most `MAX_CALIBRATION_PATCHES` are used, evenly spaced.
         metadata: embedded in each file as `edgeprune.json`, with its `format`: labels, front-end, normalisation.
         prefix: of the files' names: `dense` for the network before pruning, beside `model`.
+        transposes: whether values may be moved in memory where no order suits all operators.
     """
     formats = check_formats(formats)
     onnx_path, out_dir = Path(onnx_path), Path(out_dir)
@@ -70,11 +101,23 @@ def convert(
         raise cannot_write(out_dir, error) from error
     with scratch as name:
         folder = Path(name)
-        _run_child(onnx_path, folder, formats, patches, log=out_dir / "convert.log")
-        return {
-            format: _finish(folder / f"{format}.tflite", out_dir / f"{prefix}_{format}.tflite", format, metadata)
+        answer = _run_child(onnx_path, folder, formats, patches, log=out_dir / "convert.log")
+        if answer["transposes"] and not transposes:
+            places = ", ".join(place or "its forward" for place in dict.fromkeys(answer["transposes"]))
+            raise CheckFailedError(
+                f"{onnx_path}: needs a TRANSPOSE in {places}; keep the channel axis in its place there."
+            )
+        extra = {} if metadata is None else {"input_axes": answer["input_axes"], "output_axes": answer["output_axes"]}
+        files = {
+            format: _finish(
+                folder / f"{format}.tflite",
+                out_dir / f"{prefix}_{format}.tflite",
+                None if metadata is None else {**metadata, **extra, "format": format},
+            )
             for format in formats
         }
+    input_axes, output_axes = tuple(answer["input_axes"]), tuple(tuple(axes) for axes in answer["output_axes"])
+    return Conversion(files, input_axes, output_axes, tuple(answer["transposes"]))
 
 
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
@@ -88,7 +131,7 @@ def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
 
 
 def _calibration_patches(calibration: NDArray[np.float32] | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The representative set in TFLite's layout, float32 `[n, height, width, channels]`."""
+    """The representative set, float32 `[n, ...]` as the network takes it."""
     if calibration is None or len(calibration) == 0:
         raise EdgepruneError("int8 and int16x8 need calibration patches; give some clips of the training split.")
     patches = np.asarray(calibration, dtype=np.float32)
@@ -101,13 +144,16 @@ def _calibration_patches(calibration: NDArray[np.float32] | None, shape: tuple[i
         patches = patches[np.linspace(0, len(patches) - 1, MAX_CALIBRATION_PATCHES).round().astype(int)]
     if not np.isfinite(patches).all():
         raise EdgepruneError("calibration patches hold NaN or infinity; check the front-end and its normalisation.")
-    return np.ascontiguousarray(patches.transpose(0, 2, 3, 1))
+    return patches
 
 
 def _run_child(
     onnx_path: Path, folder: Path, formats: Sequence[str], patches: NDArray[np.float32] | None, log: Path
-) -> None:
-    """Convert in a child process to `folder/<format>.tflite`; on failure keep its output as `log`."""
+) -> dict[str, Any]:
+    """Convert in a child process to `folder/<format>.tflite`; returns what it wrote as `network.json`.
+
+    On failure its output is kept as `log`.
+    """
     if patches is not None:
         np.save(folder / "calibration.npy", patches)
     job = {"onnx": str(onnx_path.resolve()), "formats": list(formats)}
@@ -125,38 +171,48 @@ def _run_child(
             stderr=subprocess.STDOUT,
             check=False,
         ).returncode
-    if code == 0 and all((folder / f"{format}.tflite").is_file() for format in formats):
-        return
-    difference = folder / "difference.txt"
-    if difference.is_file():
-        raise CheckFailedError(
-            f"{onnx_path}: onnx2tf changed its output by {difference.read_text()}; "
-            "change a layer's width or the input size, so that the axes of its tensors differ in size."
+    refusal = folder / "refusal.json"
+    if refusal.is_file():
+        found = json.loads(refusal.read_text(encoding="utf-8"))
+        raise EdgepruneError(
+            f"{onnx_path}: {found['operator']} in {found['module'] or 'its forward'} cannot be converted to TFLite "
+            f"({found['why']}); replace it."
         )
+    if code == 0 and all((folder / f"{format}.tflite").is_file() for format in formats):
+        answer: dict[str, Any] = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+        if change := answer["difference"]:
+            raise CheckFailedError(
+                f"{onnx_path}: its conversion changed an output by {change['largest']:.3g} of {change['of']:.3g}; "
+                "please report this network."
+            )
+        return answer
     write_bytes(log, (folder / "log.txt").read_bytes())
     if code < 0:
         raise EdgepruneError(f"{onnx_path}: signal {-code} ended its conversion to TFLite; free memory, see {log}.")
     last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"])[-1].rstrip(".")
-    raise EdgepruneError(f"{onnx_path}: cannot be converted to TFLite ({last}); the log is {log}.")
+    raise EdgepruneError(f"{onnx_path}: cannot be converted to TFLite ({last[:300]}); the log is {log}.")
 
 
-def _finish(raw: Path, path: Path, format: str, metadata: Mapping[str, Any] | None) -> Path:
-    """Refuse a file with a TRANSPOSE, fill in missing options, embed the metadata, write it to `path`."""
+def _finish(raw: Path, path: Path, metadata: Mapping[str, Any] | None) -> Path:
+    """Fill in missing options, name the ends, embed the metadata, write the file to `path`."""
     model = unpack_model(raw)
-    transposes = operator_names(model).count("TRANSPOSE")
-    if transposes:
-        raise CheckFailedError(
-            f"{path.name}: {transposes} TRANSPOSE left in the graph; flatten with edgeprune.models.layers.Flatten."
-        )
     fill_reshape_options(model)
-    plain_depthwise(model)
-    graph = model.subgraphs[0]
-    graph.tensors[graph.inputs[0]].name = "input"
-    graph.tensors[graph.outputs[0]].name = "output"
+    _name_ends(model)
     if metadata is not None:
-        set_metadata(model, {**metadata, "format": format})
+        set_metadata(model, metadata)
     write_bytes(path, pack_model(model))
     return path
+
+
+def _name_ends(model: Any) -> None:
+    """Call the input `input` and the outputs, in the network's order, `output`, `output_1` ..."""
+    graph = model.subgraphs[0]
+    entries = sorted(model.signatureDefs[0].outputs, key=lambda entry: entry.name)
+    graph.outputs = [entry.tensorIndex for entry in entries]
+    graph.tensors[graph.inputs[0]].name = "input"
+    for place, entry in enumerate(entries):
+        entry.name = f"output_{place}" if place else "output"
+        graph.tensors[entry.tensorIndex].name = entry.name
 
 
 def fill_reshape_options(model: Any) -> int:

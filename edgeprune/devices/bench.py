@@ -1,5 +1,6 @@
 """The one way to measure .tflite files on any device."""
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +22,7 @@ _OPTIONS = {
 
 
 def bench(
-    files: Path | str | Sequence[Path | str],
+    files: os.PathLike[str] | str | Sequence[os.PathLike[str] | str],
     device: str = "host",
     *,
     runs: int = 50,
@@ -52,7 +53,7 @@ def bench(
             the options, or gave no answer in time.
         CheckFailedError: its outputs are not those of the file; no latency is reported then.
     """
-    paths = (files,) if isinstance(files, Path | str) else files
+    paths = (files,) if isinstance(files, os.PathLike | str) else files
     module = require_device(device).module
     for option, (owner, flag) in _OPTIONS.items():
         if module != owner and getattr(options, option) != getattr(_DEFAULTS, option):

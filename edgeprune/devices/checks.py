@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.errors import CheckFailedError
+from edgeprune.tflite.flatbuffer import operator_names, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
 
 TOLERANCE = 0.06
 """Largest difference of a probability between kernels that round differently: XNNPACK's integers may be a step apart a
-layer, which softmax turns into several hundredths."""
+layer, which softmax turns into several hundredths. Of numbers of another kind it is a share of their range."""
+STEPS = 4
+"""Steps of an output, or of the logits before its softmax, that kernels may be apart whatever the range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,7 @@ def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[A
     """Inputs `[n, ...]` and outputs `[n, classes]` by TFLite's plain kernels, both as the file stores them."""
     model = TFLiteModel(path, xnnpack=False)
     stored = model.quantise(inputs.values)
+    stored = stored.reshape(len(stored), *model.input_shape[1:])
     outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in stored])
     return stored, outputs
 
@@ -55,13 +59,32 @@ def check_exact(device: str, path: Path | str, expected: NDArray[Any], outputs: 
         raise CheckFailedError(f"{where} computes something else on {clips}; nothing was measured.")
 
 
+def tolerance(path: Path | str, expected: NDArray[Any]) -> float:
+    """The largest difference of an output's values that kernels explain, by what the output is.
+
+    Args:
+        expected: the outputs `[n, values]` as the file stores them.
+    """
+    model = TFLiteModel(path)
+    graph = unpack_model(path).subgraphs[0]
+    names = operator_names(unpack_model(path))[: len(graph.operators)]
+    ends = [place for place, name in enumerate(names) if name in ("SOFTMAX", "LOGISTIC")]
+    if ends and set(names[ends[-1] + 1 :]) <= {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}:
+        logits = graph.tensors[graph.operators[ends[-1]].inputs[0]].quantization
+        scales = [] if logits is None or logits.scale is None else list(logits.scale)
+        # a difference d of two logits moves a probability by tanh(d / 4) at most
+        return max(TOLERANCE, float(np.tanh(2 * STEPS * scales[0] / 4)) if len(scales) == 1 else 0.0)
+    values = model.dequantise(expected)
+    return max(STEPS * model.step(), TOLERANCE * float(np.ptp(values)))
+
+
 def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> float:
-    """The largest difference of real values from the reference; more than `TOLERANCE` is refused."""
+    """The largest difference of real values from the reference; more than `tolerance` is refused."""
     if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
         check_exact(device, path, expected, outputs)
-    model = TFLiteModel(path)
+    model, limit = TFLiteModel(path), tolerance(path, expected)
     error = float(np.abs(model.dequantise(outputs).astype(np.float64) - model.dequantise(expected)).max())
-    if not error <= TOLERANCE:
-        excess = f"differs from the reference by {error:.3g}, more than {TOLERANCE:g}"
+    if not error <= limit:
+        excess = f"differs from the reference by {error:.3g}, more than {limit:.3g}"
         raise CheckFailedError(f"device {device}: {Path(path).name} {excess}; nothing was measured.")
     return error

@@ -55,7 +55,7 @@ class Evaluation(Tabular):
         return self.scores.table()
 
 
-def evaluate(target: Path | str, data: Data | None = None, split: str = "test") -> Evaluation:
+def evaluate(target: os.PathLike[str] | str, data: Data | None = None, split: str = "test") -> Evaluation:
     """Metrics of an exported file on a part of a data set.
 
         edgeprune.evaluate("runs/quickstart-fold1-seed0").scores.accuracy

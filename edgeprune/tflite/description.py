@@ -23,6 +23,9 @@ from edgeprune.recipe import LogMel
 if TYPE_CHECKING:
     from edgeprune.audio.logmel import Frontend
 
+Output = Literal["softmax", "sigmoid", "logits", "none"]
+"""What a network gives: probabilities of classes that exclude each other, of classes each on its own, logits, or other
+numbers."""
 WAVEFORM = "waveform"
 """Value of the field `input` in a file whose front-end is inside."""
 
@@ -35,10 +38,12 @@ class Description:
         labels: class names, in the order of the output.
         frontend: the log-mel settings the network was trained with; None for images.
         normalisation: mean and standard deviation of each mel band (or colour channel).
-        spec: the network's name, classes, input shape and widths.
+        spec: the network's name, classes, input shape and widths; the name is the registry's, or one's own.
         takes_waveform: whether samples enter the file rather than features.
         task: what it tells of a clip (see `data.labels.Task`).
         threshold: probability from which a class counts as heard; None where one class a clip is told.
+        own_layout: of a network of one's own.
+        own_output: what the file of one's own gives; None: what its task says.
     """
 
     labels: tuple[str, ...]
@@ -49,19 +54,22 @@ class Description:
     task: Task = "scenes"
     threshold: float | None = None
 
+    own_layout: Layout | None = None
+    own_output: Output | None = None
+
     @property
-    def output(self) -> Literal["softmax", "sigmoid"]:
-        """What turns the network's logits into its probabilities."""
-        return "softmax" if self.task == "scenes" else "sigmoid"
+    def output(self) -> Output:
+        """What the file gives: what turns the network's logits into its probabilities, if anything does."""
+        return self.own_output or ("softmax" if self.task == "scenes" else "sigmoid")
 
     @property
     def layout(self) -> Layout:
-        return entry(self.spec.name).layout
+        return self.own_layout or entry(self.spec.name).layout
 
     @property
     def logmel(self) -> LogMel:
         if self.frontend is None:
-            raise EdgepruneError(f"{self.spec.name}: takes images and has no log-mel front-end.")
+            raise EdgepruneError(f"{self.spec.name}: takes images, or was described without its log-mel front-end.")
         return self.frontend
 
     @staticmethod
@@ -76,6 +84,8 @@ class Description:
                 takes_waveform=value.get("input") == WAVEFORM,
                 task=value.get("task", "scenes"),
                 threshold=value.get("threshold"),
+                own_layout=value.get("layout"),
+                own_output=value.get("output"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise EdgepruneError(
@@ -91,6 +101,8 @@ class Description:
         }
         if self.task != "scenes":
             value |= {"task": self.task, "threshold": self.threshold}
+        value |= {"layout": self.own_layout} if self.own_layout else {}
+        value |= {"output": self.own_output} if self.own_output else {}
         return {**value, "input": WAVEFORM} if self.takes_waveform else value
 
     def patches(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -111,9 +123,11 @@ class Description:
         return self.inputs(cut_patches(frames, starts, spec.patch_frames))
 
     def inputs(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Patches of log-mel `[patches, frames, mels]` as the network takes them, `[patches, height, width, 1]`."""
-        values = self.normalisation.apply(log_mel)
-        return np.ascontiguousarray(arrange(values.transpose(0, 2, 1), self.layout)[..., np.newaxis])
+        """Patches of log-mel `[patches, frames, mels]` as the file takes them, `[patches, height, width, channels]`."""
+        values = np.ascontiguousarray(arrange(self.normalisation.apply(log_mel).transpose(0, 2, 1), self.layout))
+        channels, height, width = self.spec.input_shape
+        # one channel, but for a network of one's own with a channel for each mel band
+        return values[..., np.newaxis] if channels == 1 else values.reshape(len(values), height, width, channels)
 
     @cached_property
     def _frontend(self) -> Frontend:

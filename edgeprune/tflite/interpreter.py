@@ -48,24 +48,30 @@ def runtime_version() -> str:
 
 
 class TFLiteModel:
-    """A TFLite network of one input and one output whose first axis is the batch; see `load_interpreter`.
+    """A TFLite network of one input whose first axis is the batch; see `load_interpreter`.
 
-    Whether the output is probabilities or logits is up to the file (see `operators`).
+    Whether an output is probabilities or logits is up to the file (see `operators`).
 
     Attributes:
         input_shape: with the batch, as the file has it, such as `(1, 40, 51, 1)`.
         input_dtype: float32, int8, uint8 or int16.
         input_quantisation: `(scale, zero_point)`: real = scale x (stored - zero_point); `(0.0, 0)` for float32.
-        output_shape, output_dtype, output_quantisation: the same of the output.
+        output_shape, output_dtype, output_quantisation: the same of the first output.
+        outputs: how many there are; `invoke_raw` and `predict` are for networks of one.
     """
 
     def __init__(self, path: Path | str, threads: int = 1, reference: bool = False, xnnpack: bool = True) -> None:
         self.path = Path(path)
         self._interpreter = load_interpreter(path, threads, reference, xnnpack)
         self._input = self._only(self._interpreter.get_input_details(), "inputs")
-        self._output = self._only(self._interpreter.get_output_details(), "outputs")
+        self._outputs = list(self._interpreter.get_output_details())
+        self.outputs = len(self._outputs)
+        if not self._outputs:
+            raise EdgepruneError(f"{self.path.name}: has no output; give the file of a network.")
         self.input_shape, self.input_dtype, self.input_quantisation = self._described(self._input)
-        self.output_shape, self.output_dtype, self.output_quantisation = self._described(self._output)
+        self.output_shape, self.output_dtype, self.output_quantisation = self._described(self._outputs[0])
+        for output in self._outputs[1:]:
+            self._described(output)
 
     def operators(self) -> list[str]:
         """Names of the operators in the order they run (see `flatbuffer.operator_names`)."""
@@ -88,15 +94,27 @@ class TFLiteModel:
         limits = np.iinfo(self.input_dtype)
         return np.clip(stored, limits.min, limits.max).astype(self.input_dtype)
 
-    def dequantise(self, y: NDArray[Any]) -> NDArray[np.float32]:
-        """Stored outputs of any shape as real numbers, float32."""
-        if self.output_dtype == np.float32:
+    def dequantise(self, y: NDArray[Any], output: int = 0) -> NDArray[np.float32]:
+        """Stored values of an output, of any shape, as real numbers, float32."""
+        if np.dtype(self._outputs[output]["dtype"]) == np.float32:
             return y.astype(np.float32, copy=False)
-        scale, zero_point = self.output_quantisation
+        scale, zero_point = self._outputs[output]["quantization"]
         return ((y.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)).astype(np.float32)
+
+    def step(self, output: int = 0) -> float:
+        """The distance of two values that an output can have; 0 where it is float32."""
+        return float(self._outputs[output]["quantization"][0])
 
     def invoke_raw(self, x: NDArray[Any]) -> NDArray[Any]:
         """Run one batch: `x` of `input_shape` and `input_dtype` gives an array of `output_shape` and `output_dtype`."""
+        if self.outputs != 1:
+            raise EdgepruneError(f"{self.path.name}: has {self.outputs} outputs; give a network with one.")
+        return self.invoke_all(x)[0]
+
+    def invoke_all(self, x: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run one batch; every output as the file stores it."""
+        if _without_units(x.shape) == _without_units(self.input_shape):
+            x = x.reshape(self.input_shape)
         if x.shape != self.input_shape or x.dtype != self.input_dtype:
             raise EdgepruneError(
                 f"{self.path.name}: got {x.dtype} {list(x.shape)} where it takes {self.input_dtype} "
@@ -109,8 +127,7 @@ class TFLiteModel:
             raise EdgepruneError(
                 f"{self.path.name}: its interpreter failed ({first_line(error)}); export it again."
             ) from error
-        outputs: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
-        return outputs
+        return [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
 
     def predict(self, x: ArrayLike) -> NDArray[np.float32]:
         """Outputs of many clips, float32 `[clips, classes]`, dequantised.
@@ -118,21 +135,38 @@ class TFLiteModel:
         Args:
             x: float32 `[clips, ...]`, each clip shaped as `input_shape` without its batch; run batch by batch.
         """
+        if self.outputs != 1:
+            raise EdgepruneError(f"{self.path.name}: has {self.outputs} outputs; give a network with one.")
+        (outputs,) = self.predict_all(x)
+        return outputs.reshape(len(outputs), math.prod(outputs.shape[1:]))
+
+    def predict_all(self, x: ArrayLike) -> list[NDArray[np.float32]]:
+        """Every output of many clips, float32 `[clips, ...]`, dequantised; clips as `predict` takes them."""
+        if {"VAR_HANDLE", "ASSIGN_VARIABLE"} & set(self.operators()):
+            raise EdgepruneError(
+                f"{self.path.name}: keeps state from one call to the next, so its answers depend on what it heard "
+                "before; only bench takes it."
+            )
         clips = np.asarray(x, dtype=np.float32)
         batch, clip_shape = self.input_shape[0], self.input_shape[1:]
+        if clips.ndim > 0 and _without_units(clips.shape[1:]) == _without_units(clip_shape):
+            clips = clips.reshape(len(clips), *clip_shape)
         if clips.ndim == 0 or clips.shape[1:] != clip_shape:
             raise EdgepruneError(
                 f"{self.path.name}: got clips of shape {list(clips.shape[1:])} where it takes {list(clip_shape)}; "
                 "compute the features it was trained on."
             )
-        outputs = np.empty((len(clips), math.prod(self.output_shape) // batch), dtype=np.float32)
+        shapes = [tuple(int(size) for size in output["shape"]) for output in self._outputs]
+        clip_shapes = [(math.prod(shape) // batch,) if shape[0] != batch else shape[1:] for shape in shapes]
+        results = [np.empty((len(clips), *shape), dtype=np.float32) for shape in clip_shapes]
         for start in range(0, len(clips), batch):
             part = clips[start : start + batch]
             filled = np.zeros(self.input_shape, dtype=np.float32)
             filled[: len(part)] = part
-            raw = self.invoke_raw(self.quantise(filled))
-            outputs[start : start + batch] = self.dequantise(raw).reshape(batch, -1)[: len(part)]
-        return outputs
+            for number, raw in enumerate(self.invoke_all(self.quantise(filled))):
+                values = self.dequantise(raw, number).reshape(batch, *clip_shapes[number])
+                results[number][start : start + batch] = values[: len(part)]
+        return results
 
     def _only(self, tensors: list[dict[str, Any]], what: str) -> dict[str, Any]:
         if len(tensors) != 1:
@@ -150,6 +184,11 @@ class TFLiteModel:
                 "export it with float32 or quantised int8, uint8 or int16 ends."
             )
         return shape, dtype, (float(scale), int(zero_point))
+
+
+def _without_units(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes that are not 1: arrays that differ in others alone hold the same values in the same order."""
+    return tuple(size for size in shape if size != 1)
 
 
 def _cannot_load(path: Path | str, error: Exception) -> EdgepruneError:

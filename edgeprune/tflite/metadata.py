@@ -12,9 +12,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import to_jsonable
+from edgeprune.files import to_jsonable, write_bytes
 from edgeprune.tflite.description import Description
-from edgeprune.tflite.flatbuffer import unpack_model
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 
 METADATA_NAME = "edgeprune.json"
 
@@ -35,13 +35,22 @@ def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
     model.metadata.append(item)
 
 
+def write_described(path: Path | str, description: Description, out: Path) -> Path:
+    """Write a copy of a .tflite that carries a description, such as that of a file by others."""
+    model = unpack_model(path)
+    set_metadata(model, description.to_dict())
+    write_bytes(out, pack_model(model))
+    return out
+
+
 def read_metadata(path: Path | str) -> dict[str, Any]:
     """The JSON embedded in a .tflite: the fields of its `Description`, its format, and how the waveform is fed."""
     model = unpack_model(path)
     item = next((item for item in model.metadata or [] if item.name == METADATA_NAME.encode()), None)
     if item is None:
         raise EdgepruneError(
-            f"{path}: carries no {METADATA_NAME}; it was not exported by edgeprune, give labels yourself."
+            f"{path}: carries no {METADATA_NAME}, since edgeprune did not export it; give its labels and front-end "
+            "(--labels, --frontend)."
         )
     try:
         content: dict[str, Any] = json.loads(bytes(model.buffers[item.buffer].data))

@@ -12,6 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.graph import Blocks, Graph, Operator, fixed
 from edgeprune.graph.kinds import SCALE, SCALES, UNKNOWN, kinds_by_name, unique
@@ -24,6 +26,8 @@ _LAYERS = {
     "TRANSPOSE_CONV": ("transpose conv", 2, 1, 3),
 }
 """Layers by name: their kind, and which of their inputs are what is filtered, the weights and the bias."""
+_BETWEEN_CALLS = frozenset({"CALL_ONCE", "VAR_HANDLE", "ASSIGN_VARIABLE"})
+"""What keeps state from one call to the next costs nothing during a call; the state itself is not in the counts."""
 _IN_PLACE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE"})
 _KINDS = kinds_by_name(
     {
@@ -45,10 +49,11 @@ _KINDS = kinds_by_name(
         "slice": "SLICE STRIDED_SLICE",
         "transpose": "TRANSPOSE",
         "resize": "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR",
-        "move": "DEPTH_TO_SPACE SPACE_TO_DEPTH BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND",
+        "move": "DEPTH_TO_SPACE SPACE_TO_DEPTH BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND READ_VARIABLE REVERSE_V2 GATHER",
         "cast": "CAST",
         "shape": "SHAPE",
         "arg": "ARG_MAX ARG_MIN",
+        "expand": "BROADCAST_TO TILE",
     }
 )
 """Operators without a MAC."""
@@ -69,29 +74,32 @@ class TfliteReader:
         weights: values of each tensor that holds weights, by its number.
         stored: bytes of each buffer that holds weights or biases, by its number.
         values_by_type: how many values in memory have each type.
+        zero_biases: biases of layers whose biases are all zero.
+        without_bias: filters of layers that have no bias.
     """
 
     def __init__(self, path: Path) -> None:
         model = unpack_model(path)
-        if len(model.subgraphs) != 1:
-            raise EdgepruneError(
-                f"{path}: has {len(model.subgraphs)} subgraphs, and how often each runs cannot be seen; "
-                "give a model of one subgraph."
-            )
         graph = model.subgraphs[0]
+        if (often := len(model.subgraphs) - len(_run_once(model))) != 1:
+            raise EdgepruneError(
+                f"{path}: has {often} subgraphs, and how often each runs cannot be seen; give a model of one subgraph."
+            )
         self._path = path
         self.tensors: Sequence[Any] = graph.tensors or []
         self._buffers: Sequence[Any] = model.buffers
         self.weights: dict[int, int] = {}
         self.stored: dict[int, int] = {}
         self.values_by_type: Counter[str] = Counter()
+        self.zero_biases = self.without_bias = 0
         self._operators: list[Operator] = []
         self._shared: dict[int, int] = {}  # activations that lie in the memory of another one
         self._memory: dict[int, int] = {}  # by activation, its place among the graph's tensors
-        self._constants = {number: number for number in range(len(self.tensors)) if self._bytes(number)}
+        self._constants = {number: number for number in range(len(self.tensors)) if self._is_constant(number)}
         outputs = self._numbers(graph.outputs)
-        for name, operator in zip(operator_names(model), graph.operators or [], strict=True):
-            self._operator(name, operator)
+        for name, operator in zip(operator_names(model), graph.operators or [], strict=False):
+            if name not in _BETWEEN_CALLS:
+                self._operator(name, operator)
         if not self._operators:
             raise EdgepruneError(f"{path}: holds no operator that computes; give the file of a network.")
         roots = [self._shared.get(output, output) for output in outputs]
@@ -148,6 +156,10 @@ class TfliteReader:
         if bias in self._constants and not again:
             biases = fixed(prod(self._shape(bias)))
             self._store(bias)
+            stored = self._buffers[self.tensors[self._constants[bias]].buffer].data
+            self.zero_biases += 0 if stored is None or np.any(stored) else prod(self._shape(bias))
+        elif bias < 0 and not again:
+            self.without_bias += out[-1]
         if weight in self._constants:
             self._weights(weight)
         summed = () if kind == "depthwise" else fixed(shape[-1])
@@ -235,6 +247,10 @@ class TfliteReader:
         scale = tensor.quantization.scale if tensor.quantization is not None else None
         return type_of(tensor).startswith("float") or (scale is not None and len(scale) > 0)
 
+    def _is_constant(self, place: int) -> bool:
+        """Whether a tensor is stored, or has no values at all."""
+        return self._bytes(place) > 0 or 0 in self._shape(place)
+
     def _bytes(self, place: int) -> int:
         """Bytes that are stored for a tensor: 0 for activations."""
         number = int(self.tensors[place].buffer)
@@ -249,7 +265,7 @@ class TfliteReader:
         tensor = self.tensors[place]
         shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
         signature = () if tensor.shapeSignature is None else tuple(int(size) for size in tensor.shapeSignature)
-        if min(shape, default=1) < 1 or min(signature[1:], default=0) < 0:
+        if min(shape, default=0) < 0 or min(signature[1:], default=0) < 0:
             raise EdgepruneError(
                 f"{self._path}: has a tensor of {list(signature or shape)}, whose sizes are not fixed; "
                 "export it with a fixed input size."
@@ -265,6 +281,18 @@ class TfliteReader:
 
     def _damaged(self, what: str) -> EdgepruneError:
         return EdgepruneError(f"{self._path}: is damaged ({what}); copy or export it again.")
+
+
+def _run_once(model: Any) -> set[int]:
+    """Numbers of the subgraphs that only set variables before the first call."""
+    names = iter(operator_names(model))
+    of_each = [[next(names) for _ in graph.operators or ()] for graph in model.subgraphs]
+    return {
+        int(operator.builtinOptions.initSubgraphIndex)
+        for graph, own in zip(model.subgraphs, of_each, strict=True)
+        for operator, name in zip(graph.operators or (), own, strict=True)
+        if name == "CALL_ONCE"
+    }
 
 
 def type_of(tensor: Any) -> str:

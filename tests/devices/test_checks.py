@@ -1,8 +1,9 @@
+import conv_tflite
 import numpy as np
 import pytest
 import tiny_tflite
 
-from edgeprune.devices.checks import TOLERANCE, check_close, check_exact, reference
+from edgeprune.devices.checks import TOLERANCE, check_close, check_exact, reference, tolerance
 from edgeprune.devices.request import Inputs
 from edgeprune.errors import CheckFailedError
 
@@ -48,10 +49,26 @@ def test_outputs_of_another_shape_or_type_are_refused(int8, got):
             check("ssh://board", int8, np.zeros((2, 8), np.int8), got)
 
 
-def test_close_measures_in_the_unit_of_the_output(tmp_path):
+def test_numbers_of_another_kind_are_held_to_a_share_of_their_range(tmp_path):
     path = tiny_tflite.write(tiny_tflite.float_model(inputs=3, outputs=2), tmp_path / "whole.tflite")
-    expected = np.array([[0.25, 0.75]], np.float32)
-    assert check_close("host", path, expected, expected + np.float32(0.5 * TOLERANCE)) == pytest.approx(0.03, abs=1e-6)
-    for wrong in (expected + np.float32(2 * TOLERANCE), expected * np.float32("nan")):
+    expected = np.array([[-20.0, 30.0]], np.float32)  # a range of 50
+    assert check_close("host", path, expected, expected + np.float32(25 * TOLERANCE)) == pytest.approx(1.5, abs=1e-5)
+    for wrong in (expected + np.float32(75 * TOLERANCE), expected * np.float32("nan")):
         with pytest.raises(CheckFailedError, match="differs from the reference"):
             check_close("host", path, expected, wrong)
+
+
+def test_integers_may_be_some_of_their_steps_apart(int8):
+    expected = np.zeros((2, 8), np.int8)  # no range at all; a step is 1.0
+    assert check_close("host", int8, expected, expected + np.int8(4)) == 4
+    with pytest.raises(CheckFailedError, match="differs from the reference by 5, more than 4"):
+        check_close("host", int8, expected, expected + np.int8(5))
+
+
+def test_probabilities_may_be_some_steps_of_their_logits_apart(tmp_path):
+    path = conv_tflite.conv_network(tmp_path / "softmax.tflite")  # a step of its logits is 0.1
+    expected = np.zeros((2, 5), np.int8)
+    limit = np.tanh(4 * 0.1 / 2)
+    assert tolerance(path, expected) == pytest.approx(limit) == pytest.approx(0.197, abs=1e-3)
+    with pytest.raises(CheckFailedError, match=r"more than 0\.197"):
+        check_close("host", path, expected, expected + np.int8(60))

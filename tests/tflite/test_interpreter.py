@@ -115,8 +115,10 @@ def test_wrong_inputs_are_refused(int8_model, tmp_path) -> None:
 def test_networks_that_are_no_classifier_are_refused(tmp_path) -> None:
     two = tiny_tflite.float_model()
     two.subgraphs[0].outputs = [3, 3]
-    with pytest.raises(EdgepruneError, match="has 2 outputs; give a classifier with one"):
-        TFLiteModel(tiny_tflite.write(two, tmp_path / "two.tflite"))
+    model = TFLiteModel(tiny_tflite.write(two, tmp_path / "two.tflite"))
+    with pytest.raises(EdgepruneError, match="has 2 outputs; give a network with one"):
+        model.predict(np.ones((2, 3)))
+    assert [output.tolist() for output in model.predict_all(np.ones((2, 3)))] == [[[3, 13], [3, 13]]] * 2
     plain = tiny_tflite.quantise_model(4, "int8", (1.0, 0))
     plain.subgraphs[0].outputs = [0]
     plain.subgraphs[0].tensors[0].type = schema.TensorType.INT32
