@@ -25,9 +25,10 @@ DIVISION = 7
 """Cycles of an integer division, which take 2 to 12 by its operands."""
 PUBLISHED_DMIPS = 1.25
 """Dhrystone MIPS a MHz of the Cortex-M4, as Arm publishes them (without inlining)."""
-DHRYSTONES_OF_MIPS = 1757
-"""Dhrystones a second of the VAX 11/780, which is the unit."""
-_ITERATIONS = 1000
+PUBLISHED_CYCLES = 1e6 / (PUBLISHED_DMIPS * 1757)
+"""Of an iteration of Dhrystone; the unit is the VAX 11/780 with its 1,757 a second."""
+ITERATIONS = 1000
+"""Of the loop that is like it."""
 _AROUND = ("main", "board_start", "reset_handler")
 """Functions in flash that are no part of what is estimated: the program around it."""
 
@@ -76,15 +77,19 @@ def estimate(board: str, image: Path, timeout_s: float) -> Counted:
 
 
 def calibrate(board: str, timeout_s: float) -> Calibration:
-    """Build and run the loop of `calibration.c` with the compiler's options of every figure."""
-    published = 1e6 / (PUBLISHED_DMIPS * DHRYSTONES_OF_MIPS)
+    """Choose the refill by the loop that is like Dhrystone."""
+    counted = count_loop(board, timeout_s)
+    cycles = {refill: counted.with_refill(refill) / ITERATIONS for refill in REFILLS}
+    refill = min(REFILLS, key=lambda each: abs(cycles[each] - PUBLISHED_CYCLES))
+    return Calibration(refill, cycles[refill], cycles[refill] / PUBLISHED_CYCLES - 1)
+
+
+def count_loop(board: str, timeout_s: float) -> Counted:
+    """Build and run `ITERATIONS` of the loop of `calibration.c`, with the compiler's options of every figure."""
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         source = share_folder("export") / "boards" / "calibration.c"
-        image = qemu.build(board, [source], [], Path(name) / "loop.elf", (f"ITERATIONS={_ITERATIONS}",))
-        counted = estimate(board, image.path, timeout_s)
-    cycles = {refill: counted.with_refill(refill) / _ITERATIONS for refill in REFILLS}
-    refill = min(REFILLS, key=lambda each: abs(cycles[each] - published))
-    return Calibration(refill, cycles[refill], cycles[refill] / published - 1)
+        image = qemu.build(board, [source], [], Path(name) / "loop.elf", (f"ITERATIONS={ITERATIONS}",))
+        return estimate(board, image.path, timeout_s)
 
 
 def disassemble(board: str, image: Path) -> dict[int, Instruction]:

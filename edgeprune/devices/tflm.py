@@ -79,12 +79,11 @@ def reference_micro(path: Path, inputs: Inputs, device: str) -> tuple[NDArray[An
     """Inputs `[n, ...]` and outputs `[n, classes]` of a file as it stores them, by TFLite Micro's own interpreter.
 
     Other code for microcontrollers must give these very bytes. TFLite's plain kernels are no oracle for it: their dense
-    layers round otherwise, so that an output is a step off on a few of a hundred clips.
+    layers round otherwise, so that an output is a step off on a few of a hundred clips. Fed noise, the ResNet of MLPerf
+    Tiny is up to a fifth of a probability off.
     """
-    stored, expected = checks.reference(path, inputs)
-    micro = outputs(path, stored, device)
-    compare(device, path, expected, micro, stored.dtype)
-    return stored, micro
+    stored = TFLiteModel(path, xnnpack=False).quantise(inputs.values)
+    return stored, outputs(path, stored, device)
 
 
 def compare(device: str, path: Path, expected: NDArray[Any], micro: NDArray[Any], input_dtype: np.dtype[Any]) -> str:
