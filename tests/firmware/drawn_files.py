@@ -119,7 +119,7 @@ class Drawing:
         return {"stride": stride, "dilation": dilation, "padding": padding}
 
     def conv(self, x: Tensor, kernel: tuple[int, int] | None = None, filters: int = 0, plain: bool = False) -> Tensor:
-        kernel = kernel or self.pair(1, 2, 3, 3, 4, 5, 7, 9)
+        kernel = kernel or self.pair(*range(1, 10))
         options = {} if plain else self.window(x, kernel)
         weights = self.weights((filters or self.one(*CHANNELS), *kernel, x.channels))
         bias, scales, output = self.scaled(x, weights, 0)
@@ -128,7 +128,7 @@ class Drawing:
         return self.builder.conv(x, weights, bias, scales, output, **options)
 
     def depthwise(self, x: Tensor) -> Tensor:
-        kernel = self.pair(1, 2, 3, 3, 5, 7, 9)
+        kernel = self.pair(*range(1, 10))
         multiplier = self.one(1, 1, 1, 2, 3) if x.channels <= 8 else 1
         options, weights = self.window(x, kernel), self.weights((1, *kernel, x.channels * multiplier))
         bias, scales, output = self.scaled(x, weights, 3)
@@ -154,14 +154,13 @@ class Drawing:
         self.note(name, x.shape, size, stride, padding, activation)
         return self.builder.pool(name, x, size, activation, stride=stride, padding=padding)
 
-    def mean(self, x: Tensor) -> Tensor:
+    def mean(self, x: Tensor, keep_dims: bool | None = None) -> Tensor:
         output = self.near(x.quantisation[0] / prod(x.shape[1:3]) ** 0.5)
         self.note("MEAN", x.shape, x.quantisation, output)
-        return self.builder.mean(x, output, keep_dims=self.one(True, False))
+        return self.builder.mean(x, output, keep_dims=self.one(True, False) if keep_dims is None else keep_dims)
 
     def unary(self, x: Tensor) -> Tensor:
-        beside = () if self.alone else ("QUANTIZE",)  # alone it is no network
-        name = self.one("LOGISTIC", "TANH", "HARD_SWISH", "RELU", "RELU6", "LEAKY_RELU", *beside)
+        name = self.one("LOGISTIC", "TANH", "HARD_SWISH", "RELU", "RELU6", "LEAKY_RELU")
         fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "RELU6": x.quantisation}
         options = {"alpha": self.one(0.0, 0.1, 0.3, 1.5)} if name == "LEAKY_RELU" else {}
         self.note(name, x.shape, x.quantisation, options)
@@ -222,6 +221,38 @@ class Drawing:
         self.note("CONCATENATION", [part.shape for part in parts])
         return self.builder.concatenate(parts)
 
+    def outer(self, x: Tensor) -> Tensor:
+        """A value for each channel times one for each place."""
+        return self.combine(self.one("MUL", "ADD"), self.mean(x, keep_dims=True), self.conv(x, (1, 1), 1, plain=True))
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Zeros around the input of a layer that is not padded itself, as other frameworks write it."""
+        x = self.builder.pad(x, [(0, 0), self.pair(0, 1, 2), self.pair(0, 1, 3), (0, 0)])
+        self.note("PAD", x.shape)
+        return self.depthwise(x) if self.one(True, False) else self.conv(x)
+
+    def beside(self, x: Tensor) -> Tensor:
+        """The input beside what becomes of it."""
+        branch = self.builder.unary("QUANTIZE", self.conv(x, plain=True), x.quantisation)
+        parts = self.one([x, branch], [branch, x], [x, branch, x])
+        self.note("CONCATENATION", [part.shape for part in parts])
+        return self.builder.concatenate(parts)
+
+    def reshaped(self, x: Tensor) -> Tensor:
+        x = self.conv(x) if x == self.builder.input else x  # else rows would be of the new shape
+        _, height, width, channels = x.shape
+        shapes = ((1, width, height, channels), (1, height * width, 1, channels), (1, height, 1, width * channels))
+        shape = self.one(*shapes, (1, 1, 1, prod(x.shape)))
+        self.note("RESHAPE", x.shape, shape)
+        return self.conv(self.builder.reshape(x, shape))
+
+    def by_place(self, x: Tensor) -> Tensor:
+        """FULLY_CONNECTED of the channels of each place."""
+        weights = self.weights((self.one(*CHANNELS), x.channels))
+        bias, scales, output = self.scaled(x, weights, 0)
+        self.note("FULLY_CONNECTED", x.shape, x.quantisation, weights.shape)
+        return self.builder.dense(x, weights, bias, scales, output, keep_dims=True)
+
     def mobile(self, x: Tensor) -> Tensor:
         y = self.conv(self.depthwise(self.conv(x, (1, 1), plain=True)), (1, 1), x.channels, plain=True)
         return self.combine("ADD", x, y) if y.shape == x.shape else y
@@ -240,13 +271,20 @@ class Drawing:
 
 NEARLY = tuple(float(np.float32(NEARLY_ONE * 2.0**-power)) for power in (3, 6))
 LAYERS = ("conv", "conv", "conv", "depthwise", "depthwise", "pool", "pool", "unary", "with_constant", "pad")
-BLOCKS = ("residual", "twice", "squeeze_excite", "gate_of_places", "inception", "mobile")
+BLOCKS = (
+    *("residual", "twice", "squeeze_excite", "gate_of_places", "inception", "mobile"),
+    *("outer", "padded", "beside", "reshaped", "by_place"),
+)
 
 
 def drawn_file(seed: int) -> DrawnFile:
     """One operator, or a chain of layers and blocks with a head."""
     random = np.random.default_rng(seed)
     shape = tuple(int(random.choice(sizes)) for sizes in (SIZES, SIZES, CHANNELS))
+    if random.integers(6) == 0:
+        shape = (*shape[:1], int(random.choice((16, 21, 33))), *shape[2:])
+    elif random.integers(6) == 0:
+        shape = (*shape[:2], int(random.choice((16, 24, 33))))
     scale = float(np.float32(random.choice([np.exp(random.uniform(np.log(0.001), np.log(0.1))), *NEARLY])))
     zero_point = int(random.choice([-128, 0, 127, *random.integers(-128, 128, 4)]))
     drawing = Drawing(random, FileBuilder(shape, (scale, zero_point)))
@@ -255,7 +293,7 @@ def drawn_file(seed: int) -> DrawnFile:
     layers = [drawing.one(*LAYERS, *BLOCKS) for _ in range(drawing.one(1, 1, 2, 3))]
     drawing.alone = len(layers) == 1 and layers[0] in LAYERS
     for layer in layers:
-        if prod(x.shape) < 1500 and x.channels < 32:
+        if x == drawing.builder.input or (prod(x.shape) < 3000 and x.channels <= 40):
             x = getattr(drawing, layer)(x)
     x = x if drawing.alone else drawing.head(x)
     return DrawnFile(drawing.builder.file(x), (1, *shape), "\n".join(drawing.words))

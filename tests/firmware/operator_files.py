@@ -72,13 +72,13 @@ class FileBuilder:
         scales: Sequence[float],
         output: Quantisation,
         activation: str = "NONE",
+        keep_dims: bool = False,
     ) -> Tensor:
-        """FULLY_CONNECTED with weights `[outputs, inputs]`."""
+        """FULLY_CONNECTED with weights `[outputs, inputs]`; `keep_dims` applies it to the channels of each place."""
         numbers = [x.number, *self._parameters(x, weights, bias, scales, 0)]
-        y = self.activation((1, len(weights)), output)
-        return self.step(
-            "FULLY_CONNECTED", numbers, y, "FullyConnected", fusedActivationFunction=_activation(activation)
-        )
+        y = self.activation((*x.shape[:-1], len(weights)) if keep_dims else (1, len(weights)), output)
+        options = {"fusedActivationFunction": _activation(activation), "keepNumDims": keep_dims}
+        return self.step("FULLY_CONNECTED", numbers, y, "FullyConnected", **options)
 
     def pool(self, name: str, x: Tensor, size: tuple[int, int], activation: str = "NONE", **options: Any) -> Tensor:
         """MAX_POOL_2D or AVERAGE_POOL_2D."""

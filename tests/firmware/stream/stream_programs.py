@@ -36,6 +36,7 @@ static void check_{p}(void)
 {{
     static {p}_state state;
     static int8_t whole[{P}_OUTPUT_SIZE], rows[{P}_OUTPUT_SIZE], row[{P}_ROW_VALUES];
+    board_print("{p} state %u\\n", (unsigned)sizeof state);
     memset(&state, 0xa5, sizeof state);
     for (int clip = 0; clip < {clips}; ++clip) {{
         {p}_infer(&state, clips_{p}[clip], whole);
@@ -99,11 +100,14 @@ def run_on_host(checks: Sequence[Clips], folder: Path, optimise: str = "-O1") ->
 
 
 def run_on_board(board: str, checks: Sequence[Clips], folder: Path) -> dict[str, np.ndarray]:
-    """The same on an emulated board."""
+    """The same on an emulated board of 32 bits, where each state has the size that the compiler tells."""
     sources = [write_main(checks, folder / "main.c"), *(source for each in checks for source in each.network.sources)]
     includes = sorted({include for each in checks for include in each.network.includes})
     image = qemu.build(board, sources, includes, folder / f"{board}.elf", ("ON_BOARD",))
-    return outputs_of(qemu.run(board, image.path, 120, folder))
+    printed = qemu.run(board, image.path, 120, folder)
+    sizes = {prefix: int(size) for prefix, size in re.findall(r"^(\w+) state (\d+)$", printed, re.MULTILINE)}
+    assert sizes == {each.network.prefix: each.network.state_bytes for each in checks}
+    return outputs_of(printed)
 
 
 def outputs_of(printed: str) -> dict[str, np.ndarray]:
