@@ -6,7 +6,7 @@ The arithmetic is in whole numbers, so that both come to the same decision to th
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +37,8 @@ class ListenRules:
     smoothing: float = 0.7
     """Weight of what was heard before, 0 (none) to below 1."""
     threshold: float = 0.0
-    """Smoothed probability below which the answer is "none"; 0: always a class."""
+    """Smoothed probability below which the answer is "none"; 0: the network's own threshold, or always a class where it
+    has none."""
     gate_dbfs: float | None = -80.0
     """Level below which the answer is "silence", dBFS RMS of the window around its mean (full scale is amplitude 1, a
     sine of which has -3); -90 to 0, None: no gate. The quietest second of TUT Acoustic Scenes 2017 has -73."""
@@ -57,6 +58,10 @@ class ListenRules:
             raise EdgepruneError(
                 f"gate-dbfs: {self.gate_dbfs:g} dBFS is no level of 16-bit samples; give -90 to 0, or None for no gate."
             )
+
+    def of_network(self, threshold: float | None) -> "ListenRules":
+        """The same rules, with a network's own threshold where they have none."""
+        return self if self.threshold or threshold is None else replace(self, threshold=threshold)
 
     def hop_frames(self, spec: LogMel) -> int:
         """Frames between the starts of two windows, at least 1."""
@@ -96,6 +101,9 @@ class Judgement:
     best: int
     smoothed: NDArray[np.int64]
     mean_square: int
+    likely: tuple[int, ...] = ()
+    """The classes that reach the threshold, the likeliest first: several, where their probabilities are independent;
+    without a threshold `best` alone."""
 
     @property
     def percent(self) -> int:
@@ -125,8 +133,10 @@ class Judge:
         weight, before = self._rules.smoothing_weight, latest if self._smoothed is None else self._smoothed
         self._smoothed = (weight * before + (WEIGHT_UNIT - weight) * latest + WEIGHT_UNIT // 2) // WEIGHT_UNIT
         best = int(self._smoothed.argmax())
-        likely = self._smoothed[best] >= self._rules.least_probability
-        return Judgement("class" if likely else "none", best, self._smoothed, mean_square)
+        least = self._rules.least_probability
+        order = np.argsort(-self._smoothed, kind="stable") if least else (best,)
+        likely = tuple(int(place) for place in order if self._smoothed[place] >= least)
+        return Judgement("class" if likely else "none", best, self._smoothed, mean_square, likely)
 
 
 def power_sums(samples: Samples) -> NDArray[np.int64]:

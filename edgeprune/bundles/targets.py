@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgeprune.bundles import android, c11, micro
@@ -49,6 +50,7 @@ def write_bundle(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EdgepruneError(f"{out}: is there already; choose another --out.")
     source = source_of(run, clips, arena=deployment.runtime == "tflm")
+    deployment = replace(deployment, rules=deployment.rules.of_network(source.description.threshold))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:

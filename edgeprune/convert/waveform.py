@@ -49,7 +49,8 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
         probabilities = builder.tensor("", tuple(network_output["shape"]))
         version = _quantise_version(path, network_output)
         builder.apply("DEQUANTIZE", [graph.outputs[0]], probabilities, version)
-    graph.tensors[probabilities].name = "probabilities" if operator_names(model)[-1] == "SOFTMAX" else "logits"
+    ends_in_probabilities = operator_names(model)[-1] in ("SOFTMAX", "LOGISTIC")
+    graph.tensors[probabilities].name = "probabilities" if ends_in_probabilities else "logits"
     graph.operators = [*frontend, *graph.operators, *builder.operators]
     graph.inputs, graph.outputs = [waveform], [probabilities]
     signature = schema.SignatureDefT()

@@ -86,7 +86,7 @@ def plan_mixtures(clips_per_scene: int) -> list[SyntheticClip]:
         city, corner = divmod(site, LOCATIONS_PER_CITY)
         held_out = corner == LOCATIONS_PER_CITY - 1
         devices = EVALUATION_DEVICES if held_out else TRAIN_DEVICES
-        device = devices[(visit + kind) % len(devices)]
+        device = devices[number // LOCATIONS_PER_CITY % len(devices)]
         clips.append(SyntheticClip(kinds[kind], CITIES[city], site, number, device, held_out, mixture=True))
     return clips
 

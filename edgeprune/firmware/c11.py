@@ -47,7 +47,7 @@ class C11:
         arena_bytes: working memory, aligned to `arena_alignment`.
         input_shape, output_shape: with the batch, which is 1; input channels last.
         input_quantisation, output_quantisation: `(scale, zero_point)`: real = scale x (stored - zero_point).
-        logits: the network ended in a softmax, which is left to the caller (see `probabilities`).
+        logits: the network ended in a softmax or sigmoid, which is left to the caller (see `probabilities`).
         layers: calls in the order they run.
     """
 
@@ -124,7 +124,7 @@ def _options(bakenn: Any, target: str) -> dict[str, Any]:
 
 
 def _plain_network(path: Path, out: Path) -> Path:
-    """Write the network without its softmax, which does not change the likeliest class, and without text of its own.
+    """Write the network without its last softmax or sigmoid, which keep the order of classes, and without its own text.
 
     The compiler writes names of tensors into comments of the code, where a name could end the comment. Weights, scales
     and the other operators stay as they are.
@@ -139,9 +139,9 @@ def _plain_network(path: Path, out: Path) -> Path:
     names = operator_names(model)
     if "SOFTMAX" in names[:-1]:
         raise EdgepruneError(f"{path}: has a softmax inside, which the compiler to C does not take; use tflm.")
-    if names[-1:] == ["SOFTMAX"]:
-        softmax = model.subgraphs[0].operators.pop()
-        model.subgraphs[0].outputs = [softmax.inputs[0]]
+    if names[-1:] in (["SOFTMAX"], ["LOGISTIC"]):
+        last = model.subgraphs[0].operators.pop()
+        model.subgraphs[0].outputs = [last.inputs[0]]
     model.description, model.metadata, model.metadataBuffer, model.signatureDefs = "network", None, None, None
     for graph in model.subgraphs:
         graph.name = "network"
@@ -200,7 +200,7 @@ def _describe(path: Path, tflite: Path, artifacts: Any, name: str) -> C11:
         output_shape=tuple(output["shape"]),
         input_quantisation=(input_["scale"], input_["zero_point"]),
         output_quantisation=(output["scale"], output["zero_point"]),
-        logits=operators(path)[-1] == "SOFTMAX",
+        logits=operators(path)[-1] in ("SOFTMAX", "LOGISTIC"),
         layers=tuple(
             CompiledLayer(int(place[1]) if place else None, choice.kernel_id)
             for place, choice in zip(places, plan.selections, strict=True)

@@ -179,6 +179,17 @@ def test_the_likeliest_class_must_be_likely() -> None:
     np.testing.assert_array_equal(found[1].smoothed, [UNIT // 2] * 2)
 
 
+def test_independent_classes_are_heard_together_from_the_networks_own_threshold() -> None:
+    rules = ListenRules(0.4, smoothing=0).of_network(0.5)
+    patches = iter([None, [0.6, 0.9, 0.1], [0.4, 0.45, 0.1], [0.2, 0.2, 0.5]])
+    listener = Listener(replace(SPEC, center=False), lambda _: next(patches), rules)
+    found = [d.judgement for d in listener.listen([noise(3 * 20 * 160 + 160)])]
+    assert [judgement.likely for judgement in found] == [(1, 0), (), (2,)]
+    assert [judgement.heard for judgement in found] == ["class", "none", "class"]
+    assert ListenRules(threshold=0.7).of_network(0.5).threshold == 0.7, "what was asked for stays"
+    assert ListenRules().of_network(None) == ListenRules()
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [

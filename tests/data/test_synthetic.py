@@ -196,6 +196,8 @@ def test_mixtures_hold_what_their_labels_say(tmp_path: Path) -> None:
     split = load_split(load_card("synthetic_mixtures"), tmp_path / "mixtures")
     assert split.task == "tags"
     assert len(split.train) + len(split.test) == 90
+    assert set(split.test["device"]) == {"a", "b", "s1"}
+    assert set(split.train["device"]) == {"a", "b"}
     assert not set(split.train["group"]) & set(split.test["group"])
     for part in (split.train, split.test):
         assert membership(part["label"], split.classes).any(axis=0).all()

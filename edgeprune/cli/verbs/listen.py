@@ -88,7 +88,7 @@ def open_listener(path: Path, rules: ListenRules, threads: int = 1) -> tuple[Lis
     description = read_description(path)
     if description.frontend is None:
         raise EdgepruneError(f"{path}: is no classifier of audio; give one that was trained on clips.")
-    if "SOFTMAX" not in operators(path):
+    if "SOFTMAX" not in operators(path) and description.threshold is None:
         raise EdgepruneError(f"{path}: gives logits, not probabilities; give the exported file with its softmax.")
     model = TFLiteModel(path, threads)
 
@@ -96,6 +96,7 @@ def open_listener(path: Path, rules: ListenRules, threads: int = 1) -> tuple[Lis
         x = patch if description.takes_waveform else description.inputs(patch[np.newaxis])[0]
         return model.predict(x[np.newaxis])[0]
 
+    rules = rules.of_network(description.threshold)
     listener = Listener(description.frontend, predict, rules, from_samples=description.takes_waveform)
     return listener, list(description.labels)
 
@@ -125,6 +126,7 @@ def _json_line(decision: Decision, labels: Sequence[str], listener: Listener, mi
         "time_s": round(decision.time_s, 6),
         "heard": judgement.heard,
         "label": labels[judgement.best] if judgement.heard == "class" else None,
+        "labels": [labels[place] for place in judgement.likely],
         "level_dbfs": round(judgement.level_dbfs, 1) if judgement.mean_square else None,
         "probabilities": dict(zip(labels, decision.probabilities.tolist(), strict=True)),
         "real_time_factor": listener.real_time_factor,
