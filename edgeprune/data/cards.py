@@ -42,7 +42,8 @@ class SplitLayout:
     """The files of a split on disk; `{fold}` in a path stands for the fold's number.
 
     They are two lists of clips (`train`, and in `test` the files to try in order), or one `table` with a column `fold`
-    (or `split`: train, test).
+    (or `split`: train, test). With `{label}` in it, as in `{label}/*.wav`, `train` stands for the clips in a folder of
+    each class that are not in the list `test`.
 
     Attributes:
         where: rows of the table to keep, as {column: value}.

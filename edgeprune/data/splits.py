@@ -206,7 +206,7 @@ def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_P
         raise EdgepruneError(f"{card.name}: has no fold {fold}; its folds: {have}.")
     tried: list[str] = []
     for layout in [card.subsets[subset]] if subset else card.layouts:
-        read = _read_lists if layout.train else _read_table
+        read = _read_folders if "{label}" in layout.train else _read_lists if layout.train else _read_table
         parts = read(card, layout, root, fold, tried)
         if parts:
             expected = layout.rows.get(str(fold))
@@ -234,6 +234,27 @@ def _read_lists(card: Card, layout: SplitLayout, root: Path, fold: int, tried: l
     if _cells(parts[0].rows, "label") is None:
         raise EdgepruneError(f"{path}: has no labels to train on; it needs the columns filename and scene_label.")
     return parts
+
+
+def _read_folders(card: Card, layout: SplitLayout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:
+    """Clips in a folder for each class: those that a list of `layout.test` names test, the others train."""
+    lists = [name.replace("{fold}", str(fold)) for name in layout.test]
+    path = next(filter(None, (find_list(root, name) for name in lists)), None)
+    if path is None:
+        tried.extend(lists)
+        return None
+    test = read_rows(path).assign(label=lambda rows: rows["filename"].str.partition("/")[0])
+    found = [
+        clip.relative_to(root).as_posix()
+        for label in card.classes
+        for clip in sorted(root.glob(layout.train.replace("{label}", label)))
+    ]
+    tested = set(test["filename"])
+    train = test.iloc[:0].reindex(columns=["filename", "label", "row"])
+    train["filename"] = [name for name in found if name not in tested]
+    train["label"] = train["filename"].str.partition("/")[0]
+    train["row"] = range(1, len(train) + 1)
+    return [_Part("training", path, train), _Part("testing", path, test)]
 
 
 def _read_table(card: Card, layout: SplitLayout, root: Path, fold: int, tried: list[str]) -> list[_Part] | None:

@@ -355,3 +355,31 @@ def test_another_seed_cuts_elsewhere() -> None:
 def test_impossible_validation(labels: str | list[str], groups: str, fraction: float, message: str) -> None:
     with pytest.raises(EdgepruneError, match=message):
         split_validation(pd.DataFrame({"label": list(labels), "group": list(groups)}), fraction)
+
+
+def test_folders_of_words_and_a_list_of_those_that_test(tmp_path) -> None:
+    """Speech Commands: a folder for each word, the published list names the clips that test, the others train."""
+    clips = [
+        "yes/0a_nohash_0.wav",
+        "yes/0a_nohash_1.wav",
+        "yes/1b_nohash_0.wav",
+        "no/1b_nohash_0.wav",
+        "no/2c_nohash_0.wav",
+    ]
+    for name in (*clips, "_background_noise_/hum.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "testing_list.txt").write_text("yes/1b_nohash_0.wav\nno/1b_nohash_0.wav\n")
+    split = load_split(load_card("speech_commands"), tmp_path)
+    assert list(split.train["filename"]) == ["no/2c_nohash_0.wav", "yes/0a_nohash_0.wav", "yes/0a_nohash_1.wav"]
+    assert list(split.train["label"]) == ["no", "yes", "yes"]
+    assert list(split.train["group"]) == ["2c", "0a", "0a"]
+    assert list(split.test["filename"]) == ["yes/1b_nohash_0.wav", "no/1b_nohash_0.wav"]
+    assert list(split.test["label"]) == ["yes", "no"]
+    assert len(split.classes) == 35
+    (tmp_path / "no" / "1b_nohash_0.wav").unlink()
+    with pytest.raises(EdgepruneError, match=r"no/1b_nohash_0.wav named in .*testing_list.txt but not in"):
+        load_split(load_card("speech_commands"), tmp_path)
+    (tmp_path / "testing_list.txt").unlink()
+    with pytest.raises(EdgepruneError, match=r"no split found in .* looked for testing_list.txt"):
+        load_split(load_card("speech_commands"), tmp_path)
