@@ -26,6 +26,7 @@ from edgeprune.graph.operators import (
     permuted_axis,
     shape_of,
 )
+from edgeprune.graph.same_pads import is_taken_in
 from edgeprune.graph.tracer import Tracer
 
 
@@ -86,6 +87,9 @@ def join(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
 
 def pad(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
     x: Value = inputs[0]
+    if is_taken_in(node):
+        tracer.stand_for(node, x, foldable=False)
+        return
     sizes: Any = node.args[1]  # from the last axis on, in pairs
     place = 2 * (len(x.shape) - 1 - x.axis)
     first, last = (int(size) for size in (*sizes[place : place + 2], 0, 0)[:2])

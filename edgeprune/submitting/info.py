@@ -37,7 +37,7 @@ def read_info(path: Path | None, template: ChallengeTemplate) -> dict[str, Any]:
     if unknown:
         raise one_sentence(unknown, f"{path}: has fields that {template.name} does not", "correct or remove them")
     of_run = [name for name in info if name not in ("submission", "system")]
-    in_system = ("description", "external_datasets", "source_code")
+    in_system = ("description", "external_datasets", "source_code", "inference_code")
     of_run += [f"system.{name}" for name in info.get("system", {}) if name not in in_system]
     if of_run:
         raise one_sentence(of_run, f"{path}: holds what is read from the run", "remove it")

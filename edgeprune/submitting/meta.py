@@ -80,6 +80,9 @@ def description(shipped: Shipped, template: ChallengeTemplate, runs: Sequence[Sh
         "pipeline": pipeline(shipped),
         "framework": "pytorch",
         "split_adaptations": adaptations(runs),
+        "device_information": None,
+        "num_models_at_inference": 1,
+        "model_weight_sharing": "fully shared",
     }
     return {name: known[name] for name in template.required["system.description"] if name in known}
 

@@ -89,6 +89,8 @@ def output_text(output: Output, template: ChallengeTemplate) -> str:
 
 def evaluation_gaps(output: Output, template: ChallengeTemplate) -> list[str]:
     """How the clips differ from the challenge's evaluation set; empty if they do not."""
+    if not template.clips:
+        return [f"{len(output.names):,} clips; how many the evaluation set has is not known here"]
     wanted, names = {f"{number}.wav" for number in range(template.clips)}, set(output.names)
     foreign = sorted(names - wanted, key=_natural)
     gaps = []

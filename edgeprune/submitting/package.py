@@ -10,6 +10,7 @@ from typing import Any
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes, write_text
 from edgeprune.submitting.card import card_text
+from edgeprune.submitting.inference_package import write_inference
 from edgeprune.submitting.info import label_of, merged, read_info
 from edgeprune.submitting.label import Label
 from edgeprune.submitting.meta import by_split, complexity, description, results
@@ -67,7 +68,7 @@ class Package:
 
     @property
     def folder(self) -> str:
-        return f"{self.template.task}/{self.label}"
+        return f"{self.template.root}/{self.label}"
 
 
 def submit(
@@ -82,11 +83,12 @@ def submit(
     """Write a challenge's submission package, and a model card beside it.
 
     `out` then holds `task1/LABEL/LABEL.output.csv` (in 2024 `LABEL.output.split_5.csv` and so on),
-    `task1/LABEL/LABEL.meta.yaml`, `Surname_INST_task1.zip` with all systems under `task1`, and `model_card.md`.
+    `task1/LABEL/LABEL.meta.yaml`, `Surname_INST_task1.zip` with all systems under `task1`, and `model_card.md`; in 2025
+    also `inference`, the Python package that the organisers call.
 
     Args:
         runs: finished runs: one; in 2024 one a training subset.
-        rules: `dcase2022` or `dcase2024`.
+        rules: `dcase2021`, `dcase2022`, `dcase2024` or `dcase2025`.
         audio: recordings without labels: a folder, or a list of files; None: the run's evaluation part.
         format: number format of the file that is submitted; None: int8, else the run's first.
         draft: write a placeholder where a required field is missing instead of refusing.
@@ -136,13 +138,17 @@ def _described(
         # one figure stands for all training subsets
         "complexity": {name: max(cost.get(name, 0) for cost in costs.values()) for name in costs[largest]},
         "external_datasets": own.get("external_datasets"),
+    }
+    codes = {
+        "inference_code": own.get("inference_code", ""),
         "source_code": authors.source_code or own.get("source_code"),
     }
-    figures = {split: results(run, template) for split, run in runs.items()}
+    system |= {name: code for name, code in codes.items() if name in template.required["system"] or code}
+    figures = {split or template.block: results(run, template) for split, run in runs.items()}
     meta = {
         "submission": submission,
         "system": system,
-        "results": {"development_dataset": figures if template.splits else figures[""]},
+        "results": {"development_dataset": figures if template.blocks else figures[""]},
     }
     notes += [f"{field}: {note}" for field, note in template.notes.items()]
     notes += [  # another counter may come to a figure above the limit
@@ -160,6 +166,8 @@ def _hindrances(template: ChallengeTemplate, runs: Mapping[str, Shipped], system
     for run in runs.values():
         if run.recipe.data.name != template.dataset:
             reasons.append(f"{run.folder} was trained on {run.card.name}, not on {template.dataset}")
+        if template.subset and run.recipe.data.subset != template.subset:
+            reasons.append(f"{run.folder} was not trained on the subset {template.subset} alone")
         if run.recipe.model.audioset_weights is not None and not system["external_datasets"]:
             reasons.append("system.external_datasets does not name AudioSet, from whose weights the network started")
     return list(dict.fromkeys(reasons))
@@ -227,15 +235,16 @@ def _written(package: Package, out: Path, report: Path | None, ready: bool, draf
     for name, text in package.files.items():
         write_text(out / name, text)
     if report is not None:
-        write_bytes(out / package.template.task / report.name, report.read_bytes())
+        write_bytes(out / package.template.root / report.name, report.read_bytes())
+    modules = write_inference(out, package.label, package.runs[""]) if package.template.inference else []
     cards = {split: f"model_card_{split}.md" if split else "model_card.md" for split in package.runs}
     for split, name in cards.items():
         write_text(out / name, card_text(package.runs[split]))
     archive = out / f"{package.label.team}.zip"
-    write_bytes(archive, _zipped(out, package.label))
+    write_bytes(archive, _zipped(out, package.template.root, package.label))
     drafts = sorted(  # systems of the same authors, written before
         path.parent.name
-        for path in (out / package.label.task).glob(f"{package.label.team}_?/*.meta.yaml")
+        for path in (out / package.template.root).glob(f"{package.label.team}_?/*.meta.yaml")
         if path.parent.name != str(package.label) and PLACEHOLDER in path.read_text(encoding="utf-8").split()
     )
     if drafts:
@@ -243,7 +252,7 @@ def _written(package: Package, out: Path, report: Path | None, ready: bool, draf
     return {
         "label": package.meta["submission"]["label"],
         "rules": package.template.name,
-        "files": [*package.files, *cards.values()],
+        "files": [*package.files, *cards.values(), *modules],
         "zip": str(archive),
         "draft": draft,
         "ready": ready and not drafts,
@@ -254,11 +263,11 @@ def _written(package: Package, out: Path, report: Path | None, ready: bool, draf
     }
 
 
-def _zipped(out: Path, label: Label) -> bytes:
+def _zipped(out: Path, root: str, label: Label) -> bytes:
     """A zip of the task's folder: all systems of these authors, and the reports; equal content gives equal bytes."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(path for path in (out / label.task).rglob("*") if _belongs(path, out / label.task, label)):
+        for path in sorted(path for path in (out / root).rglob("*") if _belongs(path, out / root, label)):
             entry = zipfile.ZipInfo(path.relative_to(out).as_posix(), (1980, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, path.read_bytes())

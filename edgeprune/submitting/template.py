@@ -26,6 +26,10 @@ class ChallengeTemplate:
         devices: recording devices by which results are grouped.
         metrics: of each result.
         splits: training subsets, each with an output of its own; empty: one output.
+        folder: where the systems' folders lie in the package; "": one named like the task.
+        block: name of the block that holds the results of a single output; "": they stand by themselves.
+        subset: the training subset that a single output must be trained on; "": any.
+        inference: a Python package that runs the system is asked for.
         required, optional: fields by the dotted name of the object that holds them.
         notes: our reading of fields that the sources leave open, by dotted name.
     """
@@ -41,6 +45,20 @@ class ChallengeTemplate:
     required: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]]
     notes: Mapping[str, str]
+    folder: str = ""
+    block: str = ""
+    subset: str = ""
+    inference: bool = False
+
+    @property
+    def root(self) -> str:
+        """The folder of the package in which the systems' folders lie."""
+        return self.folder or self.task
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the blocks of results; empty: they stand by themselves."""
+        return self.splits or ((self.block,) if self.block else ())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,10 +68,10 @@ class ChallengeTemplate:
     def fields(self) -> dict[str, tuple[str, ...]]:
         """The required fields, those of the results too, by the dotted name of the object that holds them."""
         groups = {"class_wise": self.classes, "device_wise": self.devices}
-        parts = [f"results.development_dataset.{split}" for split in self.splits] or ["results.development_dataset"]
+        parts = [f"results.development_dataset.{block}" for block in self.blocks] or ["results.development_dataset"]
         fields = {"": ("submission", "system", "results"), **self.required, "results": ("development_dataset",)}
-        if self.splits:
-            fields["results.development_dataset"] = self.splits
+        if self.blocks:
+            fields["results.development_dataset"] = self.blocks
         for part in parts:
             fields |= {part: ("overall", *groups), f"{part}.overall": self.metrics}
             for group, names in groups.items():

@@ -25,6 +25,12 @@ COLUMNS = [
 DEVICES = ["a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"]
 SPLITS = ["split_5", "split_10", "split_25", "split_50", "split_100"]
 FIELDS = {
+    # github.com/toni-heittola/dcase2021_task1_submission_validator, commit 4a38e13
+    "dcase2021": {
+        "description": "input_sampling_rate acoustic_features embeddings data_augmentation machine_learning_method "
+        "ensemble_method_subsystem_count decision_making external_data_usage",
+        "complexity": "total_parameters",
+    },
     "dcase2022": {
         "description": "input_sampling_rate acoustic_features embeddings data_augmentation machine_learning_method "
         "ensemble_method_subsystem_count decision_making external_data_usage complexity_management pipeline framework",
@@ -81,6 +87,24 @@ def test_package_2022(run, info, submit, tmp_path):
     assert done["open"] == []
     assert not done["ready"]  # the evaluation part is not the evaluation set
     assert (out / "model_card.md").is_file()
+
+
+def test_package_2021(info, submit, tmp_path):
+    run = made_runs.make_run(tmp_path / "run", data="tau2020_mobile")
+    text = info.read_text(encoding="utf-8").replace("task1_2", "task1a_2").replace("pipeline", "decision_making")
+    info.write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+    code, text, err = submit(run, "--rules", "dcase2021", "--out", out, "--info", info, "--json")
+    assert code == 0, err
+    label = "Surname_INST_task1a_2"
+    with zipfile.ZipFile(out / "Surname_INST_task1a.zip") as archive:
+        names = archive.namelist()
+        meta = yaml.safe_load(archive.read(f"task1/task1a/{label}/{label}.meta.yaml"))
+    # the validator takes the third folder for the label, and the task from it
+    assert {tuple(name.split("/")[:-1]) for name in names} == {("task1", "task1a", label)}
+    assert_fields(meta, "dcase2021")
+    assert_results(meta["results"]["development_dataset"])
+    assert [verdict["rule"] for verdict in json.loads(text)["verdicts"][str(run)]] == ["size"]
 
 
 def test_output_is_the_predictions_in_the_official_order(run, info, submit, tmp_path):

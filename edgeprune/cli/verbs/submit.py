@@ -14,11 +14,14 @@ from edgeprune.reporting.numbers import format_exact
 
 @dataclass(frozen=True)
 class SubmitCommand:
-    """Write the package of DCASE Task 1 for a finished run: system output, meta file, zip; and a model card."""
+    """Write the package of DCASE Task 1 for a finished run: system output, meta file, zip; and a model card.
+
+    For dcase2025 the Python package that runs the system comes along.
+    """
 
     runs: Positional[tuple[Path, ...]]
     """Run folder; for dcase2024 one a training subset (5, 10, 25, 50, 100 %)."""
-    rules: Literal["dcase2022", "dcase2024"]
+    rules: Literal["dcase2021", "dcase2022", "dcase2024", "dcase2025"]
     """Which year's challenge."""
     out: Path
     """Folder to write to; a second system under another label goes into the same."""
