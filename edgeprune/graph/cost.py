@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgeprune.graph.arena import arena_bytes
 from edgeprune.graph.graph import Blocks, Graph, Operator
 from edgeprune.graph.graph_cache import kept_graph
-from edgeprune.graph.kinds import FREE_OF_MACS, MULTIPLYING, SCALE, UNKNOWN
+from edgeprune.graph.kinds import FOLDING, FREE_OF_MACS, MULTIPLYING, SCALE, UNKNOWN
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.tabular import Tabular
 
@@ -106,15 +106,20 @@ class Counts:
 
 
 def _multiplying(operator: Operator, size: Size) -> Counts:
-    """A layer, into which a batch norm may be folded: a layer without biases gets them from the batch norm's shift."""
+    """A layer, into which a batch norm may be folded.
+
+    A layer without biases gets them from the batch norm's shift; a convolution that has neither still ships zeros,
+    since TFLite's convolutions take no fewer inputs.
+    """
     product = operator.kernel * size(operator.filters)
     if operator.inputs:
         product = product * size(operator.inputs)
     weights = operator.values + (product if operator.holds_weights else 0)
     norm = operator.norm if operator.holds_weights else ()
+    ships_zeros = operator.holds_weights and operator.kind in FOLDING and operator.kind != "dense"
     return Counts(
         weights=weights,
-        biases=size(operator.biases or norm),
+        biases=size(operator.biases or norm or (operator.filters if ships_zeros else ())),
         macs=operator.positions * product,
         trainable=weights + size(operator.biases) + 2 * size(norm),
         statistics=2 * size(norm),
@@ -125,7 +130,9 @@ def _scale(operator: Operator, size: Size) -> Counts:
     """A batch norm's scale and shift for each channel, which ship as weights of two operators; or a constant."""
     constant = _values(operator, size)
     norm = 2 * size(operator.norm)
-    return Counts(weights=constant.weights + norm, trainable=constant.trainable + norm, statistics=norm)
+    return Counts(
+        weights=constant.weights + operator.ships * norm, trainable=constant.trainable + norm, statistics=norm
+    )
 
 
 def _values(operator: Operator, size: Size) -> Counts:

@@ -69,6 +69,7 @@ class Draft:
     positions: int = 0
     biases: Numbers = field(default_factory=lambda: fixed_numbers(0))
     norm: Numbers = field(default_factory=lambda: fixed_numbers(0))
+    ships: int = 1
     norm_scale: str = ""
     values: int = 0
     holds_weights: bool = True
@@ -92,6 +93,7 @@ class Draft:
             positions=self.positions,
             biases=coupling.blocks(self.biases),
             norm=coupling.blocks(self.norm),
+            ships=self.ships,
             norm_scale=self.norm_scale,
             values=self.values,
             holds_weights=self.holds_weights,

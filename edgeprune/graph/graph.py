@@ -95,6 +95,7 @@ class Operator:
         positions: outputs that a filter computes.
         biases: its own.
         norm: channels of a batch norm, folded into it or, of a `scale`, itself.
+        ships: how often each value of such a `scale` ships: once for every place of a band of mels.
         norm_scale: name of the parameter that scales the batch norm which directly follows it; "" if there is none.
         values: constants of other shapes, such as those of a PReLU or an unknown operator.
         holds_weights: its weights are counted here; False where they are an activation or another operator's too.
@@ -114,6 +115,7 @@ class Operator:
     positions: int = 0
     biases: Blocks = ()
     norm: Blocks = ()
+    ships: int = 1
     norm_scale: str = ""
     values: int = 0
     holds_weights: bool = True

@@ -25,7 +25,11 @@ def batch_norm(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
             return
     # the axis of the batch norm may be another one than that of the channels, such as the mel bands
     norm = x.numbers if x.axis == 1 else fixed_numbers(x.shape[1])
-    tracer.operate(node, "scale", [x], x.axis, x.numbers, awake, tracer.path(scale), norm=norm, norm_scale=name)
+    # a view that makes a channel of each band of mels is undone in the file, where constants cover every mel
+    bands = x.axis == 1 and len(x.shape) == 4 and x.follows and x.numbers[0] == x.numbers[1]
+    ships = x.shape[2] if bands else 1
+    path = tracer.path(scale)
+    tracer.operate(node, "scale", [x], x.axis, x.numbers, awake, path, norm=norm, ships=ships, norm_scale=name)
 
 
 def channel_norm(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:

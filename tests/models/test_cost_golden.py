@@ -96,6 +96,15 @@ def test_bcresnet(width, trainable, macs):
     assert sum(by_hand(*(filters * width for filters in (16, 8, 12, 16, 20, 32)))) == macs
 
 
+def test_stages_of_bcresnet_have_one_width_each():
+    """What is added up loses the same filters, through the views of the norms of bands."""
+    spec, narrow = make_spec("bcresnet", 10), make_spec("bcresnet", 10, width=0.5)
+    groups = graph_of(spec).groups
+    assert {label: group.filters for label, group in groups.items() if not group.frozen} == spec.widths
+    assert len(groups["stage3.0.change"].layers) == 1 + 3 * 4
+    assert count(graph_of(spec), narrow.widths) == cost(narrow)
+
+
 def by_hand(stem: int, *rest: int, frames: int = 101, classes: int = 12):
     """MACs of BC-ResNet's convolutions at 40 mels."""
     *stages, last = rest

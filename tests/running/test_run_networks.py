@@ -36,10 +36,11 @@ NETWORKS = [
     Tried("cpmobile", 0.5, replace(LogMel.cpmobile(), sample_rate=16000, n_fft=2048, mels=64), (1, 64, 65)),
     Tried(
         "mobilenetv3_small",
-        0.25,
+        0.5,
         replace(LogMel.mobilenetv3(), sample_rate=16000, n_fft=512, fmax=0, mels=64),
         (1, 64, 101),
     ),
+    Tried("bcresnet", 1.0, LogMel.bcresnet(), (1, 40, 101)),
     Tried("yamnet", 0.125, LogMel.yamnet(), (1, 96, 64)),
 ]
 
