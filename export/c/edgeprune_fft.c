@@ -2,21 +2,68 @@
  * that parts the spectra of even and odd samples and joins them to the real one. Three ways, chosen at compile time:
  * powers of two in place, other even sizes (EP_FFT_MIXED) between two buffers, or CMSIS-DSP. */
 #include <math.h>
+#include <string.h>
 
 #include "edgeprune_frontend_tables.h"
+
+/* sqrtf brings errno along, which with newlib costs a kilobyte of RAM. So the processor's instruction is used where it has
+ * one, and else a square root of our own. */
+#if defined(__GNUC__) && defined(__arm__) && defined(__ARM_FP)
+#define HAS_VSQRT (__ARM_FP & 4)
+#else
+#define HAS_VSQRT 0
+#endif
+#ifndef EP_SOFT_ROOT
+#if (defined(__arm__) && !HAS_VSQRT) || (defined(__riscv) && !defined(__riscv_flen))
+#define EP_SOFT_ROOT 1
+#else
+#define EP_SOFT_ROOT 0
+#endif
+#endif
+
+#if !EP_POWER
+/* Square root of what is not negative. */
+static float root_of(float square)
+{
+#if EP_SOFT_ROOT
+    uint32_t bits;
+    memcpy(&bits, &square, sizeof bits);
+    if (bits < 0x00800000u)
+        return 0.0f; /* below 1.2e-38 */
+    if (bits >= 0x7F800000u)
+        return square; /* infinite, or not a number */
+    /* square = rest x 2^(2 half), with 24 or 25 bits before the point's place; the root's bits come one by one */
+    const uint32_t exponent = bits >> 23, odd = (exponent + 1) & 1u;
+    uint32_t rest = ((bits & 0x007FFFFFu) | 0x00800000u) << (1 + odd), root = 0, twice = 0;
+    for (uint32_t bit = 1u << 24; bit > 0; bit >>= 1) {
+        if (twice + bit <= rest) {
+            rest -= twice + bit;
+            twice += 2 * bit;
+            root += bit;
+        }
+        rest <<= 1;
+    }
+    root = (root + (rest > 0 ? root & 1u : 0)) >> 1;
+    bits = root + (((exponent + 127 - odd) / 2 - 1) << 23);
+    memcpy(&square, &bits, sizeof square);
+    return square;
+#elif HAS_VSQRT
+    float root;
+    __asm__("vsqrt.f32 %0, %1" : "=t"(root) : "t"(square));
+    return root;
+#else
+    return sqrtf(square);
+#endif
+}
+#endif
 
 /* Magnitude or power, of a power. */
 static float strength(float square)
 {
 #if EP_POWER
     return square;
-#elif defined(__GNUC__) && defined(__arm__) && defined(__ARM_FP) && (__ARM_FP & 4)
-    /* the instruction alone; sqrtf brings errno along, which with newlib costs a kilobyte of RAM */
-    float root;
-    __asm__("vsqrt.f32 %0, %1" : "=t"(root) : "t"(square));
-    return root;
 #else
-    return sqrtf(square);
+    return root_of(square);
 #endif
 }
 

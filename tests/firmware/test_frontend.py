@@ -381,6 +381,28 @@ def test_rounding_is_tflites(inside: ctypes.CDLL, tmp_path: Path) -> None:
     assert call(inside.rounded, np.float32([np.nan]), np.int8)[0] == -128
 
 
+def test_square_roots_of_processors_without_the_instruction_are_exact(tmp_path: Path) -> None:
+    spec = SPECS["dcase21"]
+    files = write_frontend(spec, normalisation(spec), tmp_path, "mels_frames", None)
+    (tmp_path / "roots.c").write_text(
+        """\
+#include "edgeprune_fft.c"
+void roots(const float *x, float *y, size_t n);
+void roots(const float *x, float *y, size_t n) { for (size_t i = 0; i < n; ++i) y[i] = root_of(x[i]); }
+"""
+    )
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    sources = [tmp_path / "roots.c", *(path for path in files.sources if path.name != "edgeprune_fft.c")]
+    command = ["gcc", *WARNINGS, "-O2", "-DEP_SOFT_ROOT=1", "-fPIC", "-shared", "-I", tmp_path, *sources, "-lm"]
+    subprocess.run([*command, "-o", tmp_path / "roots.so"], check=True)
+    bits = np.arange(0x00800000, 0x7F800000, 997, np.uint32)  # every exponent, odd and even
+    values = np.concatenate([bits.view(np.float32), np.float32([0, 1, 4, np.finfo(np.float32).max, np.inf])])
+    np.testing.assert_array_equal(
+        call(ctypes.CDLL(str(tmp_path / "roots.so")).roots, values, np.float32), np.sqrt(values)
+    )
+
+
 @pytest.mark.parametrize("size", [2, 4, 8, 64, 4096, 6, 10, 14, 480, 1922])
 def test_fft_is_numpys(tmp_path: Path, size: int) -> None:
     """Strengths of all bins, at the even places of `work`, which the state begins with."""
