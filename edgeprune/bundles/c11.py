@@ -41,13 +41,14 @@ def write(source: Source, out: Path, deployment: Deployment) -> None:
 
 
 def _make_variables(board: Board) -> list[str]:
-    """How a board's program is built and run, for the Makefile."""
+    """How a board's program is built and run, for the Makefile; small where the memory is the real board's."""
     values = {
         "CC": board.tools.compiler,
         "FLAGS": " ".join(board.options),
         "START": " ".join(f"board/{name}" for name in board.tools.sources),
         "QEMU": " ".join((board.tools.emulator, *board.machine)),
         "LOAD": " ".join(board.load),
+        "OPTIMISE": "-Os" if board.fixed_memory else OPTIMISE,
     }
     return [f"{name}_{board.name} := {value}" for name, value in values.items()]
 

@@ -112,6 +112,65 @@ def test_rules_and_prefix_are_those_of_the_deployment(renamed) -> None:
     assert "--hop-s 0.064 --smoothing 0.25 --threshold 0.9 --gate-dbfs -80.0" in readme
 
 
+WINDOWS = """
+#include <stdio.h>
+#include <string.h>
+#include "street_stream.h"
+#define SAMPLES (2 * STREET_SAMPLE_RATE)
+static int16_t samples[SAMPLES];
+static int8_t rows[SAMPLES / STREET_HOP + 2][STREET_MELS], input[STREET_INPUT_SIZE];
+static street_frontend frontend;
+static street_stream stream;
+static street_network whole;
+int main(void)
+{
+    unsigned seed = 1, frames = 0, windows = 0, same = 0, kinds = 0;
+    int8_t expected[STREET_CLASSES], found[STREET_CLASSES], before[STREET_CLASSES] = {0};
+    for (int i = 0; i < SAMPLES; ++i) {
+        seed = seed * 1664525u + 1013904223u;
+        samples[i] = (int16_t)((int)(seed >> 20) * (i / 1000 % 7) - 2048 * (i / 1000 % 7));
+    }
+    street_frontend_reset(&frontend);
+    for (size_t i = 0; i < SAMPLES; ++i) {
+        if (street_frontend_push_i16(&frontend, samples + i, 1))
+            memcpy(rows[frames++], street_frontend_row(&frontend), STREET_MELS);
+    }
+    street_stream_reset(&stream);
+    for (size_t done = 0; done < SAMPLES;) {
+        street_decision decision;
+        done += street_stream_push_i16(&stream, samples + done, SAMPLES - done);
+        if (stream.due == NULL)
+            continue;
+        for (int frame = 0; frame < STREET_FRAMES; ++frame)
+            for (int mel = 0; mel < STREET_MELS; ++mel)
+                input[mel * STREET_FRAMES + frame] = rows[windows * STREET_DECISION_HOP + frame][mel];
+        street_network_infer(&whole, input, expected);
+        street_network_output(&stream.due->network, found);
+        same += memcmp(expected, found, sizeof found) == 0;
+        kinds += memcmp(before, found, sizeof found) != 0;
+        memcpy(before, found, sizeof found);
+        ++windows;
+        (void)street_stream_decide(&stream, &decision);
+    }
+    printf("%u %u %d\\n", windows, same, kinds > windows / 2);
+    return 0;
+}
+"""
+
+
+def test_overlapping_windows_are_to_the_byte_those_of_the_whole_input(renamed, tmp_path) -> None:
+    """Three states of the network, out of phase, against one that takes each window at once."""
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    (tmp_path / "windows.c").write_text(WINDOWS)
+    sources = [tmp_path / "windows.c", *(renamed / "src").glob("*.c")]
+    command = ["gcc", "-std=c11", *SANITISED.split(), "-Wall", f"-I{renamed / 'src'}", *sources, "-lm"]
+    subprocess.run([*command, "-o", tmp_path / "windows"], check=True)
+    found = subprocess.run([tmp_path / "windows"], capture_output=True, text=True, check=True).stdout
+    # two seconds have 125 frames, of which windows of 12 begin every 4
+    assert found == f"{(125 - 12) // 4 + 1} {(125 - 12) // 4 + 1} 1\n"
+
+
 BOTH = """
 #include <stdio.h>
 #include "edgeprune_stream.h"
