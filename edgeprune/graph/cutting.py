@@ -73,7 +73,11 @@ class PlainWeights:
         self._old = [module for module in model.modules() if "weight_g" in module._parameters]
         self._dims: list[Any] = [module.parametrizations.weight[0].dim for module in self._new]  # type: ignore[index,union-attr]
         for module in self._new:
-            parametrize.remove_parametrizations(module, "weight")
+            # not `remove_parametrizations`: it takes the weight out of a class that the original shares
+            weight = nn.Parameter(module.weight.detach().clone())  # type: ignore[operator,union-attr]
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module._modules["parametrizations"]
+            module.weight = weight
         for module in self._old:
             remove_weight_norm(module)
 

@@ -81,6 +81,10 @@ def join(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
     constants = [constant for constant in map(tracer.constant, args) if constant is not None]
     values = sum(constant.size for constant in constants if tracer.once(constant))
     awake = next((value.awake for value in inputs if value.awake), "")
+    if any(value.follows and not value.awake for value in inputs):  # those that are silent go on as such
+        for value in inputs:
+            tracer.read(value)
+        awake = ""
     learned = all(constant.tensor in tracer.learned for constant in constants)
     tracer.operate(node, "concat", inputs, axis, joined, awake, values=values, learned=learned)
 
@@ -155,7 +159,7 @@ def _viewed(tracer: Tracer, node: fx.Node, x: Value) -> Value:
 def _moved(node: fx.Node, x: Value) -> list[Tensor]:
     """For each element of each output, the place on the input's channel axis that it comes from."""
     places = torch.arange(len(x.numbers)).view([-1 if axis == x.axis else 1 for axis in range(len(x.shape))])
-    places = places.expand(x.shape) if x.shape else places.view(())
+    places = places.expand(x.shape).contiguous() if x.shape else places.view(())
     first = nodes_in(list(node.args))[0]
     with torch.device("cpu"):
         args = fx.map_arg(node.args, lambda arg: places if arg is first else torch.empty(shape_of(arg)))

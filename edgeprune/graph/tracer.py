@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ class Tracer:
     ) -> Draft:
         """Add an operator with one output."""
         value = Value(shape_of(node), axis, numbers, len(self.memory), awake)
+        value = value if value.follows else replace(value, awake="")
         self.memory.append(value)
         self.values[node.name] = value
         reads = tuple(source.memory for source in sources)
