@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax over channels": lambda y: y.softmax(1),
     "softmax over time": lambda y: y.softmax(3),
     "deviation": lambda y: (y - y.mean((2, 3), keepdim=True)) / (y.std((2, 3), keepdim=True) + 0.1),
-    "where": lambda y: torch.where(y > 0, y, torch.zeros_like(y)),
+    "where": lambda y: torch.where(y < 0, torch.zeros_like(y), y),
     "leaky": lambda y: F.leaky_relu(y, 0.2),
 }
 MOVES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -74,7 +74,7 @@ class PlainWeights:
         self._dims: list[Any] = [module.parametrizations.weight[0].dim for module in self._new]  # type: ignore[index,union-attr]
         for module in self._new:
             # not `remove_parametrizations`: it takes the weight out of a class that the original shares
-            weight = nn.Parameter(module.weight.detach().clone())  # type: ignore[operator,union-attr]
+            weight = nn.Parameter(module.weight.detach().clone())  # type: ignore[operator]
             module.__class__ = parametrize.type_before_parametrizations(module)
             del module._modules["parametrizations"]
             module.weight = weight
