@@ -1,6 +1,7 @@
 """The examples in the documents run as they stand."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_example(code, capsys) -> None:
+def test_example(code, capsys, tmp_path, monkeypatch) -> None:
+    if "cortex-m4" in code and not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")):
+        pytest.skip("needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm")
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {"__name__": "example"})
     assert capsys.readouterr().out
+
+
+def test_a_network_of_ones_own_takes_25_lines() -> None:
+    """From the module to a Cortex-M4, blank lines aside."""
+    (example,) = [example.values[0] for example in EXAMPLES if example.id == "own_network.md-0"]
+    assert {"prune", "export", "bench"} <= set(re.findall(r"edgeprune\.(\w+)\(", example))
+    assert "ReLU6" in example
+    assert "groups=filters" in example
+    assert len([line for line in example.splitlines() if line.strip()]) <= 25

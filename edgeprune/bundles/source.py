@@ -71,19 +71,20 @@ class Source:
 
 
 def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Source:
-    """Collect the content of a run's bundle from a finished run with `model_int8.tflite`.
+    """Collect the content of a bundle.
 
     Args:
+        run: a finished run with `model_int8.tflite`, or an int8 .tflite that carries labels and front-end.
         clips: audio files to use instead of the run's evaluation clips.
         arena: measure TFLite Micro's smallest arena as well.
     """
-    model = run / "model_int8.tflite"
+    model = run if run.suffix == ".tflite" else run / "model_int8.tflite"
     if not model.is_file():
         raise EdgepruneError(f"{model}: is not there; a bundle is made of a finished run with int8 among its formats.")
     read_sidecar(model)
     description = read_description(model)
     if description.frontend is None:
-        raise EdgepruneError(f"{run}: its network takes images; bundles are made for networks of audio.")
+        raise EdgepruneError(f"{run}: describes no log-mel front-end; bundles are made for networks of audio.")
     vectors = inputs_for(model, clips)
     stored, expected = reference(model, vectors)
     if stored.dtype != np.int8 or expected.dtype != np.int8:

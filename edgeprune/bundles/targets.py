@@ -39,7 +39,7 @@ def write_bundle(
     """Write the bundle of a finished run and return its folder `out`, which ends up whole or absent.
 
     Args:
-        run: run folder with `model_int8.tflite`.
+        run: run folder with `model_int8.tflite`, or an int8 .tflite that carries labels and front-end.
         target: one of `TARGETS`.
         out: folder to write; it must be absent or empty.
         clips: audio files for the test vectors (default: evaluation clips of the run).

@@ -62,6 +62,8 @@ class TfBuilder:
         self.graph = graph
         self.transposes: list[str] = []
         self._node: Any = None
+        # the network lies in a module of the export's own, beside the softmax behind it
+        self._wrapped = all(node.name.startswith(("/0/", "/1/")) for node in graph.node if node.name.startswith("/"))
 
     def build(self, inputs: dict[str, OrderedTensor]) -> list[OrderedTensor]:
         """The outputs of the graph, with the axes of each in memory in some order and none of them divided."""
@@ -70,7 +72,7 @@ class TfBuilder:
         for node in self.graph.node:
             self._node = node
             given = [values[name] if name else None for name in node.input]
-            with self.tf.name_scope(_scope(node)):
+            with self.tf.name_scope(_scope(self._module(node) or node.op_type)):
                 made = self._built(node, given)
             made = made if isinstance(made, list) else [made]
             values.update(zip(node.output, made, strict=False))
@@ -92,7 +94,12 @@ class TfBuilder:
         return HANDLERS[node.op_type](self, node, given)
 
     def refusal(self, why: str) -> UnsupportedOperatorError:
-        return UnsupportedOperatorError(self._node.op_type, module_path(self._node), why)
+        return UnsupportedOperatorError(self._node.op_type, self._module(self._node), why)
+
+    def _module(self, node: Any) -> str:
+        """Path of the user's module that a node is from."""
+        path = module_path(node)
+        return path.partition(".")[2] if self._wrapped else path
 
     # Values
 
@@ -109,7 +116,7 @@ class TfBuilder:
         order = tuple(piece for axis in memory for piece in axis)
         tensor = value.tensor
         if order != value.order:
-            self.transposes.append(module_path(self._node))
+            self.transposes.append(self._module(self._node))
             tensor = self.tf.reshape(tensor, [piece.size for piece in value.order])
             tensor = self.tf.transpose(tensor, [value.order.index(piece) for piece in order])
         if tuple(tensor.shape) != sizes(memory):
@@ -280,10 +287,10 @@ def reshaped(builder: TfBuilder, value: OrderedTensor, shape: Sequence[int]) -> 
     return replace(substitute(value, splits), axes=axes)
 
 
-def _scope(node: Any) -> str:
-    """A name of TensorFlow for the node: its module's path."""
-    text = "".join(letter if letter.isalnum() or letter in "_./" else "_" for letter in node.name.strip("/"))
-    return text if text and text[0].isalnum() else f"node_{text}"
+def _scope(path: str) -> str:
+    """A name of TensorFlow for a module."""
+    text = "".join(letter if letter.isalnum() or letter in "_./" else "_" for letter in path.replace(".", "/"))
+    return text if text[0].isalnum() else f"node_{text}"
 
 
 def _constant(node: Any) -> NDArray[Any]:

@@ -83,6 +83,8 @@ def evaluate(target: os.PathLike[str] | str, data: Data | None = None, split: st
     if has_images(data) == (description.frontend is not None):
         takes, has = ("images", "clips") if description.frontend is None else ("clips", "images")
         raise EdgepruneError(f"{path}: takes {takes}, but {data.name} holds {has}; give the data it was made for.")
+    if description.output in ("logits", "none"):
+        raise EdgepruneError(f"{path}: gives no probabilities; export it with output='softmax' or 'sigmoid'.")
     if description.task == "detection":
         data = replace(data, detect=description.labels[0])
     probabilities_of = _from_audio if description.takes_waveform else _from_features

@@ -35,16 +35,14 @@ def own_description(
     names = tuple(f"output {place}" for place in range(classes)) if labels is None else tuple(labels)
     if len(names) != classes or len(set(names)) != len(names) or not all(names):
         raise EdgepruneError(
-            f"{name}: gives {classes} values, but {len(names)} different labels are needed; match them."
+            f"{name}: gives {classes} values, which need as many different labels; {len(set(names))} are given."
         )
     spec = ModelSpec(name, classes, _channels_first(input_shape))
     bands = 1 if frontend is None else frontend.mels
     mean, std = normalisation or (0.0, 1.0)
     mean, std = (np.broadcast_to(np.asarray(values, np.float32), (bands,)).copy() for values in (mean, std))
     if not (std > 0).all():
-        raise EdgepruneError(
-            f"{name}: a standard deviation of {float(std.min()):g} cannot be divided by; give one above 0."
-        )
+        raise EdgepruneError(f"{name}: a standard deviation of {float(std.min()):g} divides nothing; give one above 0.")
     layout: Layout = "mels_frames" if frontend is None else _layout(name, input_shape, frontend)
     task: Task = "scenes" if output != "sigmoid" else "detection" if classes == 1 else "tags"
     threshold = None if task == "scenes" else 0.5

@@ -1,11 +1,12 @@
 """`edgeprune bench`: latency, instructions and memory of TFLite files on a device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
+from edgeprune.cli.file_description import FileDescription
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.devices.request import TIMEOUT_S, DeviceOptions
 from edgeprune.errors import EdgepruneError
@@ -39,6 +40,8 @@ class BenchCommand:
     """Android: TFLite's benchmark_model for the phone's processor (default: from the settings)."""
     json: bool = False
     """Print JSON."""
+    description: OmitArgPrefixes[FileDescription] = field(default_factory=FileDescription)
+    """Of files by others."""
 
     def __call__(self) -> int:
         from edgeprune.devices.bench import bench
@@ -49,7 +52,7 @@ class BenchCommand:
             raise EdgepruneError(f"--timeout {self.timeout:g}: give seconds above 0.")
         with only_results():
             measured = bench(
-                self.models,
+                [self.description.of(path) for path in self.models],
                 self.device,
                 runs=self.runs,
                 threads=self.threads,

@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import OmitArgPrefixes, Positional
 
 from edgeprune.audio.listen_rules import ListenRules
+from edgeprune.cli.file_description import FileDescription
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.files import read_json
@@ -18,7 +19,7 @@ class DeployCommand:
     """Write a bundle that builds: the network of a finished run, its front-end in C, test vectors, how to build it."""
 
     run: Positional[Path]
-    """Run folder with an int8 file."""
+    """Run folder with an int8 file, or an int8 .tflite."""
     target: str
     """c11, tflm, esp-idf, zephyr, arduino or android."""
     out: Path
@@ -34,6 +35,8 @@ class DeployCommand:
     """Print the manifest."""
     rules: OmitArgPrefixes[ListenRules] = field(default_factory=ListenRules)
     """The rules of decision, those of `edgeprune listen`."""
+    description: OmitArgPrefixes[FileDescription] = field(default_factory=FileDescription)
+    """Of a file by others."""
 
     def __call__(self) -> int:
         from edgeprune.bundles.common import MANIFEST
@@ -42,7 +45,8 @@ class DeployCommand:
 
         deployment = Deployment(self.rules, runtime_of(self.target, self.runtime), self.prefix)
         with only_results():
-            folder = write_bundle(self.run, self.target, self.out, self.clips, deployment)
+            described = self.description.of(self.run)
+            folder = write_bundle(described.path, self.target, self.out, self.clips, deployment)
         manifest = read_json(folder / MANIFEST)
         if self.json:
             print_json(manifest)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from edgeprune.cli.command import parse_command
+from edgeprune.cli.file_description import FileDescription
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
 from edgeprune.recipe import Data
@@ -39,6 +40,8 @@ class EvaluateCommand:
     """Which part of the official split."""
     json: bool = False
     """Print JSON."""
+    description: OmitArgPrefixes[FileDescription] = field(default_factory=FileDescription)
+    """Of a file by others."""
 
     def default_data(self) -> Data | None:
         """The data of the run that the target is or lies in; None where it is in none."""
@@ -54,7 +57,7 @@ class EvaluateCommand:
         from edgeprune.running.evaluate import evaluate
 
         with only_results():
-            evaluation = evaluate(self.target, self.data, self.split)
+            evaluation = evaluate(self.description.of(Path(self.target)), self.data, self.split)
         if self.json:
             print_json(evaluation.to_json())
             return 0

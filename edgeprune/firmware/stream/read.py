@@ -343,5 +343,6 @@ def _merge_padding(network: IntegerNetwork) -> IntegerNetwork:
 
 
 def c_name(text: str) -> str:
-    """A layer's name as part of a C name: lower case, digits and underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:24] or "layer"
+    """A layer's name as part of a C name: lower case, digits and underscores, a letter first."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:24]
+    return name if name[:1].isalpha() else f"layer_{name}".rstrip("_")

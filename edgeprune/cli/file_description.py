@@ -1,0 +1,64 @@
+"""Flags that describe a .tflite by others: its labels, its front-end, what it gives."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import read_json
+from edgeprune.flags import Names
+from edgeprune.recipe import LogMel
+
+if TYPE_CHECKING:
+    from edgeprune.running.network_file import NetworkFile
+
+
+@dataclass(frozen=True)
+class FileDescription:
+    """What a file that edgeprune did not export leaves unsaid."""
+
+    labels: Names = ()
+    """Labels of a .tflite without our description: a,b,c, or a text file with one a line."""
+    frontend: Path | None = None
+    """Its log-mel front-end: a JSON or TOML file with the fields of LogMel (sample_rate, window_ms ...), or the sidecar
+    of another file; a table `normalisation` with mean and std, where log-mel is normalised."""
+    output: Literal["softmax", "sigmoid", "logits", "none"] = "softmax"
+    """What its outputs are."""
+
+    def of(self, path: Path) -> "NetworkFile":
+        """The file with this description, or as it is where nothing was described."""
+        from edgeprune.running.network_file import NetworkFile, load_tflite  # LiteRT takes a while to import
+
+        labels = self._labels()
+        if labels is None and self.frontend is None:
+            return NetworkFile(path)
+        if path.suffix != ".tflite":
+            raise EdgepruneError(f"{path}: --labels and --frontend describe a .tflite; leave them out.")
+        frontend, normalisation = (None, None) if self.frontend is None else read_frontend(self.frontend)
+        return load_tflite(path, labels, frontend, normalisation, self.output)
+
+    def _labels(self) -> list[str] | None:
+        if len(self.labels) == 1 and Path(self.labels[0]).is_file():
+            lines = Path(self.labels[0]).read_text(encoding="utf-8").splitlines()
+            return [line.strip() for line in lines if line.strip()]
+        return list(self.labels) or None
+
+
+def read_frontend(path: Path) -> tuple[LogMel, tuple[Any, Any] | None]:
+    """The front-end in a JSON or TOML file, and the mean and standard deviation that log-mel is normalised by."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8")) if path.suffix == ".toml" else read_json(path)
+        fields = dict(content.get("frontend", content))
+        normalisation = fields.pop("normalisation", None) or content.get("normalisation")
+        frontend = LogMel(**fields)
+        frontend.check()
+        if isinstance(normalisation, Mapping):
+            return frontend, (normalisation["mean"], normalisation["std"])
+        return frontend, None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EdgepruneError(
+            f"{path}: is no description of a log-mel front-end ({type(error).__name__}: {error}); give the fields of "
+            "LogMel as JSON or TOML."
+        ) from error
