@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import edgeprune
+from edgeprune.bundles.targets import write_bundle
 from edgeprune.cli.main import main
 from edgeprune.data.labels import membership
 from edgeprune.errors import EdgepruneError
@@ -133,6 +136,18 @@ def test_a_head_of_one_unit_is_no_constant(detection_run: Result) -> None:
     table = read_predictions(detection_run.folder / "predictions_int8.csv", ["bus"])
     assert len(np.unique(table.probabilities)) > 5
     assert edgeprune.evaluate(detection_run.folder).scores == detection_run.shipped.scores
+
+
+@pytest.mark.skipif(not (shutil.which("make") and shutil.which("gcc")), reason="needs Debian's make and gcc")
+def test_firmware_decides_by_the_networks_threshold(detection_run: Result, tmp_path: Path) -> None:
+    bundle = write_bundle(detection_run.folder, "c11", tmp_path / "bundle")
+    threshold = read_description(detection_run.folder / "model_int8.tflite").threshold
+    config = (bundle / "src" / "edgeprune_listen_config.h").read_text()
+    assert f"#define EP_THRESHOLD {round(threshold * 65536)}u" in config
+    done = subprocess.run(["make", "--silent", "run"], cwd=bundle, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "vectors: 10 of 10 right" in done.stdout
+    assert "clips: 3 of 3 as in Python" in done.stdout
 
 
 def test_report_of_a_detector(detection_run: Result) -> None:
