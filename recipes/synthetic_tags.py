@@ -4,12 +4,12 @@ from edgeprune.recipe import Budget, Data, LogMel, Prune, Recipe, Train
 
 recipe = Recipe(
     name="synthetic_tags",
-    data=Data(name="synthetic_mixtures", clips_per_scene=90),
+    data=Data(name="synthetic_mixtures", clips_per_scene=108),
     frontend=LogMel.dcase21(sample_rate=16000, clip_s=1.0),
-    train=Train(epochs=30, batch_size=32, lr=3e-3, mixup=0.2),
+    train=Train(epochs=50, batch_size=32, lr=3e-3, mixup=0.2),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=15_000, macs=8_000_000),
-    finetune=Train(epochs=15, batch_size=32, lr=2e-3, mixup=0.2, distillation=0.5),
+    finetune=Train(epochs=20, batch_size=32, lr=2e-3, mixup=0.2, distillation=0.5),
 )
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_the_threshold_is_that_of_validation_clips(detection_run: Result) -> Non
     recipe = load_recipe(str(folder))
     network = checkpoint.load(folder / "pruned.ckpt")
     data = load_data_of(recipe, network)
-    holds = membership(list(data.validation["label"]), ["bus"])[:, 0]
+    holds = membership(list(data.validation["label"]), ["metro"])[:, 0]
     threshold = choose_threshold(holds, torch_probabilities(network.model, data.patches(data.validation))[:, 0], 0.9)
     assert detection_run.task == "detection"
     assert detection_run.networks["pruned"].threshold.recall >= 0.9
@@ -120,8 +120,8 @@ def test_the_threshold_is_that_of_validation_clips(detection_run: Result) -> Non
         assert read_description(folder / f"model_{format}.tflite").threshold == threshold
         with open(folder / f"predictions_{format}.csv", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        alarms = [float(row["bus"]) >= threshold for row in rows]
-        assert ["bus" if alarm else "none" for alarm in alarms] == [row["predicted"] for row in rows]
+        alarms = [float(row["metro"]) >= threshold for row in rows]
+        assert ["metro" if alarm else "none" for alarm in alarms] == [row["predicted"] for row in rows]
         false = sum(alarm for alarm, row in zip(alarms, rows, strict=True) if row["labels"] == "none")
         without = sum(row["labels"] == "none" for row in rows)
         figures = detection_run.networks["pruned"].files[format].scores.detection
@@ -133,7 +133,7 @@ def test_the_threshold_is_that_of_validation_clips(detection_run: Result) -> Non
 def test_a_head_of_one_unit_is_no_constant(detection_run: Result) -> None:
     path = detection_run.folder / "model_int8.tflite"
     assert read_description(path).spec.classes == 1
-    table = read_predictions(detection_run.folder / "predictions_int8.csv", ["bus"])
+    table = read_predictions(detection_run.folder / "predictions_int8.csv", ["metro"])
     assert len(np.unique(table.probabilities)) > 5
     assert edgeprune.evaluate(detection_run.folder).scores == detection_run.shipped.scores
 
