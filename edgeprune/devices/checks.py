@@ -42,10 +42,15 @@ class Expected:
 def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[Any]]:
     """Inputs `[n, ...]` and outputs `[n, classes]` by TFLite's plain kernels, both as the file stores them."""
     model = TFLiteModel(path, xnnpack=False)
-    stored = model.quantise(inputs.values)
-    stored = stored.reshape(len(stored), *model.input_shape[1:])
+    stored = stored_inputs(model, inputs)
     outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in stored])
     return stored, outputs
+
+
+def stored_inputs(model: TFLiteModel, inputs: Inputs) -> NDArray[Any]:
+    """Inputs `[n, ...]` as the file stores them, in its shape."""
+    stored = model.quantise(inputs.values)
+    return stored.reshape(len(stored), *model.input_shape[1:])
 
 
 def check_exact(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> None:

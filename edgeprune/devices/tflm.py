@@ -82,7 +82,7 @@ def reference_micro(path: Path, inputs: Inputs, device: str) -> tuple[NDArray[An
     layers round otherwise, so that an output is a step off on a few of a hundred clips. Fed noise, the ResNet of MLPerf
     Tiny is up to a fifth of a probability off.
     """
-    stored = TFLiteModel(path, xnnpack=False).quantise(inputs.values)
+    stored = checks.stored_inputs(TFLiteModel(path, xnnpack=False), inputs)
     return stored, outputs(path, stored, device)
 
 

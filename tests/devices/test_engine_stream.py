@@ -108,7 +108,7 @@ def test_the_state_has_the_bytes_that_are_told(tmp_path, network, board) -> None
 
 @needs_arm
 def test_a_network_too_large_for_the_board_is_refused(tmp_path) -> None:
-    wide = int8_networks.small_network(tmp_path / "wide.tflite", (64, 128))
+    wide = int8_networks.small_network(tmp_path / "wide.tflite", (256, 256))
     with pytest.raises(EdgepruneError, match=r"cortex-m0: .* B .*16 kB of RAM\); prune more") as caught:
         _measured(wide, "cortex-m0")
     assert "\n" not in str(caught.value)
