@@ -45,7 +45,9 @@ typedef struct ep_listen {
 
 typedef struct ep_decision {
     int heard;            /* a class, EP_NONE or EP_SILENCE */
-    int best;             /* the likeliest class, also where none is likely enough; -1 in silence */
+    int best;             /* the likeliest class, also where none is likely enough; -1 in silence. Where the network's
+                             probabilities are independent, others may be likely too: those that reach the threshold in
+                             `smoothed` of ep_listen */
     uint32_t probability; /* of `best`, smoothed, in 65536ths */
     uint32_t mean_square; /* of the window's samples */
 } ep_decision;

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 from bundle_sources import LABELS, SPEC, make_source
 
 from edgeprune.audio.listen_rules import ListenRules
-from edgeprune.bundles import c11
+from edgeprune.bundles import c11, firmware
 from edgeprune.bundles.deployment import Deployment
 from edgeprune.bundles.source import Clip, Source
 from edgeprune.bundles.targets import runtime_of
 from edgeprune.devices.boards import BOARDS
 from edgeprune.errors import EdgepruneError
+from edgeprune.firmware.stream.compile import compile_stream
 
 NAMES = ("beach", "bus", "park", "tram", "metro")
 SANITISED = "-O1 -Werror -fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -96,6 +98,14 @@ def test_a_wrong_byte_is_told(bundle, tmp_path) -> None:
     assert done.returncode != 0
     assert "vectors: 9 of 10 right" in done.stdout
     assert done.stdout.endswith("failed: the network computes something else\n")
+
+
+def test_a_network_that_does_not_walk_time_takes_its_frames_out_of_a_ring(source, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(firmware, "compile_stream", partial(compile_stream, walk="height"))
+    c11.write(source, tmp_path / "out", Deployment())
+    assert not json.loads((tmp_path / "out" / "manifest.json").read_text())["takes_frames"]
+    assert "#define EP_STREAM 0\n" in (tmp_path / "out" / "src" / "edgeprune_frontend_config.h").read_text()
+    check(make(tmp_path / "out", "run", f"CFLAGS={SANITISED}"))
 
 
 def test_rules_and_prefix_are_those_of_the_deployment(renamed) -> None:
