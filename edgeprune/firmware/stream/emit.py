@@ -177,7 +177,7 @@ def _advance(code: Code) -> str:
         lines += [
             f"        {word} ({_ready(code, step)}) {{",
             f"            {capitals}_MARK({capitals}_LAYERS);",
-            f"            {code.name(step.name)}(state);",
+            f"            {code.name(step.name)}_step(state);",
             f"            {capitals}_MARK({number});",
         ]
         word = "} else if"

@@ -42,7 +42,7 @@ def emit_step(code: Code, step: Step) -> None:
     else:
         body = [*begin_row(code, step), *_plain(code, step), *end_row(code, step)]
     title = f"/* {_comment(layer.name)}: {layer.kind}, {_shapes(step)} */"
-    head = f"static void {code.name(step.name)}({code.name('state')} *state)"
+    head = f"static void {code.name(step.name)}_step({code.name('state')} *state)"
     code.functions.append("\n".join([title, head, "{", *(f"    {line}" if line else "" for line in body), "}"]) + "\n")
 
 

@@ -16,6 +16,7 @@ from stream_programs import Clips, run_on_board, run_on_host
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.stream.compile import Walk, compile_stream
+from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 
 pytest.importorskip("tflite_micro", reason="the package tflite-micro is not installed")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler: apt install gcc")
@@ -130,3 +131,23 @@ def test_an_operator_it_does_not_take_is_named(tmp_path, name):
     path.write_bytes(builder.file(builder.unary("RELU", out, (0.1, 0))))
     with pytest.raises(EdgepruneError, match=rf"other.tflite.* is {name};.*device tflm"):
         compile_stream(path, tmp_path)
+
+
+@needs_gcc
+def test_any_names_of_layers_make_c(tmp_path):
+    """Names that others give to layers neither collide in C nor end its comments."""
+    names = ["conv", "conv_row", "conv_weights", "conv_filters", "2fast", "*/ int evil; /*", "??/\n#error", "input", ""]
+    drawing = Drawing(np.random.default_rng(0), FileBuilder((6, 5, 3), (0.05, 3)))
+    x = drawing.builder.input
+    for place in range(len(names)):
+        x = drawing.conv(x, (3, 1), 3, plain=True) if place % 2 else drawing.depthwise(x)
+    path = tmp_path / "named.tflite"
+    path.write_bytes(drawing.builder.file(x))
+    model = unpack_model(path)
+    for operator, name in zip(model.subgraphs[0].operators, names, strict=True):
+        for number in (*operator.inputs[1:], *operator.outputs):
+            model.subgraphs[0].tensors[number].name = name
+    path.write_bytes(pack_model(model))
+    network = compile_stream(path, tmp_path, "names")
+    outputs = run_on_host([Clips(network, np.zeros((1, *network.input_shape), np.int8))], tmp_path)
+    assert list(outputs) == ["names"]
