@@ -228,10 +228,13 @@ def test_scores_are_those_of_the_maps_after_activation(device) -> None:
     _same(score_network(model, "taylor", _layers(model), data), expected)
 
 
-def test_taylor_is_what_fading_a_filter_does_to_the_loss() -> None:
+@pytest.mark.parametrize("independent", [False, True])
+def test_taylor_is_what_fading_a_filter_does_to_the_loss(independent: bool) -> None:
     x, labels = _data(5, dtype=torch.float64)[0]
     model = _net().eval()
     step = 1e-6
+    if independent:
+        labels = (torch.arange(model(x).numel()).view_as(model(x)) % 2).double()
 
     def losses(filter_: int, factor: float) -> torch.Tensor:
         def fade(_module, _inputs, output):
@@ -241,7 +244,11 @@ def test_taylor_is_what_fading_a_filter_does_to_the_loss() -> None:
 
         handle = model.relu2.register_forward_hook(fade)
         with torch.no_grad():
-            found = F.cross_entropy(model(x), labels, reduction="none")
+            logits = model(x)
+            if independent:
+                found = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(dim=1)
+            else:
+                found = F.cross_entropy(logits, labels, reduction="none")
         handle.remove()
         return found
 

@@ -96,6 +96,8 @@ def _confusion_of(run: ComparedRun, format: str) -> tuple[tuple[str, ...], NDArr
         file = None if predictions is not None else run.folder.result().networks[run.network].files.get(format)
     except EdgepruneError:
         return None
+    if predictions is not None and predictions.several:  # no clip is taken for another class
+        return None
     if predictions is not None:
         place = {name: number for number, name in enumerate(predictions.classes)}
         counts = np.zeros((len(place), len(place)))
