@@ -6,7 +6,7 @@
 Without files: DCASE21_Net on 1 s and on 10 s of audio, dense and with half of each layer's filters. Their weights are
 random, which costs as much as trained ones.
 Each file's bytes are those of TFLite Micro before it is counted. RAM is the linked program's, stack included, and flash
-its code and constants. A device that refuses a file says why in the last column.
+its code and constants. A device that refuses a file says why below the table.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def shown(found: dict[str, Any]) -> tuple[str, ...]:
     names = ("instructions", "instructions_per_mac", "ram_bytes", "stack_bytes", "flash_bytes", "estimated_cycles")
     values = (found.get(name) for name in names)
     texts = ("" if value is None else f"{value:.3g}" if value < 100 else f"{value:,.0f}" for value in values)
-    return found["file"], found["device"], found["engine"], *texts, found.get("refused", "")
+    return found["file"], found["device"], found["engine"], *texts
 
 
 def main() -> None:
@@ -111,7 +111,10 @@ def main() -> None:
     if args.json:
         print_json(rows)
     else:
-        print_table("", COLUMNS, [shown(found) for found in rows])
+        print_table("", COLUMNS, [shown(found) for found in rows if "refused" not in found])
+        for found in rows:
+            if "refused" in found:
+                print(f"{found['file']}, {found['engine']}: {found['refused']}")
 
 
 if __name__ == "__main__":
