@@ -167,7 +167,7 @@ def test_channels_are_followed_to_where_they_go(function, filters) -> None:
 
 
 def test_only_a_batch_norm_that_directly_follows_is_folded() -> None:
-    """Behind a ReLU, or a flatten, it stays an operator with a scale and a shift."""
+    """Behind a ReLU, or a flatten, it stays an operator with a scale and a shift; the convolution ships zero biases."""
 
     def params(*between: nn.Module) -> list[tuple[str, int]]:
         model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), *between)
@@ -177,8 +177,8 @@ def test_only_a_batch_norm_that_directly_follows_is_folded() -> None:
 
     assert params(nn.BatchNorm2d(4), nn.ReLU()) == [("conv", 36 + 4)]
     assert params(nn.Dropout(), nn.BatchNorm2d(4)) == [("conv", 36 + 4)]
-    assert params(nn.ReLU(), nn.BatchNorm2d(4)) == [("conv", 36), ("scale", 8)]
-    assert params(nn.Flatten(), nn.BatchNorm1d(16)) == [("conv", 36), ("scale", 32)]
+    assert params(nn.ReLU(), nn.BatchNorm2d(4)) == [("conv", 36 + 4), ("scale", 8)]
+    assert params(nn.Flatten(), nn.BatchNorm1d(16)) == [("conv", 36 + 4), ("scale", 32)]
     assert params(nn.BatchNorm2d(4), nn.BatchNorm2d(4)) == [("conv", 36 + 4), ("scale", 8)]
 
 
@@ -258,7 +258,7 @@ def test_weights_that_no_layer_owns_are_counted() -> None:
     graph = trace(Raw(), torch.zeros(1, 1, 4, 4))
     assert list(graph.prunable()) == ["conv"]
     assert graph.unknown == ()
-    assert count(graph).params == (3 + 3) + 6
+    assert count(graph).params == (3 + 3) + 6 + 2  # zero biases, since TFLite's convolutions have some
     assert count(graph).macs == 16 * (3 + 6)
 
 

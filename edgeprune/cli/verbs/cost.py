@@ -29,7 +29,7 @@ class CostCommand:
     """What a network costs, layer by layer: parameters, MACs, flash and RAM."""
 
     model: Positional[str]
-    """A registry name (dcase21, vggish, cnn14, vgg16, resnet50, resnet50_cifar), a run folder (its pruned.ckpt, else
+    """A registry name (dcase21, vggish, dscnn, cpmobile, bcresnet ...), a run folder (its pruned.ckpt, else
     dense.ckpt), a .ckpt, .onnx or .tflite file."""
     input: Shape = None
     """Input of a registry's network, channels x height x width."""
