@@ -14,18 +14,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stream_programs import Clips, run_on_board, run_on_host
 
+from edgeprune.devices.boards import board_of
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.stream.compile import Walk, compile_stream
 from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 
 pytest.importorskip("tflite_micro", reason="the package tflite-micro is not installed")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler: apt install gcc")
-needs_board = pytest.mark.skipif(
-    shutil.which("qemu-system-arm") is None or shutil.which("arm-none-eabi-gcc") is None,
-    reason="needs apt install qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi",
-)
-
-
 SEARCH = settings(
     max_examples=4,
     derandomize=True,
@@ -88,12 +83,23 @@ def test_more_networks(tmp_path, walk):
     networks()
 
 
-@needs_board
 @pytest.mark.slow
-@pytest.mark.parametrize(("walk", "first"), [("height", 54), ("width", 94)])
-def test_networks_with_dsp_instructions(tmp_path, walk, first):
-    files = [*map(drawn_file, range(first, first + 38)), dense_file(first), dense_file(first + 1)]
-    check(files, tmp_path, walk, board="cortex-m4")
+@pytest.mark.parametrize(
+    ("board", "walk", "first", "count"),
+    [
+        ("cortex-m4", "height", 54, 40),
+        ("cortex-m4", "width", 94, 40),
+        ("cortex-m33", "auto", 134, 15),
+        ("riscv32", "auto", 149, 15),
+    ],
+)
+def test_networks_on_boards(tmp_path, board, walk, first, count):
+    """The kernels with Arm's DSP instructions, and the portable ones on 32 bits."""
+    tools = board_of(board).tools
+    if shutil.which(tools.compiler) is None or shutil.which(tools.emulator) is None:
+        pytest.skip(f"needs {tools.compiler} and {tools.emulator} (.ci/run installs them)")
+    files = [*map(drawn_file, range(first, first + count)), dense_file(first), dense_file(first + 1)]
+    check(files, tmp_path, walk, board=board)
 
 
 def dense_file(seed: int) -> DrawnFile:
