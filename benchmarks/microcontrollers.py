@@ -34,7 +34,6 @@ COLUMNS = (
     "stack, B",
     "flash, B",
     "estimated cycles",
-    "",
 )
 
 
