@@ -68,6 +68,9 @@ def facts_text(source: Source, arena: Arena | None = None, state_bytes: int | No
         f"- Input: int8, {shape} ({layout}); a stored q stands for {scale_in:.9g} * (q {-zero_in:+d}).",
         f"- Output: int8, {len(source.labels)} classes; a stored q stands for {scale_out:.9g} * (q {-zero_out:+d}).",
     ]
+    threshold = source.description.threshold
+    if threshold is not None:
+        lines.append(f"- Probabilities: each class has its own (sigmoid) and counts as heard from {threshold:g} on.")
     if arena is not None:
         lines.append(
             f"- Arena: {arena.total_bytes:,} B. {arena.measured_bytes:,} B are the least that was found to give the\n"
