@@ -1,7 +1,7 @@
 """Max-pools of an ONNX graph in the form that TFLite has.
 
 TFLite's MAX_POOL_2D pads nothing or SAME. For other padding, and for windows that reach over the edge because the size
-is rounded up, onnx2tf pads the tensor with the lowest float32, which no int8 range can hold.
+is rounded up, the tensor would be padded with the lowest float32, which no int8 range can hold.
 """
 
 from typing import Any

@@ -11,20 +11,13 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Flatten(nn.Module):
-    """Flatten `[n, channels, height, width]` to `[n, features]`, channel-first or channel-last.
+    """Flatten `[n, channels, height, width]` to `[n, features]`, channel-first.
 
-    Training and pruning use PyTorch's channel-first order (filter f owns the contiguous columns `f*P..f*P+P-1` of the
-    next dense layer, P = height x width). TFLite tensors are channel-last, so an exported network flattens that way,
-    with the columns of the next dense layer permuted to match: then no TRANSPOSE is left in the file.
+    Filter f owns the contiguous columns `f*P..f*P+P-1` of the next dense layer, P = height x width. TFLite tensors are
+    channel-last; the conversion puts the columns of the next dense layer in their order.
     """
 
-    def __init__(self, channels_last: bool = False) -> None:
-        super().__init__()
-        self.channels_last = channels_last
-
     def forward(self, x: Tensor) -> Tensor:
-        if self.channels_last:
-            x = x.permute(0, 2, 3, 1)
         return torch.flatten(x, 1)
 
 

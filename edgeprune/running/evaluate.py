@@ -78,13 +78,13 @@ def evaluate(target: os.PathLike[str] | str, data: Data | None = None, split: st
         shipped = "int8" if "int8" in recipe.export.formats else recipe.export.formats[0]
         path, data = folder.tflite("pruned", shipped), data or recipe.data
     description = read_description(path)
+    if description.output in ("logits", "none"):
+        raise EdgepruneError(f"{path}: gives no probabilities; export it with output='softmax' or 'sigmoid'.")
     if data is None:
         raise EdgepruneError(f"{path}: say on which data to evaluate it, as --data.name NAME --data.root FOLDER.")
     if has_images(data) == (description.frontend is not None):
         takes, has = ("images", "clips") if description.frontend is None else ("clips", "images")
         raise EdgepruneError(f"{path}: takes {takes}, but {data.name} holds {has}; give the data it was made for.")
-    if description.output in ("logits", "none"):
-        raise EdgepruneError(f"{path}: gives no probabilities; export it with output='softmax' or 'sigmoid'.")
     if description.task == "detection":
         data = replace(data, detect=description.labels[0])
     probabilities_of = _from_audio if description.takes_waveform else _from_features

@@ -27,7 +27,7 @@ from edgeprune.version import __version__
 
 _PACKAGES = (
     "torch", "lightning", "torch-pruning", "librosa", "numpy", "scipy", "pandas", "soundfile", "soxr", "onnx",
-    "onnxruntime", "onnx2tf", "tensorflow", "ai-edge-litert",
+    "onnxruntime", "tensorflow", "ai-edge-litert",
 )  # fmt: skip
 
 

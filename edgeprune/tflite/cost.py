@@ -6,7 +6,6 @@ the peak, `peak_ram_bytes` is above that of the network without PADs, and is wha
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +58,8 @@ def costs_of(cost: Cost) -> dict[str, int]:
     return {name: getattr(cost, name) for name in (*PROMISED, "arena_bytes")}
 
 
-def check_cost(promised: Cost, path: Path | str, figures: Sequence[str] = PROMISED) -> None:
-    """Compare figures of a file's cost with what was promised for its network.
+def check_cost(promised: Cost, path: Path | str) -> None:
+    """Compare a file's cost with what was promised for its network.
 
     Converters write a bias of zeros where a convolution has none, and leave out that of a dense layer where all are
     zero; a PAD that the file does without makes its peak smaller.
@@ -68,7 +67,7 @@ def check_cost(promised: Cost, path: Path | str, figures: Sequence[str] = PROMIS
     reader = TfliteReader(Path(path))
     cost, zeros, without = count(reader.graph), reader.zero_biases, reader.without_bias
     leeway = {"params": (zeros, without), "flash_bytes": (4 * zeros, 4 * without), "peak_ram_bytes": (0, 1 << 62)}
-    for name in figures:
+    for name in PROMISED:
         value, wanted = getattr(cost, name), getattr(promised, name)
         more, less = leeway.get(name, (0, 0))
         if not value - more <= wanted <= value + less:
