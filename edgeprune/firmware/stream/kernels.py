@@ -55,6 +55,7 @@ class Kernel:
         stride, dilation: along the row.
         columns: words from a plane of the row to the next one.
         pieces: planes that one turn of the loop takes.
+        single: whether all rows lie next to each other; `once`: and one turn goes through all planes.
         packed: whether weights are widened in the loop; else a filter's weights are widened before its row.
         store: where results go; `step` elements lie between two positions, `apart` between two filters.
     """
@@ -66,6 +67,8 @@ class Kernel:
     dilation: int
     columns: int
     pieces: int
+    single: bool
+    once: bool
     packed: bool
     store: Store
     step: int
@@ -82,7 +85,8 @@ class Kernel:
         weights_held = live * self.filters + (self.filters == 1 and live > 1)
         spilled = max(0, self.filters * self.positions + weights_held + 5 - _REGISTERS)
         weights = 1.5 * words if self.packed else 0.5 * words
-        piece = ceil(len(columns) / 2) + weights + words * self.positions + 3 * spilled + 4 / self.pieces
+        turn = 0 if self.once else 4 / self.pieces
+        piece = ceil(len(columns) / 2) + weights + words * self.positions + 3 * spilled + turn
         blocks = ceil(width / self.positions)
         widening = 0 if self.packed else 2.2 * planes * words + 10
         return (blocks * (planes * piece + 14 + 8 * self.filters * self.positions) + widening + 30) / self.filters
@@ -153,19 +157,12 @@ def kernel_code(kernel: Kernel, name: str) -> str:
         f"static EP_KERNEL void {name}(const ep_span *begin, const ep_span *end, const uint32_t *weights,",
         "    const ep_filter *filter, void *out, int32_t last)",
         "{",
+        *(["    (void)end;"] if kernel.single else []),
         f"    for (int32_t at = 0;; at += {kernel.positions}) {{",
         "        at = at < last ? at : last;",
         *(f"        int32_t a{f}{p} = filter[{f}].bias;" for f, p in sums),
         "        const uint32_t *w = weights;",
-        "        for (const ep_span *span = begin; span != end; ++span) {",
-        f"            const uint32_t *x = (const uint32_t *)span->rows + {start};",
-        "            const uint32_t *const stop = w + span->words;",
-        "            do {",
-        *(f"                {line}" for line in kernel.body()),
-        f"                x += {kernel.pieces * kernel.columns};",
-        f"                w += {words};",
-        "            } while (w != stop);",
-        "        }",
+        *(f"        {line}" for line in _rows(kernel, start, words)),
         *(f"        {line}" for line in _store(kernel)),
         "        if (at == last)",
         "            return;",
@@ -173,6 +170,25 @@ def kernel_code(kernel: Kernel, name: str) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rows(kernel: Kernel, start: str, words: int) -> list[str]:
+    """The loops over spans of rows and their planes, as far as there are several."""
+    if kernel.once:
+        return [f"const uint32_t *x = (const uint32_t *)begin->rows + {start};", *kernel.body()]
+    span = "begin" if kernel.single else "span"
+    turns = [
+        f"const uint32_t *x = (const uint32_t *){span}->rows + {start};",
+        f"const uint32_t *const stop = w + {span}->words;",
+        "do {",
+        *(f"    {line}" for line in kernel.body()),
+        f"    x += {kernel.pieces * kernel.columns};",
+        f"    w += {words};",
+        "} while (w != stop);",
+    ]
+    if kernel.single:
+        return turns
+    return ["for (const ep_span *span = begin; span != end; ++span) {", *(f"    {line}" for line in turns), "}"]
 
 
 def _store(kernel: Kernel) -> list[str]:
@@ -199,7 +215,8 @@ def choose_kernel(model: Kernel, filters: int, width: int, planes: int) -> Kerne
         for positions in range(1, min(6, width) + 1):
             for packed in (False, True):
                 kernel = replace(model, filters=count, positions=positions, packed=packed)
-                kernel = replace(kernel, pieces=_pieces(kernel, planes))
+                pieces = _pieces(kernel, planes)
+                kernel = replace(kernel, pieces=pieces, once=kernel.single and pieces == planes)
                 if filters % count or (packed and kernel.pieces * kernel.taps * count % 2):
                     continue
                 instructions = kernel.instructions(width, planes)

@@ -322,6 +322,8 @@ def _kernel(step: Step) -> Kernel | None:
         dilation=layer.window.dilation[1],
         columns=step.reads[0].columns,
         pieces=1,
+        single=step.pairs_rows or (layer.window.kernel[0] == 1 and layer.window.before[0] == 0),
+        once=False,
         packed=False,
         store="sum" if step.pooling else store,
         step=distance,
