@@ -78,7 +78,12 @@ def may_multiply(node: fx.Node) -> bool:
         "tensordot",
         "kron",
     )
-    return not plain or name in products or name.startswith(_WITH_MACS) or "conv" in name or "attention" in name
+    return (
+        not plain
+        or name in products
+        or name.startswith(_WITH_MACS)
+        or any(part in name for part in ("conv", "attention", "_cell"))
+    )
 
 
 def kept_axis(before: tuple[int, ...], axis: int, after: tuple[int, ...]) -> tuple[int | None, int]:

@@ -75,8 +75,12 @@ def product(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
     constants = [constant for constant in map(tracer.constant, operands) if constant is not None]
     values = sum(constant.size for constant in constants if tracer.once(constant))
     channels, numbers, awake = _followed(tracer, node, operands, letters)
-    summed = numbers if channels and channels not in out else fixed_numbers(0)
+    summed = fixed_numbers(0) if not channels or channels in out else numbers
     axis = out.index(channels) if channels and channels in out else max(0, len(out) - 1)
+    weights = [side for side, operand in zip(sides, operands, strict=True) if tracer.constant(operand) is not None]
+    layer = bool(len(summed) and values) and len(weights[0]) == 2 and weights[0].strip(channels) in out
+    if layer:  # a matrix that a dense layer could hold: as many weights as channels times outputs
+        axis = out.index(weights[0].strip(channels))
     own = numbers if channels and channels in out else fixed_numbers(sizes[out[axis]] if out else 1)
     places = len(own) * max(1, len(summed))
     tracer.operate(
@@ -89,8 +93,8 @@ def product(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
         kernel=1,
         inputs=summed,
         positions=max(1, (macs // tracer.clips if macs % tracer.clips == 0 else macs) // places),
-        values=values,
-        holds_weights=False,
+        values=0 if layer else values,
+        holds_weights=layer,
     )
 
 

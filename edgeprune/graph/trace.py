@@ -101,9 +101,9 @@ def _walk(tracer: Tracer, program: Any, model: nn.Module) -> None:
             tracer.memory.append(value)
             tracer.values[node.name] = value
         elif node.op == "call_function":
-            known = len(tracer.drafts)
+            known, tracer.counts = len(tracer.drafts), node in heard
             _call(tracer, node)
-            if node not in heard:
+            if not tracer.counts:
                 tracer.leave_out(known)
         elif node.op == "output":
             tracer.outputs = tracer.inputs(node)

@@ -23,6 +23,7 @@ class Tracer:
         values: by node, what depends on the input; `parts` has those of nodes with several outputs.
         constants: by node, what does not.
         clips: the batch of the example.
+        counts: the network's output depends on what comes next, so constants are counted where they are used first.
     """
 
     def __init__(self, labels: dict[str, str], layers: set[str], clips: int) -> None:
@@ -37,12 +38,18 @@ class Tracer:
         self.memory: list[Value] = []
         self.made_by: dict[str, Draft] = {}
         self.outputs: list[Value] = []
+        self.counts = True
         self.learned: set[str] = set()
         self._cuts: dict[tuple[str, int], tuple[Numbers, bool]] = {}
         self._counted: set[str] = set()
+        self._left_out: list[Draft] = []
 
     def graph(self) -> Graph:
         """The graph, when all nodes are seen."""
+        run = {draft.path for draft in self.drafts}
+        for draft in self._left_out:
+            if draft.path not in run:
+                self.coupling.freeze(draft.output.numbers, "the output in inference does not depend on it")
         axes = [value.numbers for value in self.memory] + [numbers for numbers, _ in self._cuts.values()]
         groups = self.coupling.named(self.labels, axes)
         used = sorted({tensor for draft in self.drafts for tensor in (*draft.reads, draft.output.memory, *draft.more)})
@@ -93,7 +100,8 @@ class Tracer:
         """Whether the values of a constant are counted here, where they are used first."""
         root = constant.tensor or constant.root
         first = root not in self._counted
-        self._counted.add(root)
+        if self.counts:
+            self._counted.add(root)
         return first
 
     # Operators
@@ -148,10 +156,7 @@ class Tracer:
 
     def leave_out(self, start: int) -> None:
         """Take the operators from this one on out of the network: its output in inference does not depend on them."""
-        for draft in self.drafts[start:]:
-            if draft.path in self.layers and draft.path not in {other.path for other in self.drafts[:start]}:
-                numbers = draft.output.numbers
-                self.coupling.freeze(numbers, "the output in inference does not depend on it")
+        self._left_out += [draft for draft in self.drafts[start:] if draft.path in self.layers]
         del self.drafts[start:]
 
     def stand_for(self, node: fx.Node, value: Value, foldable: bool = True) -> None:

@@ -26,7 +26,7 @@ from edgeprune.results.run_folder import RunFolder
 from edgeprune.version import __version__
 
 _PACKAGES = (
-    "torch", "lightning", "torch-pruning", "librosa", "numpy", "scipy", "pandas", "soundfile", "soxr", "onnx",
+    "torch", "lightning", "librosa", "numpy", "scipy", "pandas", "soundfile", "soxr", "onnx",
     "onnxruntime", "tensorflow", "ai-edge-litert",
 )  # fmt: skip
 

@@ -355,6 +355,35 @@ def test_what_only_training_gives_is_no_part_of_the_network() -> None:
     assert count(graph).params == 8 + (8 + 2)
 
 
+def test_a_layer_that_also_runs_for_its_shape_alone_is_counted_once() -> None:
+    class Shaped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 4, 1), nn.Linear(100, 2)
+
+        def forward(self, x):
+            clips, channels, rows, columns = self.conv(x).shape
+            return self.head(self.conv(x).view(clips, channels * rows * columns))
+
+    graph = trace(Shaped(), torch.zeros(1, 1, 5, 5))
+    assert list(graph.prunable()) == ["conv"]
+    assert (count(graph).params, count(graph).macs) == (8 + 202, 100 + 200)
+
+
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell])
+def test_recurrent_cells_are_of_unknown_cost(cell) -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.cell = nn.Conv1d(1, 4, 1), cell(4, 3)
+
+        def forward(self, x):
+            state = self.cell(self.conv(x)[..., 0])
+            return state[0] if isinstance(state, tuple) else state
+
+    assert len(trace(Loop(), torch.zeros(1, 1, 5)).unknown) == 1
+
+
 def test_names_are_short_where_they_are_unique() -> None:
     model = nn.ModuleDict({"a": nn.Sequential(nn.Conv1d(1, 2, 1)), "b": nn.Sequential(nn.Conv1d(2, 3, 1))})
     model.forward = lambda x: model["b"](torch.relu(model["a"](x)))

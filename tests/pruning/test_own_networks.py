@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_random_networks import silenced
+from test_random_networks import one_thread, silenced
 from torch import nn
 
 import edgeprune
-from edgeprune import Budget
+from edgeprune import Budget, Prune
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import count
 from edgeprune.graph.surgery import remove
 from edgeprune.graph.trace import trace
 
 pytestmark = pytest.mark.slow
+__all__ = ["one_thread"]  # a fixture that all tests here use
 FILE = Path(__file__).parents[2] / "../shared/cases/networks.py"
 
 REFUSED = {"activation LogSigmoid": r"log_sigmoid \(networks.py, line \d+\) makes something else than zero of a silent"}
@@ -263,3 +264,40 @@ def test_what_can_be_pruned(name) -> None:
     pruned.train()
     pruned(x).sum().backward()
     assert all(parameter.grad is not None for parameter in pruned.parameters())
+
+
+@pytest.mark.parametrize("criterion", ["operator_norm", "similarity", "hrank", "taylor", "random"])
+@pytest.mark.parametrize("name", ["transposed", "grouped", "weight norm", "GRU", "gated linear unit"])
+def test_every_criterion_judges_them(name, criterion) -> None:
+    torch.manual_seed(0)
+    model, x = OWN[name][0](), torch.randn(2, 1, 8, 8)
+    pruned, allocation = edgeprune.prune(
+        model,
+        x,
+        settings=Prune(keep=0.5, criterion=criterion, objective="sensitivity"),
+        batches=[(x, torch.tensor([0, 2]))],
+    )
+    assert allocation.widths == {group: max(1, filters // 2) for group, filters in OWN[name][1].items()}
+    assert pruned(x).shape == (2, 3)
+
+
+def test_the_message_on_a_budget_tells_why_its_heaviest_layer_stays_whole() -> None:
+    torch.manual_seed(0)
+    model = Layers(
+        lambda m, x: m.head(m.wide(x).softmax(1).mean((2, 3)) + m.narrow(x).mean((2, 3))),
+        wide=_conv(1, 64),
+        narrow=_conv(1, 64, 1),
+        head=nn.Linear(64, 3),
+    )
+    with pytest.raises(EdgepruneError, match="has no layer that may lose filters"):
+        edgeprune.prune(model, torch.randn(1, 1, 8, 8), Budget(macs=1000))
+    model = Layers(
+        lambda m, x: m.head(m.last(m.wide(x).softmax(1)).mean((2, 3))),
+        wide=_conv(1, 64),
+        last=_conv(64, 4, 1),
+        head=nn.Linear(4, 3),
+    )
+    with pytest.raises(
+        EdgepruneError, match=r"'wide' .*; it keeps all filters: softmax \(test_own_networks.py, line \d+\)"
+    ):
+        edgeprune.prune(model, torch.randn(1, 1, 8, 8), Budget(macs=30_000))

@@ -14,11 +14,11 @@ from edgeprune.graph.surgery import remove
 from edgeprune.graph.trace import LAYERS, trace
 
 pytestmark = pytest.mark.slow
-NORMS = nn.BatchNorm2d | nn.InstanceNorm2d | nn.GroupNorm
+NORMS = nn.modules.batchnorm._NormBase | nn.GroupNorm
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
+def one_thread():
     """Threads only wait for each other where tensors are tiny."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

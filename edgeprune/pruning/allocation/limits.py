@@ -69,7 +69,7 @@ class BudgetLimits:
             heaviest = max(cost.by_layer, key=lambda layer: getattr(layer, _OF_LAYER[limit]))
             own = getattr(heaviest, _OF_LAYER[limit])
             alone = ", alone more than the limit" if own > most else ""
-            where = f", most of it in '{heaviest.name}' ({own:,}{alone})"
+            where = f", most of it in '{heaviest.name}' ({own:,}{alone}{self._why_whole(heaviest.name)})"
         least = ", ".join(f"{name.replace('_', ' ')} {getattr(cost, field):,}" for name, field in COSTS.items())
         smallest = f"{prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer"
         if prune.multiple_of > 1:
@@ -78,6 +78,11 @@ class BudgetLimits:
             f"budget: {limit.replace('_', ' ')} {_number(most)} cannot be met: the smallest network ({smallest}) still "
             f"takes {_number(value)}{where}; the least of each cost: {least}"
         )
+
+    def _why_whole(self, layer: str) -> str:
+        """Why a layer keeps all its filters; nothing of one that may lose some."""
+        group = self.graph.groups.get(layer)
+        return f"; it keeps all filters: {group.reason}" if group is not None and group.reason else ""
 
     def _dense_hint(
         self, limit: str, least: float, narrowest: Mapping[str, int], narrowest_of: Callable[[int], int]

@@ -5,6 +5,7 @@ network computes what it would compute without them, whatever batch norm and act
 before the first reader give what they gave to the whole network; their outputs are kept and not computed again.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -90,14 +91,18 @@ def _places(channels: Blocks, graph: Graph, name: str) -> Tensor:
 
 @contextmanager
 def _recorded(model: nn.Module, graph: Graph) -> Iterator[dict[str, Tensor]]:
-    """By path, what the layers put out while the network runs."""
+    """By path, what the layers that run once put out while the network runs."""
     outputs: dict[str, Tensor] = {}
 
     def record(path: str) -> Any:
-        # cloned, since the network may change it in place
-        return lambda layer, inputs, output: outputs.update({path: output.clone()})
+        def keep(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):  # recurrent layers put out more than one
+                outputs[path] = output.clone()  # which the network may change in place
 
-    layers = {operator.path: model.get_submodule(operator.path) for operator in graph.operators if operator.inputs}
+        return keep
+
+    runs = Counter(operator.path for operator in graph.operators if operator.inputs and operator.path)
+    layers = {path: model.get_submodule(path) for path, times in runs.items() if times == 1}
     hooks = [layer.register_forward_hook(record(path)) for path, layer in layers.items()]
     try:
         yield outputs

@@ -193,7 +193,10 @@ def _checked(labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def _weight(layer: nn.Module) -> Tensor:
+    """The weight, filters first; a transposed convolution holds `[channels, filters of a group, ...]`."""
     weight: Tensor = layer.weight  # type: ignore[assignment]
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return weight.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
     return weight
 
 
