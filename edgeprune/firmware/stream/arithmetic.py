@@ -93,25 +93,12 @@ def clamp(values: ArrayLike, lowest: int = LOWEST, highest: int = HIGHEST) -> ND
 def filter_multipliers(
     input_scale: float, weight_scales: Sequence[float], output_scale: float
 ) -> tuple[Multiplier, ...]:
-    """Multipliers of CONV_2D and DEPTHWISE_CONV_2D by weight scale, in float64.
+    """Multipliers of CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED by weight scale, in float64.
 
-    Source: `PopulateConvolutionQuantizationParams` of `kernels/kernel_util.cc`.
+    Source: `kernels/kernel_util.cc` and `micro/kernels/fully_connected_common.cc`.
     """
     x, y = _double(input_scale), _double(output_scale)
     return tuple(quantize_multiplier(x * _double(scale) / y) for scale in weight_scales)
-
-
-def dense_multipliers(
-    input_scale: float, weight_scales: Sequence[float], output_scale: float
-) -> tuple[Multiplier, ...]:
-    """Multipliers of FULLY_CONNECTED by weight scale: `CalculateOpDataFullyConnected`.
-
-    With a single weight scale the product of the scales is rounded to float32; with one for each output it is not.
-    """
-    if len(weight_scales) > 1:
-        return filter_multipliers(input_scale, weight_scales, output_scale)
-    product = float(np.float32(input_scale) * np.float32(weight_scales[0]))
-    return (quantize_multiplier(product / _double(output_scale)),)
 
 
 def requantise(

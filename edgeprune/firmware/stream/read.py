@@ -15,7 +15,6 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.stream.arithmetic import (
     Multiplier,
     activation_range,
-    dense_multipliers,
     filter_multipliers,
     mean_multiplier,
     product_parameters,
@@ -148,8 +147,7 @@ class _Reading:
         quantisation = self._graph.tensors[numbers[1]].quantization
         if quantisation.zeroPoint is not None and np.any(quantisation.zeroPoint):
             raise self._refused(f"its operator {self._place}, {name}, has weights with a zero point")
-        multipliers = dense_multipliers if name == "FULLY_CONNECTED" else filter_multipliers
-        factors = multipliers(x.scale, [float(scale) for scale in quantisation.scale], output.scale)
+        factors = filter_multipliers(x.scale, [float(scale) for scale in quantisation.scale], output.scale)
         bias = np.zeros(filters, np.int64)
         if len(numbers) > 2 and numbers[2] >= 0:
             bias = self._constant(numbers[2], "int32").astype(np.int64)

@@ -11,7 +11,7 @@ from firmware.tflm import tflm_outputs
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.stream import arithmetic
-from edgeprune.firmware.stream.arithmetic import Quantisation
+from edgeprune.firmware.stream.arithmetic import Multiplier, Quantisation
 from edgeprune.firmware.stream.lookup_tables import lookup_table, prelu_table
 from edgeprune.firmware.stream.softmax import softmax, softmax_parameters
 
@@ -122,11 +122,43 @@ def test_layers_with_weights(kind):
         else:
             builder = FileBuilder((256,), x)
             out = builder.dense(builder.input, weights, bias, scales, y)
-            multipliers = arithmetic.dense_multipliers(x.scale, scales, y.scale)
+            multipliers = arithmetic.filter_multipliers(x.scale, scales, y.scale)
             expected.append(arithmetic.requantise(sums, multipliers, y.zero_point))
         work.append((builder.file(out), clips.reshape(10, *builder.input.shape)))
     taken = compare(work, expected)
     assert taken > 55
+
+
+def borders(multiplier: Multiplier) -> np.ndarray:
+    """The int32 sums on both sides of each step of the output."""
+    below = np.full(255, -(2**31))
+    above = np.full(255, 2**31 - 1)
+    steps = np.arange(-127, 128)
+    while np.any(above - below > 1):
+        middle = (above + below) // 2
+        reached = arithmetic.requantise(middle, [multiplier], 0) >= steps
+        above, below = np.where(reached, middle, above), np.where(reached, below, middle)
+    return np.concatenate([below, above]).astype(np.int32)
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "dense"])
+def test_a_multiplier_is_right_to_its_last_bit(kind):
+    """Small multipliers of sums up to 2^31, which the bias alone gives, tell it apart from its neighbours."""
+    random = np.random.default_rng(20)
+    work, expected = [], []
+    for _ in range(15):
+        x, w = (float(np.float32(random.uniform(0.001, 1))) for _ in range(2))
+        y = float(np.float32(x * w * 2**24 * random.uniform(0.5, 1)))
+        (multiplier,) = arithmetic.filter_multipliers(x, [w], y)
+        bias = borders(multiplier)
+        builder = FileBuilder((1,) if kind == "dense" else (1, 1, 1), (x, 0))
+        weights = np.zeros({"conv": (510, 1, 1, 1), "depthwise": (1, 1, 1, 510), "dense": (510, 1)}[kind], np.int8)
+        out = getattr(builder, kind)(builder.input, weights, bias, [w], (y, 0))
+        work.append((builder.file(out), np.zeros((1, *builder.input.shape), np.int8)))
+        expected.append(arithmetic.requantise(bias, [multiplier], 0))
+        next_one = arithmetic.requantise(bias, [multiplier._replace(mantissa=multiplier.mantissa + 2)], 0)
+        assert np.any(next_one != expected[-1])
+    assert compare(work, expected) == len(work)
 
 
 def test_mean():
