@@ -156,7 +156,12 @@ def prune(
         from edgeprune.devices.latency_profile import LatencyProfile
 
         profile = LatencyProfile.load(settings.profile).on(limit[1], settings.profile)
-    return prune_network(model, example_input, budget, settings, batches, profile)
+    runtime = None
+    if budget is not None and budget.limits_program:
+        from edgeprune.firmware.stream_costs import costs_by_graph
+
+        runtime = costs_by_graph(model, example_input)
+    return prune_network(model, example_input, budget, settings, batches, profile, runtime)
 
 
 def export(

@@ -14,6 +14,7 @@ from edgeprune.flags import Latency, Limit, Names, parse_latency
 from edgeprune.frontend import LogMel as LogMel
 from edgeprune.units import parse_size
 
+Runtime = Literal["tflm", "stream"]
 FORMATS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
 
@@ -170,11 +171,13 @@ class Budget:
     macs: Limit = None
     """Multiply-accumulates a network input: convolutions and dense layers."""
     peak_ram: Limit = None
-    """Peak int8 activation memory, bytes."""
+    """Bytes of RAM: int8 activations (runtime tflm), or all that the linked program takes (stream)."""
     flash: Limit = None
-    """int8 weights and int32 biases, bytes."""
+    """Bytes of flash: int8 weights and int32 biases (runtime tflm), or all of the linked program (stream)."""
     latency_ms: Latency = None
     """Milliseconds an inference of the int8 file, on a device, as 0.8@host."""
+    runtime: Runtime = "tflm"
+    """Whose RAM and flash the limits mean: TFLite Micro's, or edgeprune's streaming C, linked for a Cortex-M4."""
     include_frontend: bool = False
     """RAM and flash limits hold for the network and its log-mel front-end in C together."""
 
@@ -187,6 +190,7 @@ class Budget:
             peak_ram: int | str | None = None,
             flash: int | str | None = None,
             latency_ms: str | None = None,
+            runtime: Runtime = "tflm",
             include_frontend: bool = False,
         ) -> None: ...
 
@@ -200,6 +204,15 @@ class Budget:
         """The limits that are whole numbers, those that are given: params, macs, peak_ram, flash."""
         limits = {name: getattr(self, name) for name in ("params", "macs", "peak_ram", "flash")}
         return {name: value for name, value in limits.items() if value is not None}
+
+    def names_program(self, limit: str) -> bool:
+        """Whether a limit is on what a linked program takes."""
+        return self.runtime == "stream" and limit in ("peak_ram", "flash")
+
+    @property
+    def limits_program(self) -> bool:
+        """Whether there is a limit on what a linked program takes."""
+        return any(self.names_program(name) for name in self.sizes())
 
     def latency(self) -> tuple[float, str] | None:
         """Milliseconds and device of the limit on latency; None where there is none."""

@@ -16,6 +16,7 @@ from edgeprune.results.run_folder import RunFolder
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from edgeprune.firmware.stream_costs import StreamCosts
     from edgeprune.graph.cost import Cost
     from edgeprune.models.checkpoint import Checkpoint
     from edgeprune.models.registry import ModelSpec
@@ -65,6 +66,21 @@ class ModelArgument:
         preset: LogMel = getattr(LogMel, network.frontend)()
         frames = self.spec.input_shape[1 if network.layout == "frames_mels" else 2]
         return replace(preset, patch_frames=frames, patch_hop_frames=frames)
+
+    def stream_costs(self, with_frontend: bool) -> "StreamCosts":
+        """What its program of streaming C takes by its widths, without or with its front-end."""
+        import torch
+
+        from edgeprune.firmware.stream_costs import stream_costs
+        from edgeprune.graph.cost import graph_of
+        from edgeprune.models.registry import build, entry
+
+        with torch.device("meta"):  # no memory for the weights
+            model = build(self.spec)
+        frontend = self.frontend()
+        layout = None if frontend is None else entry(self.spec.name).layout
+        graph = graph_of(self.spec)
+        return stream_costs(model, graph, self.spec.input_shape, layout, frontend if with_frontend else None)
 
     def title(self) -> str:
         """One line for the head of a table."""

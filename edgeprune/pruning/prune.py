@@ -4,7 +4,7 @@
 profiles come from, and a run fine-tunes afterwards.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -14,9 +14,11 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.graph.graph import Graph
 from edgeprune.graph.surgery import UnlikeSilencedError, remove
 from edgeprune.graph.trace import trace
-from edgeprune.pruning.allocation.allocate import Allocation, allocate
+from edgeprune.pruning.allocation.allocate import Allocation, allocate_within
 from edgeprune.pruning.allocation.latency_limit import LatencyTable
+from edgeprune.pruning.allocation.limits import BudgetLimits
 from edgeprune.pruning.allocation.objective import check_objective
+from edgeprune.pruning.allocation.runtime_limit import RuntimeCosts
 from edgeprune.pruning.allocation.sensitivity import measure_losses
 from edgeprune.pruning.group_scores import choose_filters, score_groups
 from edgeprune.recipe import Budget, Prune
@@ -45,11 +47,19 @@ class ScoredNetwork:
     losses: dict[str, dict[int, float]] | None = None
 
     def allocate(
-        self, budget: Budget, profile: LatencyTable | None = None, caps: Mapping[str, int] | None = None
+        self,
+        budget: Budget,
+        profile: LatencyTable | None = None,
+        caps: Mapping[str, int] | None = None,
+        runtime: RuntimeCosts | None = None,
     ) -> Allocation:
-        """How many filters each group keeps; arguments and errors are those of `allocation.allocate.allocate`."""
+        """How many filters each group keeps, with the arguments and errors of `allocation.allocate.allocate`.
+
+        `runtime` has the costs of the runtime `stream`.
+        """
         values = {name: scores.tolist() for name, scores in self.scores.items()}
-        return allocate(self.graph, budget, self.settings, values, self.losses, profile, caps)
+        limits = BudgetLimits.of(self.graph, budget, profile, runtime)
+        return allocate_within(limits, self.settings, values, self.losses, caps)
 
     def kept(self, allocation: Allocation) -> dict[str, list[int]]:
         """Indices of the filters each group keeps, ascending: those with the highest scores."""
@@ -89,10 +99,12 @@ def prune(
     settings: Prune | None = None,
     batches: Batches | None = None,
     profile: LatencyTable | None = None,
+    runtime: Callable[[Graph], RuntimeCosts] | None = None,
 ) -> tuple[nn.Module, Allocation]:
     """Prune whole filters of any network until it fits a budget; `edgeprune.prune` documents arguments and errors.
 
-    `profile` is the content of `settings.profile`.
+    `profile` is the content of `settings.profile`; `runtime` makes the costs of the runtime `stream` from the network's
+    graph.
     """
     budget, settings = budget or Budget(), (settings or Prune()).check()
     _check_settings(budget, settings)
@@ -101,8 +113,9 @@ def prune(
     if batches is not None:
         batches = list(batches)  # scores and losses each go through them
     scored = score_filters(model, example_input, graph, settings, batches, batches)
+    costs = runtime(graph) if runtime is not None and budget.limits_program else None
     while True:
-        allocation = scored.allocate(budget, profile)
+        allocation = scored.allocate(budget, profile, runtime=costs)
         try:
             pruned = scored.cut(allocation)
         except UnlikeSilencedError as error:
@@ -134,7 +147,7 @@ def _check_prunable(model: nn.Module, graph: Graph, settings: Prune) -> None:
 
 def _check_settings(budget: Budget, settings: Prune) -> None:
     """Raise EdgepruneError if nothing limits the network, or a setting has no meaning without a run."""
-    if settings.keep == 1 and replace(budget, include_frontend=False) == Budget():
+    if settings.keep == 1 and not budget.sizes() and budget.latency_ms is None:
         raise EdgepruneError(
             "prune: neither budget nor share is given; give Budget(macs=10_000_000), or settings=Prune(keep=0.5)."
         )

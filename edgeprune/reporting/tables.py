@@ -24,6 +24,8 @@ from edgeprune.results.figures import GroupScores, Parity, Timing
 from edgeprune.results.json_fields import mapping, number
 from edgeprune.results.result import File, Result
 
+_PROGRAM = (("peak_ram", "RAM"), ("flash", "flash"))
+
 
 def budget_table(result: Result) -> Table:
     """For each limit: what the dense network takes, the limit, what was reached, and whether the limit is binding."""
@@ -36,6 +38,9 @@ def budget_table(result: Result) -> Table:
         "flash": "weights and biases, int8",
         "latency_ms": "latency of an inference, by profile",
     }
+    if result.budget.program_kind is not None:  # another thing than the dense network's activations and weights
+        labels |= {name: f"{words} of the linked program, {result.budget.program_kind}" for name, words in _PROGRAM}
+        dense |= dict.fromkeys(("peak_ram", "flash"))
     # some results have `peak_ram_bytes` for the field `peak_ram` of a budget
     limits, reached = (
         {name.removesuffix("_bytes"): value for name, value in costs.items()}

@@ -245,7 +245,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class BudgetOutcome:
-    """The limits, what was reached, and how good the allocation is; by `params`, `macs`, `peak_ram` ..."""
+    """The limits, what was reached, and how good the allocation is; by `params`, `macs`, `peak_ram` ...
+
+    Attributes:
+        program_kind: how RAM and flash of a linked program became known; None where they are the network's alone.
+    """
 
     asked: Mapping[str, Any] = field(default_factory=dict)
     reached: Mapping[str, float] = field(default_factory=dict)
@@ -256,6 +260,7 @@ class BudgetOutcome:
     gap: float | None = None
     proven: bool = False
     read_from: str | None = None
+    program_kind: str | None = None
 
     def __bool__(self) -> bool:
         """Whether the run had a budget or reached one."""

@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "latency.json"
 
     @property
+    def program_file(self) -> Path:
+        """RAM and flash of the linked program, where the budget limits them."""
+        return self.path / "program.json"
+
+    @property
     def frontend_file(self) -> Path:
         """Instructions of the front-end in C, kept because counting them is slow."""
         return self.path / "frontend.json"

@@ -23,6 +23,7 @@ from edgeprune.recipe import Recipe
 from edgeprune.reporting.report import write_report
 from edgeprune.results.result import NETWORKS, SCHEMA, NetworkName, Result
 from edgeprune.results.run_folder import RunFolder
+from edgeprune.running.program import program_figures
 from edgeprune.version import __version__
 
 _PACKAGES = (
@@ -61,7 +62,7 @@ def finish(
             "sha256": data.sha256,
         },
         **figures,
-        "budget": _budget_outcome(recipe, pruned, artefacts),
+        "budget": _budget_outcome(recipe, pruned, artefacts, program_figures(recipe, pruned, folder)),
         "artefacts": dict(artefacts),
         "latency": list(latency),
         "frontend": frontend,
@@ -97,8 +98,13 @@ def _network_figures(name: NetworkName, network: Checkpoint, data: RunData, fold
     return figures
 
 
-def _budget_outcome(recipe: Recipe, pruned: Checkpoint, artefacts: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry `budget` of `result.json`; what was reached is read from the shipped file, if one was exported."""
+def _budget_outcome(
+    recipe: Recipe, pruned: Checkpoint, artefacts: Mapping[str, Any], program: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The entry `budget` of `result.json`; what was reached is read from the shipped file, if one was exported.
+
+    Where the budget limits a program, RAM and flash are the program's.
+    """
     planned = pruned.extra["budget"]
     shipped = next((artefacts[name] for name in ("int8", *recipe.export.formats) if name in artefacts), None)
     figures = cost(pruned.spec).to_dict() if shipped is None else shipped["cost"]
@@ -107,9 +113,12 @@ def _budget_outcome(recipe: Recipe, pruned: Checkpoint, artefacts: Mapping[str, 
     if "latency_ms" in planned.get("reached", {}):  # absent in checkpoints of earlier versions
         reached["latency_ms"] = planned["reached"]["latency_ms"]
     counts_frontend = recipe.budget.include_frontend and not has_images(recipe.data)
-    frontend = frontend_bytes(recipe.frontend) if counts_frontend else {}
-    for name, taken in frontend.items():
-        reached[name] += taken
+    frontend = frontend_bytes(recipe.frontend, recipe.budget.runtime) if counts_frontend else {}
+    if program is None:
+        reached |= {name: reached[name] + taken for name, taken in frontend.items()}
+    else:
+        reached = {name: value for name, value in reached.items() if name not in ("peak_ram", "flash")}
+        reached |= {name: program[name] for name in ("peak_ram", "flash") if name in program}
     limits = recipe.budget.sizes()
     for name, limit in limits.items():
         if reached[name] > limit:
@@ -121,5 +130,7 @@ def _budget_outcome(recipe: Recipe, pruned: Checkpoint, artefacts: Mapping[str, 
         "reached": reached,
         "slack": {**planned.get("slack", {}), **slack},
         "frontend": frontend or None,
+        "program": None if program is None else dict(program),
+        "program_kind": None if program is None else program["kind"],
         "read_from": read_from,
     }

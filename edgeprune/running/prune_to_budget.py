@@ -10,6 +10,7 @@ from torch import nn
 from edgeprune import console
 from edgeprune.data.load import RunData, score_batches, sensitivity_batches
 from edgeprune.devices import profiling
+from edgeprune.devices.fit_program import fit_program
 from edgeprune.devices.latency_profile import LatencyProfile
 from edgeprune.evaluation.clips import evaluate_clips
 from edgeprune.evaluation.predict import torch_probabilities
@@ -18,6 +19,7 @@ from edgeprune.graph.cost import cost, graph_of
 from edgeprune.models import checkpoint
 from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build
+from edgeprune.pruning.allocation.limits import COSTS
 from edgeprune.pruning.allocation.pruning_steps import PruningStep, pruning_steps
 from edgeprune.pruning.prune import score_filters
 from edgeprune.pruning.scores import criterion
@@ -25,6 +27,7 @@ from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.check import network_budget
 from edgeprune.running.export_files import export_network
+from edgeprune.running.program import program_costs
 from edgeprune.running.train_dense import forget_training_state, network_facts, train_network
 
 
@@ -36,10 +39,11 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
     table = _latency_table(recipe, data, dense, folder)
     groups = graph_of(dense.spec).prunable(recipe.prune.dense_layers)
     filters = {name: group.filters for name, group in groups.items()}
-    dense_ms = None if table is None else float(table.latency_ms([list(filters.values())], list(filters))[0])
     epochs = _finetuning(recipe).epochs
     network = dense
-    for step in pruning_steps(cost(dense.spec), filters, network_budget(recipe), recipe.prune, epochs, dense_ms):
+    for step in pruning_steps(
+        _dense_costs(recipe, dense, table), filters, network_budget(recipe), recipe.prune, epochs
+    ):
         path = last if step.last else folder.step_checkpoint(step.number)
         if not path.is_file():
             part = folder.training("finetune" if step.last else f"finetune_{step.number}")
@@ -52,6 +56,19 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
             forget_training_state(part)
         network = checkpoint.load(path)
     return network
+
+
+def _dense_costs(recipe: Recipe, dense: Checkpoint, table: LatencyProfile | None) -> dict[str, float]:
+    """What the dense network takes, by limit."""
+    figures, program = cost(dense.spec), program_costs(recipe, dense.spec)
+    costs: dict[str, float] = {name: getattr(figures, field) for name, field in COSTS.items()}
+    if program is not None:
+        costs |= program.of({})
+    if table is not None:
+        groups = graph_of(dense.spec).prunable(recipe.prune.dense_layers)
+        widths = [[group.filters for group in groups.values()]]
+        costs["latency_ms"] = float(table.latency_ms(widths, list(groups))[0])
+    return costs
 
 
 def _latency_table(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> LatencyProfile | None:
@@ -97,7 +114,9 @@ def _prune(
     loss_batches = sensitivity_batches(data, settings.clips)
     example = torch.zeros(1, *network.spec.input_shape)
     scored = score_filters(network.model, example, graph_of(network.spec), settings, batches, loss_batches)
-    allocation = scored.allocate(step.budget, table, step.caps)
+    program = program_costs(recipe, network.spec)
+    fitted = None if program is None else fit_program(scored, step.budget, program, table, step.caps)
+    allocation = scored.allocate(step.budget, table, step.caps) if fitted is None else fitted.allocation
     kept = scored.kept(allocation)
     model, spec = surgery.remove_filters(network.model, network.spec, kept)
     console.say(

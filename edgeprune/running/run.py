@@ -39,6 +39,7 @@ def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     from edgeprune.running.export_files import export_files
     from edgeprune.running.finish import finish
     from edgeprune.running.measure import frontend_figures, measure_files
+    from edgeprune.running.program import program_figures
     from edgeprune.running.prune_to_budget import given_profile, prune_to_budget
     from edgeprune.running.train_dense import dense_spec, train_dense
 
@@ -50,6 +51,7 @@ def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     pruned = prune_to_budget(recipe, data, dense, folder)
     networks: dict[NetworkName, Checkpoint] = {"dense": dense, "pruned": pruned}
     export_files(recipe, data, networks, folder)
+    program_figures(recipe, pruned, folder)  # a program that exceeds the budget is refused before it is evaluated
     artefacts = evaluate_files(recipe, data, folder)
     latency = measure_files(recipe, data, artefacts, folder)
     frontend = frontend_figures(recipe, folder)

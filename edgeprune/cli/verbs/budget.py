@@ -12,13 +12,20 @@ from edgeprune.cli.output import check_plot, judged, print_json, print_verdicts
 from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.flags import Bits, Latency, Limit, PruneDense, Shape
-from edgeprune.recipe import Budget, Prune
+from edgeprune.recipe import Budget, Prune, Runtime
 from edgeprune.reporting.numbers import format_exact, format_percent
 from edgeprune.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from edgeprune.firmware.stream_costs import StreamCosts
     from edgeprune.pruning.allocation.allocate import Allocation
     from edgeprune.pruning.prune import ScoredNetwork
+
+
+PROGRAM = {
+    "emulated": "of the whole program, stack included, linked for a Cortex-M4 and run in QEMU",
+    "estimated": "of the whole program, estimated; arm-none-eabi-gcc and qemu-system-arm would read them back",
+}
 
 
 @dataclass(frozen=True)
@@ -32,11 +39,13 @@ class BudgetCommand:
     macs: Limit = None
     """Multiply-accumulates a network input."""
     peak_ram: Limit = None
-    """Peak int8 activation memory, bytes."""
+    """Bytes of RAM: int8 activations (runtime tflm), or all that the linked program takes (stream)."""
     flash: Limit = None
-    """int8 weights and int32 biases, bytes."""
+    """Bytes of flash: int8 weights and int32 biases (runtime tflm), or all of the linked program (stream)."""
     latency_ms: Latency = None
     """Milliseconds an inference, by the profile of a device: 0.8@host."""
+    runtime: Runtime = "tflm"
+    """Whose RAM and flash the limits mean: TFLite Micro's, or edgeprune's streaming C, linked for a Cortex-M4."""
     include_frontend: bool = False
     """The limits on RAM and flash hold for the network and its log-mel front-end in C together."""
     rules: str | None = None
@@ -91,10 +100,12 @@ class BudgetCommand:
         limits = self._limits(network.input_s())
         limits, shared = _without_frontend(network, limits)
         planner = _Planner.of(network, rules, limits)
-        allocation = planner.plan(limits)
-        allocation = replace(allocation, asked=_sum(allocation.asked, shared), reached=_sum(allocation.reached, shared))
+        allocation, kind = planner.fit(limits)
+        if limits.runtime == "tflm":
+            asked, reached = (_sum(values, shared) for values in (allocation.asked, allocation.reached))
+            allocation = replace(allocation, asked=asked, reached=reached)
         answer = {**network.describe(), "random_weights": network.path is None, **planner.describe(allocation)}
-        answer["frontend"] = shared or None
+        answer |= {"frontend": shared or None, "runtime": self.runtime, "kind": kind}
         if self.rules is not None:
             from edgeprune.submitting.rules import check_rules
 
@@ -117,7 +128,7 @@ class BudgetCommand:
 
     def _limits(self, input_s: float | None = None) -> Budget:
         limits = Budget(
-            self.params, self.macs, self.peak_ram, self.flash, self.latency_ms, include_frontend=self.include_frontend
+            self.params, self.macs, self.peak_ram, self.flash, self.latency_ms, self.runtime, self.include_frontend
         )
         if self.rules is None:
             return limits
@@ -132,7 +143,7 @@ class BudgetCommand:
 
 
 def _without_frontend(network: ModelArgument, limits: Budget) -> tuple[Budget, dict[str, int]]:
-    """The limits that are left to the network, and the bytes of the front-end."""
+    """The limits that are left to the network (by the runtime `stream` all), and the bytes of the front-end."""
     if not limits.include_frontend:
         return limits, {}
     from edgeprune.firmware.frontend_budget import frontend_bytes, left_for_network
@@ -140,7 +151,7 @@ def _without_frontend(network: ModelArgument, limits: Budget) -> tuple[Budget, d
     frontend = network.frontend()
     if frontend is None:
         raise EdgepruneError(f"{network.title()}: has no log-mel front-end to include; leave out --include-frontend.")
-    return left_for_network(limits, frontend), frontend_bytes(frontend)
+    return left_for_network(limits, frontend), frontend_bytes(frontend, limits.runtime)
 
 
 def _sum(values: Mapping[str, float], more: Mapping[str, int]) -> dict[str, float]:
@@ -154,6 +165,7 @@ class _Planner:
     scored: "ScoredNetwork"
     dense: dict[str, int]
     table: Any
+    costs: "StreamCosts | None"
 
     @staticmethod
     def of(network: ModelArgument, rules: Prune, limits: Budget) -> "_Planner":
@@ -174,14 +186,25 @@ class _Planner:
         model, example = network.model(), torch.zeros(1, *network.spec.input_shape)
         torch.manual_seed(0)  # for the criterion `random`
         scored = score_filters(model, example, graph_of(network.spec), rules, batches, clips)
-        return _Planner(scored, dict(network.spec.widths), table)
+        costs = network.stream_costs(limits.include_frontend) if limits.limits_program else None
+        return _Planner(scored, dict(network.spec.widths), table, costs)
 
     @property
     def rules(self) -> Prune:
         return self.scored.settings
 
     def plan(self, limits: Budget, **rules: Any) -> "Allocation":
-        return replace(self.scored, settings=replace(self.rules, **rules)).allocate(limits, self.table)
+        scored = replace(self.scored, settings=replace(self.rules, **rules))
+        return scored.allocate(limits, self.table, runtime=self.costs)
+
+    def fit(self, limits: Budget) -> "tuple[Allocation, str | None]":
+        """The allocation, and how RAM and flash of a linked program became known; None where they are not limited."""
+        if self.costs is None:
+            return self.plan(limits), None
+        from edgeprune.devices.fit_program import fit_program
+
+        fitted = fit_program(self.scored, limits, self.costs, self.table)
+        return fitted.allocation, fitted.kind
 
     def describe(self, allocation: "Allocation") -> dict[str, Any]:
         from edgeprune.graph.cost import count
@@ -284,6 +307,8 @@ def _print_plan(network: ModelArgument, allocation: "Allocation", answer: Mappin
     if answer["frontend"]:
         ram, flash = (format_exact(answer["frontend"][name]) for name in ("peak_ram", "flash"))
         print(f"Limits on RAM and flash include {ram} and {flash} B of the front-end.")
+    if answer["kind"] is not None:
+        print(f"RAM and flash of the limits: {PROGRAM[answer['kind']]}.")
     print(_how_good(allocation, answer))
 
 

@@ -1,5 +1,6 @@
 """`edgeprune cost`: parameters, MACs, flash and RAM of a network, layer by layer."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -51,10 +52,16 @@ class CostCommand:
         verdicts = check_rules(self.rules, costed.cost, costed.bits, input_s=costed.input_s) if self.rules else []
         if self.json:
             rules = {} if self.rules is None else {"rules": judged(self.rules, verdicts)}
-            print_json({**costed.described, **costed.cost.to_dict(), "counting": COUNTING, **rules})
+            runtimes = {"tflm": {"arena_bytes": costed.cost.arena_bytes}, "stream": costed.stream}
+            print_json(
+                {**costed.described, **costed.cost.to_dict(), "runtimes": runtimes, "counting": COUNTING, **rules}
+            )
             return 0
         print(costed.title)
         _print_cost(costed.cost)
+        if costed.stream is not None:
+            print(_stream_sentence(costed.stream))
+        print(COUNTING)
         if self.rules is not None:
             print_verdicts(self.rules, verdicts)
         return 0
@@ -65,18 +72,21 @@ class CostCommand:
             from edgeprune.graph.cost import cost
 
             network = resolve_model(self.model, ("pruned", "dense"), self.input, self.classes)
-            return _Costed(network.title(), network.describe(), cost(network.spec), self.bits, network.input_s())
+            stream = _stream_figures(lambda: network.stream_costs(with_frontend=False).plan())
+            of_network = cost(network.spec)
+            return _Costed(network.title(), network.describe(), of_network, self.bits, network.input_s(), stream)
         if self.input is not None or self.classes is not None:
             raise EdgepruneError(f"{path}: a file has its own input and classes; leave out --input and --classes.")
         if path.suffix == ".tflite":
             return _of_tflite(path)
-        return _Costed(str(path), {"model": str(path)}, cost_of_file(path), self.bits, None)
+        return _Costed(str(path), {"model": str(path)}, cost_of_file(path), self.bits, None, None)
 
 
 class _Costed(NamedTuple):
     """A network or file with its cost: a line for the head of the table, and the same for JSON.
 
-    `bits` a weight is stored in and `input_s`, the seconds of audio an input holds, are for the rules.
+    `bits` a weight is stored in and `input_s`, the seconds of audio an input holds, are for the rules; `stream` is what
+    streaming C takes, or why the network cannot be compiled to it; None of an .onnx file.
     """
 
     title: str
@@ -84,6 +94,7 @@ class _Costed(NamedTuple):
     cost: "Cost"
     bits: int
     input_s: float | None
+    stream: dict[str, Any] | None
 
 
 def _of_tflite(path: Path) -> _Costed:
@@ -101,7 +112,33 @@ def _of_tflite(path: Path) -> _Costed:
         frontend = None
     bits = {"int8": 8, "float16": 16}.get(facts.weight_type or "", 32)
     described = {"model": str(path), "file": asdict(facts)}
-    return _Costed(title, described, cost, bits, frontend.patch_s if frontend else None)
+    from edgeprune.firmware.stream.compile import plan_stream
+
+    stream = _stream_figures(lambda: plan_stream(path))
+    return _Costed(title, described, cost, bits, frontend.patch_s if frontend else None, stream)
+
+
+def _stream_figures(plan_of: Callable[[], Any]) -> dict[str, Any]:
+    """State and tables of the streaming C by its plan, and the axis that is walked; else why it has none."""
+    from edgeprune.firmware.stream.widths import bytes_of_plan
+
+    try:
+        plan = plan_of()
+    except EdgepruneError as error:
+        return {"refused": str(error)}
+    state, tables = bytes_of_plan(plan)
+    walk = "width" if plan.network.turned else "height"
+    return {"state_bytes": state, "table_bytes": tables, "walk": walk, "rows": plan.network.input.shape[0]}
+
+
+def _stream_sentence(stream: dict[str, Any]) -> str:
+    if "refused" in stream:
+        return f"Not as streaming C: {stream['refused']}"
+    state, tables = format_exact(stream["state_bytes"]), format_exact(stream["table_bytes"])
+    return (
+        f"Streaming C: a state of {state} B beside stack and a row of input, tables of {tables} B beside code; it "
+        f"takes the {stream['rows']} rows of the input's {stream['walk']} one by one."
+    )
 
 
 def _print_cost(cost: "Cost") -> None:
@@ -121,7 +158,6 @@ def _print_cost(cost: "Cost") -> None:
     )
     if cost.unknown:
         print(f"Not known, and not in the sums: {', '.join(cost.unknown)}.")
-    print(COUNTING)
 
 
 def _layer_row(layer: "LayerCost") -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Literal
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import share_folder, write_bytes, write_text
 from edgeprune.firmware.c11 import CompiledLayer
-from edgeprune.firmware.stream.emit import emit_program
+from edgeprune.firmware.stream.emit import Program, emit_program
 from edgeprune.firmware.stream.kernels import Kernel
 from edgeprune.firmware.stream.network import IntegerNetwork
 from edgeprune.firmware.stream.plan import Plan, Step, make_plan
@@ -78,11 +78,8 @@ def compile_stream(path: Path, out: Path, prefix: str = "net", walk: Walk = "aut
     if walk not in WALKS:
         raise unknown_name("walk", walk, WALKS)
     plan = plan_stream(path, walk)
-    program = emit_program(plan, prefix, f"Written by edgeprune from {_plain(path.name)}.")
+    program = write_program(plan, out, prefix, f"Written by edgeprune from {_plain(path.name)}.")
     header, source = out / f"{prefix}.h", out / f"{prefix}.c"
-    write_text(header, program.header)
-    write_text(source, program.source)
-    write_bytes(out / KERNELS, (share_folder("export") / "stream" / KERNELS).read_bytes())
     (x,), (y,) = describe_tensors(unpack_model(path))
     return StreamNetwork(
         prefix=prefix,
@@ -100,6 +97,15 @@ def compile_stream(path: Path, out: Path, prefix: str = "net", walk: Walk = "aut
         buffers=tuple(Buffer(ring.name, ring.bytes, ring.why) for ring in plan.rings),
         layers=tuple(_compiled(step) for step in plan.steps),
     )
+
+
+def write_program(plan: Plan, out: Path, prefix: str, title: str) -> Program:
+    """Write a plan's C to the folder `out`, as `compile_stream` does; `title` is a comment."""
+    program = emit_program(plan, prefix, title)
+    write_text(out / f"{prefix}.h", program.header)
+    write_text(out / f"{prefix}.c", program.source)
+    write_bytes(out / KERNELS, (share_folder("export") / "stream" / KERNELS).read_bytes())
+    return program
 
 
 def plan_stream(path: Path, walk: Walk = "auto") -> Plan:

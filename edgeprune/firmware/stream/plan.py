@@ -125,6 +125,12 @@ class Step:
             return len(self.writes) > 1
         return all(ring.form != "bytes" for ring in self.writes)
 
+    @property
+    def sums(self) -> int:
+        """The int32 sums of a max-pool, or of a pool that streams, which it keeps from row to row."""
+        streaming = isinstance(self.layer, Pooling | Mean) and streams(self.layer)
+        return self.output.shape[1] * self.output.shape[2] if self.pooling or streaming else 0
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -192,7 +198,7 @@ def make_plan(network: IntegerNetwork) -> Plan:
         replace(step, reads=tuple(by_reader.get((step.name, x)) or shared[x] for x in step.layer.inputs))
         for step in steps
     ]
-    steps = [replace(step, kernel=_kernel(step)) for step in steps]
+    steps = [replace(step, kernel=kernel_of(step)) for step in steps]
     return _with_rows(Plan(network, tuple(steps), entry))
 
 
@@ -256,7 +262,7 @@ def streams(layer: Layer) -> bool:
 def _rings_of(activation: Activation, network: IntegerNetwork, steps: Sequence[Step]) -> tuple[Ring, ...]:
     """The rings that an activation's rows are written to: one for each convolution, one for all other readers."""
     readers = [step for step in steps if activation in step.layer.inputs]
-    rings = [_convolution_ring(step) for step in readers if isinstance(step.layer, Convolution | Depthwise)]
+    rings = [convolution_ring(step) for step in readers if isinstance(step.layer, Convolution | Depthwise)]
     plain = [step for step in readers if not isinstance(step.layer, Convolution | Depthwise)]
     if plain or activation == network.output:
         producer = next((step.name for step in steps if step.output == activation), "input")
@@ -267,7 +273,8 @@ def _rings_of(activation: Activation, network: IntegerNetwork, steps: Sequence[S
     return tuple(rings)
 
 
-def _convolution_ring(step: Step) -> Ring:
+def convolution_ring(step: Step) -> Ring:
+    """The ring that a convolution reads, with all rows of its input."""
     layer = step.layer
     assert isinstance(layer, Convolution | Depthwise)
     (x,), window = layer.inputs, layer.window
@@ -306,7 +313,8 @@ def largest_sum(layer: Layer) -> int:
     return int((weights * 255 + np.abs(layer.bias)).max())
 
 
-def _kernel(step: Step) -> Kernel | None:
+def kernel_of(step: Step) -> Kernel | None:
+    """The inner loop of a convolution, whose rings are known."""
     layer = step.layer
     if not isinstance(layer, Convolution):
         return None

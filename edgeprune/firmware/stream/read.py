@@ -79,7 +79,7 @@ class _Reading:
             if number not in self._activations or not self._layers:
                 raise self._refused("no operator computes its output")
         network = IntegerNetwork(first, self._activations[outputs[0]], tuple(self._layers))
-        return _merge_padding(_merge_flattening(_start_reshaped(network)))
+        return simplified(network)
 
     def _read(self, name: str, operator: Any) -> None:
         readers: dict[str, Callable[[str, Any], Layer]] = {
@@ -295,6 +295,11 @@ class _Reading:
 
     def _refused(self, what: str) -> EdgepruneError:
         return EdgepruneError(f"{self._path}: is not compiled to streaming C, since {what}; use the device tflm.")
+
+
+def simplified(network: IntegerNetwork) -> IntegerNetwork:
+    """The network without reshapes and paddings that other layers do in passing."""
+    return _merge_padding(_merge_flattening(_start_reshaped(network)))
 
 
 def _start_reshaped(network: IntegerNetwork) -> IntegerNetwork:

@@ -4,16 +4,18 @@ What is reached never exceeds its limit. All costs grow with every width, so a b
 narrowest network meets it: where it does not, that network is the proof.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeprune.graph.cost import Cost, count
 from edgeprune.graph.graph import Graph
-from edgeprune.pruning.allocation.cost_polynomials import Floats, Ints, forms
+from edgeprune.pruning.allocation.cost_polynomials import Floats, Forms, Ints, forms
 from edgeprune.pruning.allocation.fit_arena import into_arena
 from edgeprune.pruning.allocation.latency_limit import LatencyTable
 from edgeprune.pruning.allocation.limits import COSTS, BudgetLimits
@@ -102,14 +104,24 @@ def allocate(
     """Choose how many filters each group keeps, from the scores `[filters]` of the groups that may be pruned.
 
     The objective `sensitivity` needs `losses` (see `sensitivity.measure_losses`), and a limit on latency needs
-    `profile`. `caps`, the most filters by group, take the place of `prune.keep`.
+    `profile`. `caps`, the most filters by group, take the place of `prune.keep`. `allocate_within` takes limits on a
+    linked program too.
     """
+    return allocate_within(BudgetLimits.of(graph, budget, profile), prune, scores, losses, caps)
+
+
+def allocate_within(
+    limits: BudgetLimits,
+    prune: Prune,
+    scores: Mapping[str, Sequence[float]],
+    losses: Mapping[str, Mapping[int, float]] | None = None,
+    caps: Mapping[str, int] | None = None,
+) -> Allocation:
+    """Choose how many filters each group keeps within limits of any kind; other arguments are those of `allocate`."""
     prune.check()
-    limits = BudgetLimits.of(graph, budget, profile)
     filters = {name: len(values) for name, values in scores.items()}
     options = {name: _options(number, prune, (caps or {}).get(name)) for name, number in filters.items()}
-    narrowest = {name: int(widths[0]) for name, widths in options.items()}
-    limits.check_feasible(narrowest, prune, lambda number: int(_options(number, prune, None)[0]))
+    limits.check_feasible(narrowest(scores, prune, caps), prune, lambda number: int(_options(number, prune, None)[0]))
     value: float | None = None
     bound: float | None = None
     if prune.allocation == "uniform":
@@ -122,7 +134,7 @@ def allocate(
     return Allocation(
         filters=filters,
         widths=widths,
-        cost=count(graph, widths),
+        cost=count(limits.graph, widths),
         asked=limits.most,
         reached=reached,
         binding=max(reached, key=lambda limit: reached[limit] / limits.most[limit]) if reached else "",
@@ -144,6 +156,13 @@ def _options(filters: int, prune: Prune, cap: int | None) -> Ints:
     if cap == filters and filters % step and filters >= prune.min_filters:
         widths.append(filters)  # left whole, so no kernel gets slower
     return np.array(widths or [min(lowest, filters)], dtype=np.int64)
+
+
+def narrowest(
+    scores: Mapping[str, Sequence[float]], prune: Prune, caps: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """The fewest filters that each group may keep; arguments are those of `allocate`."""
+    return {name: int(_options(len(values), prune, (caps or {}).get(name))[0]) for name, values in scores.items()}
 
 
 def _uniform(filters: Mapping[str, int], options: Mapping[str, Ints], limits: BudgetLimits) -> dict[str, int]:
@@ -176,8 +195,9 @@ def _solve(
 
     def excess_of(widths: Ints) -> int:
         """Bytes by which the arena exceeds its limit; not above 0 where it fits or has no limit."""
-        needed = limits.reached(_by_name(names, widths)).get("peak_ram", 0)
-        return int(needed - limits.most.get("peak_ram", 0))
+        if "peak_ram" not in problem.forms.limits:
+            return 0
+        return int(limits.reached(_by_name(names, widths))["peak_ram"] - limits.most["peak_ram"])
 
     solution = solve(problem)
     bound, value, widths = solution.bound, solution.value, np.array(solution.widths)
@@ -207,16 +227,29 @@ def _by_name(names: Sequence[str], widths: Ints) -> dict[str, int]:
 
 def _problem(options: Mapping[str, Ints], values: Mapping[str, Floats], limits: BudgetLimits) -> Problem:
     names = list(options)
-    most = {name: int(value) for name, value in limits.most.items() if name in COSTS}
+    exact = {} if limits.runtime is None else limits.runtime.most
+    most = {name: int(value) for name, value in limits.most.items() if name in COSTS and name not in exact}
     if not most:  # so that there is a row: a limit that always holds
         most = {"params": count(limits.graph).params}
     costs = forms(limits.graph, names).only(list(most))
-    latency = limits.latency
+    others: list[Callable[[Ints], NDArray[np.bool_]]] = []
+    below: list[tuple[Forms, Ints]] = []
+    if limits.latency is not None:
+        others.append(limits.latency.bind(names))
+        if (under := limits.latency.below(names, options)) is not None:
+            below.append(under)
+    if limits.runtime is not None:
+        others.append(limits.runtime.bind(names))
+        below.append(limits.runtime.below(names))
     return Problem(
         forms=costs,
         limits=np.array([most[name] for name in costs.limits], dtype=np.int64),
         options=list(options.values()),
         values=[values[name][widths] for name, widths in options.items()],
-        latency=None if latency is None else latency.bind(names),
-        below=None if latency is None else latency.below(names, options),
+        within=(lambda widths: np.all([other(widths) for other in others], axis=0)) if others else None,
+        below=reduce(_joined, below) if below else None,
     )
+
+
+def _joined(one: tuple[Forms, Ints], other: tuple[Forms, Ints]) -> tuple[Forms, Ints]:
+    return one[0].and_also(other[0]), np.concatenate([one[1], other[1]])

@@ -7,25 +7,34 @@ from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
 from edgeprune.graph.cost import count
 from edgeprune.graph.graph import Graph
 from edgeprune.pruning.allocation.latency_limit import LatencyLimit, LatencyTable
+from edgeprune.pruning.allocation.runtime_limit import RuntimeCosts, RuntimeLimit
 from edgeprune.recipe import Budget, Prune
 
 COSTS = {"params": "params", "macs": "macs", "peak_ram": "arena_bytes", "flash": "flash_bytes"}
-"""Limits by name, and the field of `Cost` each bounds; `latency_ms` is bounded by a profile."""
+"""Limits by name, and the field of `Cost` each bounds, of the runtime `tflm`; `latency_ms` is bounded by a profile."""
 _OF_LAYER = COSTS | {"peak_ram": "ram_bytes"}
 """The same for the field of `LayerCost`."""
 
 
 @dataclass(frozen=True)
 class BudgetLimits:
-    """The limits on one network; `most` has those that are set by name, `latency_ms` among them."""
+    """The limits on one network.
+
+    Attributes:
+        most: those that are set, by name, `latency_ms` among them.
+        runtime: of RAM and flash where these mean a linked program; None where they are of `Cost`.
+    """
 
     graph: Graph
     most: dict[str, float]
     latency: LatencyLimit | None
+    runtime: RuntimeLimit | None = None
 
     @staticmethod
-    def of(graph: Graph, budget: Budget, profile: LatencyTable | None) -> "BudgetLimits":
-        """The limits of a budget; a limit on latency needs its profile, and the network's costs must be known."""
+    def of(
+        graph: Graph, budget: Budget, profile: LatencyTable | None, costs: RuntimeCosts | None = None
+    ) -> "BudgetLimits":
+        """The limits of a budget; latency needs its profile, and the runtime `stream` its `costs`."""
         most: dict[str, float] = dict(budget.sizes())
         limit, latency = budget.latency(), None
         if limit is not None:
@@ -41,12 +50,19 @@ class BudgetLimits:
                 f"budget: the cost of {', '.join(graph.unknown)} is not known, so no limit can be promised; leave the "
                 "limits out and give prune.keep."
             )
-        return BudgetLimits(graph, most, latency)
+        linked = {name: value for name, value in budget.sizes().items() if budget.names_program(name)}
+        if linked and costs is None:
+            raise EdgepruneError(
+                "budget.runtime: the RAM and flash of a streaming program are not known here; use the runtime tflm."
+            )
+        return BudgetLimits(graph, most, latency, RuntimeLimit(linked, costs) if linked and costs else None)
 
     def reached(self, widths: Mapping[str, int]) -> dict[str, float]:
         """By limit, what the network costs with these widths."""
         cost = count(self.graph, widths)
         costs: dict[str, float] = {name: getattr(cost, COSTS[name]) for name in self.most if name in COSTS}
+        if self.runtime is not None:
+            costs |= self.runtime.of(widths, list(self.runtime.most))
         return costs if self.latency is None else {**costs, "latency_ms": self.latency.of(widths)}
 
     def met(self, widths: Mapping[str, int]) -> bool:
@@ -65,12 +81,18 @@ class BudgetLimits:
     def _why_not(self, limit: str, value: float, narrowest: Mapping[str, int], prune: Prune) -> str:
         """What the narrowest network takes, where most of it goes, and its other costs."""
         cost, most, where = count(self.graph, narrowest), self.most[limit], ""
-        if limit in COSTS:
+        figures = {name: getattr(cost, field) for name, field in COSTS.items()}
+        if self.runtime is not None:
+            figures |= self.runtime.of(narrowest, ("peak_ram", "flash"))
+        if self.runtime is not None and limit in self.runtime.most:
+            name, own = self.runtime.runtime.largest(limit, narrowest)
+            where = f", most of it in '{name}' ({own:,}{', alone more than the limit' if own > most else ''})"
+        elif limit in COSTS:
             heaviest = max(cost.by_layer, key=lambda layer: getattr(layer, _OF_LAYER[limit]))
             own = getattr(heaviest, _OF_LAYER[limit])
             alone = ", alone more than the limit" if own > most else ""
             where = f", most of it in '{heaviest.name}' ({own:,}{alone}{self._why_whole(heaviest.name)})"
-        least = ", ".join(f"{name.replace('_', ' ')} {getattr(cost, field):,}" for name, field in COSTS.items())
+        least = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items())
         smallest = f"{prune.min_filters} filter{'s' if prune.min_filters > 1 else ''} a layer"
         if prune.multiple_of > 1:
             smallest += f", multiples of {prune.multiple_of}"

@@ -19,15 +19,16 @@ class Problem:
         limits: the most that each polynomial may be, `[rows]`.
         options: the widths that each group can have, ascending.
         values: the value of each option, which never falls.
-        latency: whether widths `[n, groups]` are quick enough, `[n]`; wider networks are never quicker.
-        below: polynomials that the latency never falls below, and their limits; the bound uses them.
+        within: whether widths `[n, groups]` meet the limits that are no polynomials, `[n]`. Narrower networks of those
+            that do mostly do too.
+        below: polynomials that stay within their limits wherever `within` holds; the bound uses them.
     """
 
     forms: Forms
     limits: Ints
     options: Sequence[Ints]
     values: Sequence[Floats]
-    latency: Callable[[Ints], NDArray[np.bool_]] | None = None
+    within: Callable[[Ints], NDArray[np.bool_]] | None = None
     below: tuple[Forms, Ints] | None = None
 
     @cached_property
@@ -50,8 +51,8 @@ class Problem:
     def fits(self, widths: Ints) -> NDArray[np.bool_]:
         """Whether widths `[n, groups]` meet all limits."""
         ok: NDArray[np.bool_] = np.all(self.forms.values(widths) <= self.limits, axis=1)
-        if self.latency is not None and ok.any():
-            ok[ok] = self.latency(widths[ok])
+        if self.within is not None and ok.any():
+            ok[ok] = self.within(widths[ok])
         return ok
 
     def widest(self, chosen: Ints, groups: Ints) -> Ints:
@@ -64,18 +65,18 @@ class Problem:
         widest = np.empty_like(most)
         for column, group in enumerate(groups):
             widest[:, column] = np.searchsorted(self.options[group], most[:, column], side="right") - 1
-        return widest if self.latency is None else self._quick_enough(chosen, groups, widest)
+        return widest if self.within is None else self._within(chosen, groups, widest)
 
-    def _quick_enough(self, chosen: Ints, groups: Ints, widest: Ints) -> Ints:
-        """The last options up to `widest` that are quick enough, by bisection."""
-        assert self.latency is not None
+    def _within(self, chosen: Ints, groups: Ints, widest: Ints) -> Ints:
+        """Options up to `widest` that are within the limits, by bisection: the last ones if narrower is never more."""
+        assert self.within is not None
         low, high = np.full_like(widest, -1), widest.copy()
         rows = np.repeat(chosen, len(groups), axis=0)
         columns = np.tile(groups, len(chosen))
         while (low < high).any():
             middle = (low + high + 1) // 2
             rows[np.arange(len(rows)), columns] = np.maximum(0, middle.ravel())
-            ok = self.latency(self.widths(rows)).reshape(widest.shape)
+            ok = self.within(self.widths(rows)).reshape(widest.shape)
             low, high = np.where(ok & (low < high), middle, low), np.where(~ok & (low < high), middle - 1, high)
         return low
 

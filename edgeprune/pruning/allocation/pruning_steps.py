@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Any
 
-from edgeprune.graph.cost import Cost
-from edgeprune.pruning.allocation.limits import COSTS
 from edgeprune.recipe import Budget, Prune
 
 
@@ -31,27 +29,26 @@ class PruningStep:
 
 
 def pruning_steps(
-    dense: Cost,
+    dense: Mapping[str, float],
     filters: Mapping[str, int],
     budget: Budget,
     prune: Prune,
     epochs: int,
-    dense_latency_ms: float | None = None,
 ) -> Iterator[PruningStep]:
     """The steps in order; the last one has the budget itself.
 
-    Limits and shares shrink by the same factor from step to step. They start from what the dense network takes: its
-    cost, its filters by group and, where latency is limited, its latency by the profile. `epochs` are shared out.
+    Limits and shares shrink by the same factor from step to step. They start from what the dense network takes by
+    limit, and from its filters by group. `epochs` are shared out.
     """
     latency = budget.latency()
     for number in range(1, prune.steps + 1):
         done = number / prune.steps
         limits: dict[str, Any] = {
-            name: ceil(_interpolated(getattr(dense, COSTS[name]), final, done))
-            for name, final in budget.sizes().items()
+            name: ceil(_interpolated(dense[name], final, done)) for name, final in budget.sizes().items()
         }
-        if latency is not None and dense_latency_ms is not None and done < 1:
-            limits["latency_ms"] = f"{float(_interpolated(dense_latency_ms, latency[0], done))!r}@{latency[1]}"
+        if latency is not None and "latency_ms" in dense and done < 1:
+            latency_ms = float(_interpolated(dense["latency_ms"], latency[0], done))
+            limits["latency_ms"] = f"{latency_ms!r}@{latency[1]}"
         caps = {name: max(1, floor(count * prune.keep**done + 1e-9)) for name, count in filters.items()}
         share = epochs * number // prune.steps - epochs * (number - 1) // prune.steps
         yield PruningStep(number, prune.steps, replace(budget, **limits), caps, share)

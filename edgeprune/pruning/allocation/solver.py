@@ -154,16 +154,16 @@ def _proven(problem: Problem, chosen: Ints) -> Solution:
 def _combinations(windows: Ranges, problem: Problem) -> int:
     """How many combinations must be tried.
 
-    The best option of the group with the most options follows from the other groups, unless latency is limited.
+    The best option of the group with the most options follows from the others, unless some limit is no polynomial.
     """
     sizes = [last - first + 1 for first, last in windows]
-    return prod(sizes) if problem.latency is not None else prod(sizes) // max(sizes)
+    return prod(sizes) if problem.within is not None else prod(sizes) // max(sizes)
 
 
 def _best_of(problem: Problem, windows: Ranges, best: Ints | None) -> Ints | None:
     """The most valuable of `best` and all combinations within the windows; the first of equals."""
     sizes = [last - first + 1 for first, last in windows]
-    follower = None if problem.latency is not None else int(np.argmax(sizes))
+    follower = None if problem.within is not None else int(np.argmax(sizes))
     free = [group for group in range(len(sizes)) if group != follower]
     count = prod(sizes[group] for group in free)
     value = -np.inf if best is None else float(problem.value(best))

@@ -18,7 +18,8 @@ LIMITS = st.fixed_dictionaries({}, optional={name: st.integers(1, 2 * whole) for
 
 
 def _steps(budget: Budget, prune: Prune, epochs: int = 30, dense_latency_ms: float | None = None):
-    return list(pruning_steps(DENSE, FILTERS, budget, prune, epochs, dense_latency_ms))
+    costs = FIELDS if dense_latency_ms is None else FIELDS | {"latency_ms": dense_latency_ms}
+    return list(pruning_steps(costs, FILTERS, budget, prune, epochs))
 
 
 def test_one_step_is_one_shot() -> None:
