@@ -144,6 +144,7 @@ def _accuracy(shipped: Shipped) -> str:
     if scores.clips is None:
         return ""
     reference = shipped.dense.files.get("float32", shipped.dense)
+    kinds = "Wilson's" if scores.detection is None else "Wilson's (of false alarms, those of a Poisson count)"
     rows = [
         (name, *(column.show(of) for column in LONG[shipped.result.task]))
         for name, of in (("this file", scores), ("before pruning, float32", reference.scores))
@@ -153,7 +154,7 @@ def _accuracy(shipped: Shipped) -> str:
         f"{shipped.recipe.seed}.",
         _markdown(("network", *(column.name for column in LONG[shipped.result.task])), rows),
         *_detection(shipped),
-        "The intervals are Wilson's and take clips as independent; where many come from one recording they are too "
+        f"The intervals are {kinds} and take clips as independent; where many come from one recording they are too "
         "narrow. They do not cover the spread over seeds.",
     ]
     for by, groups in scores.groups.items():
