@@ -34,16 +34,20 @@ class Expected:
     source: str
 
     @staticmethod
-    def of(request: BenchRequest, path: Path) -> Expected:
+    def of(request: BenchRequest, path: Path, several: bool = False) -> Expected:
         inputs = request.inputs(path)
-        return Expected(path, *reference(path, inputs), inputs.source)
+        return Expected(path, *reference(path, inputs, several), inputs.source)
 
 
-def reference(path: Path | str, inputs: Inputs) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Inputs `[n, ...]` and outputs `[n, classes]` by TFLite's plain kernels, both as the file stores them."""
+def reference(path: Path | str, inputs: Inputs, several: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Inputs `[n, ...]` and outputs `[n, classes]` by TFLite's plain kernels, both as the file stores them.
+
+    `several` outputs are taken where they may be: as real numbers, beside each other.
+    """
     model = TFLiteModel(path, xnnpack=False)
     stored = stored_inputs(model, inputs)
-    outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in stored])
+    run = model.invoke_flat if several else model.invoke_raw
+    outputs = np.concatenate([run(one[np.newaxis]).reshape(1, -1) for one in stored])
     return stored, outputs
 
 
@@ -74,13 +78,14 @@ def tolerance(path: Path | str, expected: NDArray[Any]) -> float:
     graph = unpack_model(path).subgraphs[0]
     names = operator_names(unpack_model(path))[: len(graph.operators)]
     ends = [place for place, name in enumerate(names) if name in ("SOFTMAX", "LOGISTIC")]
-    if ends and set(names[ends[-1] + 1 :]) <= {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}:
+    if model.outputs == 1 and ends and set(names[ends[-1] + 1 :]) <= {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}:
         logits = graph.tensors[graph.operators[ends[-1]].inputs[0]].quantization
         scales = [] if logits is None or logits.scale is None else list(logits.scale)
         # a difference d of two logits moves a probability by tanh(d / 4) at most
         return max(TOLERANCE, float(np.tanh(2 * STEPS * scales[0] / 4)) if len(scales) == 1 else 0.0)
     values = model.dequantise(expected)
-    return max(STEPS * model.step(), TOLERANCE * float(np.ptp(values)))
+    step = max(model.step(number) for number in range(model.outputs))
+    return max(STEPS * step, TOLERANCE * float(np.ptp(values)))
 
 
 def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> float:

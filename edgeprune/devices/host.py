@@ -31,9 +31,9 @@ def measure(request: BenchRequest) -> list[Measurement]:
     """Time the files against each other, after their outputs were compared with those of TFLite's plain kernels."""
     xnnpack, checked = request.options.xnnpack, []
     for path in request.paths:
-        expected = Expected.of(request, path)
+        expected = Expected.of(request, path, several=True)
         model = TFLiteModel(path, xnnpack=xnnpack)
-        outputs = np.concatenate([model.invoke_raw(one[np.newaxis]).reshape(1, -1) for one in expected.inputs])
+        outputs = np.concatenate([model.invoke_flat(one[np.newaxis]) for one in expected.inputs])
         if not xnnpack:
             check_exact(request.device, path, expected.outputs, outputs)
         error = check_close(request.device, path, expected.outputs, outputs)

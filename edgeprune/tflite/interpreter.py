@@ -96,8 +96,8 @@ class TFLiteModel:
 
     def dequantise(self, y: NDArray[Any], output: int = 0) -> NDArray[np.float32]:
         """Stored values of an output, of any shape, as real numbers, float32."""
-        if np.dtype(self._outputs[output]["dtype"]) == np.float32:
-            return y.astype(np.float32, copy=False)
+        if y.dtype == np.float32:
+            return y
         scale, zero_point = self._outputs[output]["quantization"]
         return ((y.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)).astype(np.float32)
 
@@ -110,6 +110,14 @@ class TFLiteModel:
         if self.outputs != 1:
             raise EdgepruneError(f"{self.path.name}: has {self.outputs} outputs; give a network with one.")
         return self.invoke_all(x)[0]
+
+    def invoke_flat(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Run one batch; the outputs as one row `[1, values]`: as stored, or of several real numbers, float32."""
+        outputs = self.invoke_all(x)
+        if len(outputs) == 1:
+            return outputs[0].reshape(1, -1)
+        rows = [self.dequantise(values, number).reshape(1, -1) for number, values in enumerate(outputs)]
+        return np.concatenate(rows, axis=1)
 
     def invoke_all(self, x: NDArray[Any]) -> list[NDArray[Any]]:
         """Run one batch; every output as the file stores it."""

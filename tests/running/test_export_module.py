@@ -124,3 +124,12 @@ def test_a_file_of_another_module_is_not_kept(two, tmp_path) -> None:
     assert not file.exists()
     with pytest.raises(EdgepruneError, match="gives no probabilities"):
         edgeprune.evaluate(exported["int8"], edgeprune.Data())
+
+
+@pytest.mark.slow
+def test_every_output_is_compared_on_the_host(two) -> None:
+    *_, exported = two
+    (record,) = exported["int8"].bench("host", runs=1).records
+    assert record.detail["max_abs_error"] < 0.1
+    with pytest.raises(EdgepruneError, match="has 2 outputs; give a network with one"):
+        exported["int8"].bench("tflm")

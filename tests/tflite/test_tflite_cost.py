@@ -1,5 +1,6 @@
 """Costs read from .tflite files: of our networks in every format, of others' files, and of graphs made by hand."""
 
+import copy
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_files_cost_what_the_network_does(networks, name, format) -> None:
     ours = cost_of_tflite(networks[name].files[format])
     *layers, softmax = ours.by_layer
     assert _unnamed(tuple(layers)) == [replace(layer, name="") for layer in expected.by_layer]
-    assert softmax == LayerCost("output", "activation", 10, 0, 0, 0, 20, (10,))
+    assert softmax == LayerCost("output:2", "activation", 10, 0, 0, 0, 20, (10,))  # the last layer is called output
     assert replace(ours, by_layer=()) == replace(
         expected, by_layer=(), params_trainable=None, params_with_statistics=None
     )
@@ -331,6 +332,37 @@ def test_a_pad_may_decide_the_memory(tmp_path, capfd) -> None:
     assert file.peak_ram_bytes == 20 * 32 * 32 + 16 * 34 * 34 == _micro_head(path, capfd)
     assert cost_of_onnx(onnx).peak_ram_bytes == network.peak_ram_bytes == file.peak_ram_bytes
     assert (file.params, file.macs, file.flash_bytes) == (network.params, network.macs, network.flash_bytes)
+
+
+# Files by others
+
+
+def test_an_open_batch_and_a_tensor_without_values_are_no_obstacle(tmp_path) -> None:
+    plain = cost_of_tflite(tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "plain.tflite"))
+    model = tiny_tflite.float_model()
+    graph = model.subgraphs[0]
+    graph.tensors[0].shapeSignature = [-1, 3]
+    empty = copy.deepcopy(graph.tensors[2])
+    empty.shape, empty.buffer = [0], 0
+    graph.tensors.append(empty)
+    assert cost_of_tflite(tiny_tflite.write(model, tmp_path / "open.tflite")) == plain
+
+
+def test_a_subgraph_that_only_initialises_costs_nothing(tmp_path) -> None:
+    plain = cost_of_tflite(tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "plain.tflite"))
+    model = tiny_tflite.float_model()
+    code = schema.OperatorCodeT()
+    code.version, code.deprecatedBuiltinCode = 1, 127
+    code.builtinCode = schema.BuiltinOperator.CALL_ONCE
+    model.operatorCodes.append(code)
+    once = schema.OperatorT()
+    once.opcodeIndex, once.inputs, once.outputs = 1, [], []
+    once.builtinOptionsType, once.builtinOptions = schema.BuiltinOptions.CallOnceOptions, schema.CallOnceOptionsT()
+    once.builtinOptions.initSubgraphIndex = 1
+    model.subgraphs = [*model.subgraphs, tiny_tflite.float_model().subgraphs[0]]
+    model.subgraphs[0].operators.insert(0, once)
+    model.subgraphs[1].operators = []
+    assert cost_of_tflite(tiny_tflite.write(model, tmp_path / "once.tflite")) == plain
 
 
 # Files that are refused
