@@ -1,4 +1,5 @@
-/* Samples between a microphone's interrupt (or task), which writes, and the program, which reads; one of each. */
+/* Samples between a microphone's interrupt (or task), which writes, and the program, which reads; one of each. Their
+ * counters are shared by the __atomic built-ins of GCC and Clang. */
 #ifndef EDGEPRUNE_FIFO_H
 #define EDGEPRUNE_FIFO_H
 
