@@ -43,11 +43,20 @@ def fit_program(
     """
     least = narrowest({name: scores.tolist() for name, scores in scored.scores.items()}, scored.settings, caps)
     if not can_link() or costs.of(least)["flash"] > MOST_FLASH:
+        why = "the network is too large to link here" if can_link() else "its toolchain is not installed here"
+        say(f"{BOARD}: {why}, so RAM and flash of the program are estimated")
         return Fitted(scored.allocate(budget, profile, caps, costs), "estimated")
     say(f"{BOARD}: linking programs, to read back what they take")
-    costs = costs.corrected(read_back(costs, least)[1])
-    for _ in range(_ROUNDS):
-        allocation = scored.allocate(budget, profile, caps, costs)
+    smallest = costs.corrected(read_back(costs, least)[1])
+    costs = smallest
+    for round_ in range(_ROUNDS):
+        try:
+            allocation = scored.allocate(budget, profile, caps, costs)
+        except InfeasibleBudgetError:
+            if round_ == 0:
+                raise
+            # more lies beside the state of wider networks: only the smallest is known to fit
+            allocation = scored.allocate(budget, profile, least, smallest)
         if costs.of(allocation.widths)["flash"] > MOST_FLASH:
             return Fitted(allocation, "estimated")
         linked, beside = read_back(costs, allocation.widths)

@@ -14,6 +14,7 @@ from calls import call, call_json
 
 import edgeprune.devices.profiling as profiling
 from edgeprune.convert.onnx_export import export_onnx
+from edgeprune.devices import fit_program
 from edgeprune.devices.latency_profile import LatencyProfile, StageTable
 from edgeprune.graph.cost import cost
 from edgeprune.models import checkpoint
@@ -581,3 +582,31 @@ def test_a_registry_network_shares_its_budget_with_the_front_end_of_its_preset(c
     answer = call_json(capsys, "budget", "dcase21", *flags)
     assert answer["frontend"]["peak_ram"] > 0
     assert answer["asked"] == {"peak_ram": 100_000}
+
+
+def test_a_budget_on_the_streaming_program(capsys, run_folder, monkeypatch):
+    """Without a toolchain the figures are estimated, and both the answer and its JSON say so."""
+    monkeypatch.setattr(fit_program, "can_link", lambda: False)
+    argv = ("budget", run_folder, "--peak-ram", "6kB", "--runtime", "stream")
+    answer = call_json(capsys, *argv)
+    assert (answer["runtime"], answer["kind"]) == ("stream", "estimated")
+    assert answer["reached"]["peak_ram"] <= answer["asked"]["peak_ram"] == 6000
+    assert answer["proven"]
+    code, out, _ = call(capsys, *argv)
+    assert code == 0
+    assert "of the whole program, estimated" in " ".join(out.split())
+    code, _, err = call(capsys, "budget", run_folder, "--peak-ram", "1kB", "--runtime", "stream")
+    assert code == 3
+    assert "program are estimated" in err
+    assert "most of it in 'stack and other variables'" in err
+
+
+def test_cost_tells_what_streaming_takes(capsys, run_folder):
+    """Seven rows of the inputs of three 7 x 7 layers, and what pools and dense layers keep; far less than the arena."""
+    runtimes = call_json(capsys, "cost", "dcase21")["runtimes"]
+    assert runtimes["tflm"] == {"arena_bytes": 640_000}
+    assert runtimes["stream"]["walk"] == "width"
+    assert 15_000 < runtimes["stream"]["state_bytes"] < 20_000
+    code, out, _ = call(capsys, "cost", "bcresnet")
+    assert code == 0
+    assert "Not as streaming C: runtime stream: the network is not planned" in " ".join(out.split())

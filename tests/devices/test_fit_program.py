@@ -69,8 +69,9 @@ def test_a_refusal_is_proven_by_the_smallest_program():
     linked, _ = read_back(costs, {"conv1": 1, "conv2": 1, "conv3": 1})
     with pytest.raises(InfeasibleBudgetError, match=f"still takes {linked.ram_bytes:,}"):
         fit_program(_scored(), Budget(peak_ram=linked.ram_bytes - 1, runtime="stream"), costs)
-    fitted = fit_program(_scored(), Budget(peak_ram=linked.ram_bytes, runtime="stream"), costs)
-    assert fitted.allocation.reached["peak_ram"] <= linked.ram_bytes
+    for spare in (0, 30):  # where wider networks do not fit only since more lies beside their state
+        fitted = fit_program(_scored(), Budget(peak_ram=linked.ram_bytes + spare, runtime="stream"), costs)
+        assert fitted.allocation.reached["peak_ram"] <= linked.ram_bytes + spare
 
 
 def test_without_a_toolchain_figures_are_estimated(monkeypatch):
