@@ -13,7 +13,7 @@ from edgeprune.reporting.tables import Table
 
 _FORMATTERS = dict(zip(COSTS, (format_count, format_count, format_bytes, format_bytes), strict=True))
 STAR = "*"
-LEGEND = STAR + " on the Pareto front of mean {score} and this cost."
+LEGEND = STAR + " on the Pareto front of {score} and this cost."
 
 
 def main_table(comparison: Comparison) -> Table:

@@ -89,7 +89,7 @@ def _print(comparison: "Comparison") -> None:
     table = main_table(comparison)
     print_table(f"{comparison.score_name} of the {comparison.format} files", table.columns, table.rows)
     if any(variant.pareto for variant in comparison.variants):
-        print(LEGEND.format(score=comparison.score_name))
+        print(LEGEND.format(score="mean accuracy" if comparison.score == "accuracy" else comparison.score_name))
     for title, more in (("latency", latency_table(comparison)), ("against the controls", controls_table(comparison))):
         if more is not None:
             print_table(title, more.columns, more.rows)
