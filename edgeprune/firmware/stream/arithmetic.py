@@ -1,8 +1,8 @@
 """The integer arithmetic of TFLite Micro's int8 kernels: the numbers in the emitted C, and what it does with them.
 
 Source: TFLite Micro's reference kernels, `tensorflow/lite/micro/kernels` and `tensorflow/lite/kernels/internal`, named
-at each function. Some kernels compute their parameters in float32 and some in float64; the last bit of a multiplier
-depends on it, so it is kept as it is there.
+at each function. Older versions computed some parameters in float32, on which the last bit of a multiplier depends;
+these are those of the version that tests run, in float64.
 """
 
 import math
@@ -97,8 +97,8 @@ def filter_multipliers(
 
     Source: `kernels/kernel_util.cc` and `micro/kernels/fully_connected_common.cc`.
     """
-    x, y = _double(input_scale), _double(output_scale)
-    return tuple(quantize_multiplier(x * _double(scale) / y) for scale in weight_scales)
+    x, y = double(input_scale), double(output_scale)
+    return tuple(quantize_multiplier(x * double(scale) / y) for scale in weight_scales)
 
 
 def requantise(
@@ -132,18 +132,17 @@ class SumParameters:
 def sum_parameters(
     name: str, a: Quantisation, b: Quantisation, output: Quantisation, activation: int = 0
 ) -> SumParameters:
-    """Of ADD (`micro/kernels/add_common.cc`, in float64) or SUB (`micro/kernels/sub_common.cc`, in float32)."""
-    real = np.float32 if name == "SUB" else np.float64
-    scale_a, scale_b, scale = (real(np.float32(each.scale)) for each in (a, b, output))
-    twice_largest = real(2) * max(scale_a, scale_b)
+    """Of ADD (`micro/kernels/add_common.cc`) or SUB (`micro/kernels/sub_common.cc`), both in float64."""
+    scale_a, scale_b, scale = (double(each.scale) for each in (a, b, output))
+    twice_largest = 2 * max(scale_a, scale_b)
     lowest, highest = activation_range(activation, output)
     return SumParameters(
         zero_points=(a.zero_point, b.zero_point),
         inputs=(
-            quantize_multiplier(float(scale_a / twice_largest)),
-            quantize_multiplier(float(scale_b / twice_largest)),
+            quantize_multiplier(scale_a / twice_largest),
+            quantize_multiplier(scale_b / twice_largest),
         ),
-        output=quantize_multiplier(float(twice_largest / (real(1 << SUM_LEFT_SHIFT) * scale))),
+        output=quantize_multiplier(twice_largest / ((1 << SUM_LEFT_SHIFT) * scale)),
         output_zero_point=output.zero_point,
         lowest=lowest,
         highest=highest,
@@ -180,7 +179,7 @@ def product_parameters(
     a: Quantisation, b: Quantisation, output: Quantisation, activation: int = 0
 ) -> ProductParameters:
     """Of MUL: `micro/kernels/mul_common.cc`, in float64."""
-    multiplier = quantize_multiplier(_double(a.scale) * _double(b.scale) / _double(output.scale))
+    multiplier = quantize_multiplier(double(a.scale) * double(b.scale) / double(output.scale))
     lowest, highest = activation_range(activation, output)
     return ProductParameters((a.zero_point, b.zero_point), multiplier, output.zero_point, lowest, highest)
 
@@ -211,7 +210,7 @@ def mean_multiplier(input_scale: float, output_scale: float, count: int) -> Mult
     It multiplies the sum of the stored values less `count` zero points. The mantissa is divided by the count, so it may
     lie below 2^30.
     """
-    mantissa, shift = quantize_multiplier(_double(input_scale) / _double(output_scale))
+    mantissa, shift = quantize_multiplier(double(input_scale) / double(output_scale))
     bits = min(count.bit_length() - 1, 32, 31 + shift)
     return Multiplier((mantissa << bits) // count, shift - bits)
 
@@ -222,7 +221,7 @@ def mean(sums: ArrayLike, count: int, x: Quantisation, output: Quantisation) -> 
     return requantise(integers(sums) - count * x.zero_point, [multiplier], output.zero_point)
 
 
-def _double(scale: float) -> float:
+def double(scale: float) -> float:
     """A scale as the file holds it, in float32, for arithmetic in float64."""
     return float(np.float32(scale))
 

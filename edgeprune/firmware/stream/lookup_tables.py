@@ -18,6 +18,7 @@ from edgeprune.firmware.stream.arithmetic import (
     Multiplier,
     Quantisation,
     clamp,
+    double,
     multiply_by_quantized_multiplier,
     quantised,
     quantize_multiplier,
@@ -48,9 +49,9 @@ def lookup_table(name: str, options: Any, x: Quantisation, output: Quantisation)
 
 def prelu_table(alpha: int, alphas: Quantisation, x: Quantisation, output: Quantisation) -> Table:
     """PRELU with the stored slope `alpha`: `micro/kernels/prelu_common.cc`, `reference/prelu.h`."""
-    scale_x, scale = _double(x), _double(output)
+    scale_x, scale = double(x.scale), double(output.scale)
     above = quantize_multiplier(scale_x / scale)
-    below = quantize_multiplier(scale_x * _double(alphas) / scale)
+    below = quantize_multiplier(scale_x * double(alphas.scale) / scale)
     value = _STORED - x.zero_point
     slope = alpha - alphas.zero_point
     scaled = np.where(value >= 0, _times(value, above), _times(value * slope, below))
@@ -58,17 +59,16 @@ def prelu_table(alpha: int, alphas: Quantisation, x: Quantisation, output: Quant
 
 
 def _leaky_relu(alpha: float, x: Quantisation, output: Quantisation) -> Table:
-    """`micro/kernels/leaky_relu_common.cc`, in float32; `reference/leaky_relu.h`."""
-    scale_x, scale = np.float32(x.scale), np.float32(output.scale)
-    above = quantize_multiplier(float(scale_x / scale))
-    below = quantize_multiplier(float(scale_x * np.float32(alpha) / scale))
+    """`micro/kernels/leaky_relu_common.cc`, in float64; `reference/leaky_relu.h`."""
+    above = quantize_multiplier(double(x.scale) / double(output.scale))
+    below = quantize_multiplier(double(x.scale) * double(alpha) / double(output.scale))
     value = _STORED - x.zero_point
     return clamp(np.where(value >= 0, _times(value, above), _times(value, below)) + output.zero_point)
 
 
 def _quantize(x: Quantisation, output: Quantisation) -> Table:
     """`micro/kernels/quantize_common.cc`, in float64; `reference/requantize.h`."""
-    multiplier = quantize_multiplier(_double(x) / _double(output))
+    multiplier = quantize_multiplier(double(x.scale) / double(output.scale))
     return clamp(_times(_STORED - x.zero_point, multiplier) + output.zero_point)
 
 
@@ -98,7 +98,7 @@ def _tanh(x: Quantisation, output: Quantisation) -> Table:
 
 def _sigmoid(x: Quantisation, function: Callable[..., Integers], output_bits: int, zero_point: int) -> Table:
     """A function that saturates at both ends, of an argument with 4 integer bits."""
-    fraction, shift = math.frexp(_double(x) * (1 << 27))
+    fraction, shift = math.frexp(double(x.scale) * (1 << 27))
     multiplier = Multiplier(round(fraction * 2**31), shift)
     radius = math.floor(15 * 2.0 ** (27 - shift))
     value = _STORED - x.zero_point
@@ -109,10 +109,10 @@ def _sigmoid(x: Quantisation, function: Callable[..., Integers], output_bits: in
 
 
 def _hard_swish(x: Quantisation, output: Quantisation) -> Table:
-    """`micro/kernels/hard_swish_common.cc`, in float32; `reference/hard_swish.h`, in 16 bits."""
-    scale_x = np.float32(1 / 128) * np.float32(x.scale)
-    to_output = quantize_multiplier(float(scale_x / np.float32(output.scale)))
-    to_relu = quantize_multiplier(float(scale_x / (np.float32(3) / np.float32(32768))))
+    """`micro/kernels/hard_swish_common.cc`, in float64; `reference/hard_swish.h`, in 16 bits."""
+    scale_x = double(x.scale) / 128
+    to_output = quantize_multiplier(scale_x / double(output.scale))
+    to_relu = quantize_multiplier(scale_x / (3 / 32768))
     if to_output.shift > 0:
         raise EdgepruneError(
             "operator HARD_SWISH has an output scale too small for TFLite Micro; quantise the network again."
@@ -146,10 +146,6 @@ def _mantissa_16(multiplier: Multiplier) -> int:
 
 def _times(values: Any, multiplier: Multiplier) -> Integers:
     return multiply_by_quantized_multiplier(values, *multiplier)
-
-
-def _double(quantisation: Quantisation) -> float:
-    return float(np.float32(quantisation.scale))
 
 
 TABLES: dict[str, Callable[[Quantisation, Quantisation], Table]] = {

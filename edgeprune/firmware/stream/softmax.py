@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.firmware.stream.arithmetic import clamp, multiply_by_quantized_multiplier, quantize_multiplier
+from edgeprune.firmware.stream.arithmetic import clamp, double, multiply_by_quantized_multiplier, quantize_multiplier
 from edgeprune.firmware.stream.fixed_point import (
     exp,
     high_product,
@@ -38,7 +38,7 @@ class SoftmaxParameters:
 
 def softmax_parameters(beta: float, scale: float) -> SoftmaxParameters:
     """Of a SOFTMAX with this beta and input scale; its output has scale 1/256 and zero point -128."""
-    real = min(float(np.float32(beta)) * float(np.float32(scale)) * 2 ** (31 - _INPUT_BITS), 2**31 - 1.0)
+    real = min(double(beta) * double(scale) * 2 ** (31 - _INPUT_BITS), 2**31 - 1.0)
     if real <= 1:
         raise EdgepruneError(f"operator SOFTMAX has an input scale of {scale:g}, too small for TFLite Micro.")
     multiplier = quantize_multiplier(real)

@@ -231,3 +231,32 @@ def test_concatenation_takes_one_quantisation_alone(off):
     same, different = tflm_outputs([(file, EVERY.reshape(1, 1, 16, 16, 1)) for file in files])
     np.testing.assert_array_equal(np.reshape(same, (256, 2)), np.stack([EVERY, EVERY], -1))
     assert isinstance(different, str)
+
+
+APART = {
+    "LEAKY_RELU": [
+        ((0.5249065160751343, -20), (0.5568573474884033, 108)),
+        ((0.00680094538256526, -58), (0.0076455073, -17)),
+    ],
+    "HARD_SWISH": [((0.7410517930984497, 33), (1.84551203250885, -103)), ((0.19185742735862732, 9), (0.1521965861, 0))],
+}
+"""Quantisations of input and output with which parameters in float32 would give other tables."""
+
+
+@pytest.mark.parametrize("name", APART)
+def test_parameters_are_computed_in_float64(name):
+    options = {"alpha": 0.3} if name == "LEAKY_RELU" else {}
+    work, tables = [], []
+    for x, y in (map(Quantisation._make, pair) for pair in APART[name]):
+        tables.append(lookup_table(name, SimpleNamespace(**options), x, y))
+        work.append(one_input(lambda builder, t, y=y: builder.unary(name, t, y, **options), x))
+    assert compare(work, tables) == len(work)
+
+
+def test_a_difference_is_computed_in_float64():
+    x, b, y = (Quantisation(*each) for each in ((0.7059779763, 75), (0.0127031051, 22), (0.6402394176, -34)))
+    builder = FileBuilder((16, 16, 1), x)
+    other = Tensor(builder.constant(OTHER.reshape(1, 1, 1, -1), [b.scale], [b.zero_point]), (1, 1, 1, len(OTHER)), b)
+    out = builder.combine("SUB", builder.input, other, y)
+    ours = arithmetic.add(arithmetic.sum_parameters("SUB", x, b, y), EVERY[:, None], OTHER)
+    assert compare([(builder.file(out), EVERY.reshape(1, 1, 16, 16, 1))], [ours]) == 1
