@@ -121,7 +121,7 @@ class RandomNetwork(nn.Module):
         """Add a step if it can follow and gives a map of few channels."""
         try:
             made = self._do(step[0], [values[source] for source in step[1]], step[2])
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError, IndexError):
             return
         if made.shape[2:] == (4, 4) and made.shape[1] <= 12:
             self.steps.append(step)
