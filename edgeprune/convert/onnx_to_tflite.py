@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgeprune.convert.onnx_to_tf import FileAxes, in_file, tf_network
-from edgeprune.convert.tf_builder import UnsupportedOperatorError
+from edgeprune.convert.tf_builder import UnsupportedOperatorError, plain_name
 from edgeprune.tflite.interpreter import load_interpreter
 
 
@@ -61,7 +61,7 @@ def _refusal(error: Exception) -> UnsupportedOperatorError:
     text = str(error)
     operator = re.search(r"'(?:tf|tfl)\.(\w+)' op", text)
     place = re.search(r"loc\((?:fused\[[^\]]*?)?\"([\w./]+)", text)
-    module = ".".join(place[1].split("/")[:-1]) if place else ""
+    module = ".".join(plain_name(place[1]).split("/")[:-1]) if place else ""
     line = next((line for line in text.splitlines() if "error:" in line), text.strip().splitlines()[0])
     why = "TFLite has no such operator" if "neither a custom op" in text else line.split("error:")[-1].strip()[:200]
     return UnsupportedOperatorError(operator[1] if operator else "the network", module, why)

@@ -1,5 +1,6 @@
 """Builds a network in TensorFlow from an ONNX graph of fixed shapes, operator by operator, channels last."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
@@ -28,6 +29,15 @@ from edgeprune.convert.onnx_file import attributes, module_path
 Handler = Callable[["TfBuilder", Any, list[Any]], Any]
 HANDLERS: dict[str, Handler] = {}
 """By ONNX operator, the function that builds it from the node and its inputs: tensors, or arrays of constants."""
+
+
+_PLACE = "place"
+"""The name of a node begins with its place in the graph; `plain_name` takes it away."""
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without the places of its nodes."""
+    return re.sub(rf"{_PLACE}\d{{5}}/", "", name)
 
 
 class UnsupportedOperatorError(Exception):
@@ -69,10 +79,14 @@ class TfBuilder:
         """The outputs of the graph, with the axes of each in memory in some order and none of them divided."""
         values: dict[str, Any] = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in self.graph.initializer}
         values.update(inputs)
-        for node in self.graph.node:
+        for place, node in enumerate(self.graph.node):
             self._node = node
             given = [values[name] if name else None for name in node.input]
-            with self.tf.name_scope(_scope(self._module(node) or node.op_type)):
+            # TensorFlow's converter orders operators that do not depend on each other by name
+            with (
+                self.tf.name_scope(f"{_PLACE}{place:05}"),
+                self.tf.name_scope(_scope(self._module(node) or node.op_type)),
+            ):
                 made = self._built(node, given)
             made = made if isinstance(made, list) else [made]
             values.update(zip(node.output, made, strict=False))

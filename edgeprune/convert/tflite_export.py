@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgeprune.convert.onnx_file import input_shape_of, load_onnx
 from edgeprune.convert.onnx_to_tf import FileAxes
+from edgeprune.convert.tf_builder import plain_name
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, write_bytes
 from edgeprune.tflite.flatbuffer import operator_names, pack_model, unpack_model
@@ -207,6 +208,8 @@ def _finish(raw: Path, path: Path, metadata: Mapping[str, Any] | None) -> Path:
 def _name_ends(model: Any) -> None:
     """Call the input `input` and the outputs, in the network's order, `output`, `output_1` ..."""
     graph = model.subgraphs[0]
+    for tensor in graph.tensors:
+        tensor.name = plain_name(tensor.name.decode("utf-8", "replace"))
     entries = sorted(model.signatureDefs[0].outputs, key=lambda entry: entry.name)
     graph.outputs = [entry.tensorIndex for entry in entries]
     graph.tensors[graph.inputs[0]].name = "input"
