@@ -29,6 +29,7 @@ from edgeprune.recipe_files import from_dict, load_recipe
 from edgeprune.results.figures import Scores
 from edgeprune.results.result import Result
 from edgeprune.running.evaluate import Evaluation
+from edgeprune.running.network_file import NetworkFile
 from edgeprune.units import format_size, parse_size
 
 RECIPES = sorted(share_folder("recipes").glob("*.py"))
@@ -410,7 +411,8 @@ def test_evaluate_prints_the_metrics(capsys, evaluated):
     assert code == 0
     for text in ("75.00 %", "60.0 to 85.0 %", "70.00 %", "0.812", "bus", "50.00 %"):
         assert text in out
-    assert evaluated == [("model.tflite", Data(name="tut2017", root=Path("there")), "train")]
+    file = NetworkFile(Path("model.tflite"), description=None)
+    assert evaluated == [(file, Data(name="tut2017", root=Path("there")), "train")]
     assert call_json(capsys, *argv)["accuracy"] == 0.75
 
 
