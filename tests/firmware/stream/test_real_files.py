@@ -1,4 +1,4 @@
-"""Networks by others, compiled, on real sounds, random and extreme inputs: the bytes are TFLite Micro's."""
+"""Networks of ours and of others, compiled, on real sounds, random and extreme inputs: bytes of TFLite Micro."""
 
 import shutil
 from pathlib import Path
@@ -59,6 +59,17 @@ def test_files_of_others(tmp_path, shared_data, name, mels, count):
     inputs = drawn(network, count)
     if mels:
         inputs = np.concatenate([sounds(shared_data, network, mels), inputs])
+    (outputs,) = tflm_outputs([(path.read_bytes(), inputs)])
+    assert len(np.unique(outputs[:10], axis=0)) > 1
+    np.testing.assert_array_equal(run_on_host([Clips(network, inputs)], tmp_path)["net"], outputs)
+
+
+def test_a_pruned_network_of_odd_widths(tmp_path, shared_data, dcase21):
+    """DCASE21_Net with 13, 11 and 27 filters, on ten clips and 40 inputs that are random or extreme."""
+    path = dcase21.files["int8"]
+    network = compile_stream(path, tmp_path)
+    clips = np.swapaxes(sounds(shared_data, network, mels=40).reshape(10, 51, 40), 1, 2)
+    inputs = np.concatenate([clips.reshape(10, *network.input_shape), drawn(network, 40)])
     (outputs,) = tflm_outputs([(path.read_bytes(), inputs)])
     assert len(np.unique(outputs[:10], axis=0)) > 1
     np.testing.assert_array_equal(run_on_host([Clips(network, inputs)], tmp_path)["net"], outputs)
