@@ -60,7 +60,6 @@ def _write_readme(source: Source, deployment: Deployment, firmware: Firmware, ou
         "c11/README.md",
         out,
         MODEL=source.model.name,
-        CLASSES=len(source.labels),
         VECTORS=len(source.stored),
         NET=firmware.network.prefix,
         STATE=f"{firmware.network.state_bytes:,}",

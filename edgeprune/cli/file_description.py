@@ -22,7 +22,7 @@ class FileDescription:
     labels: Names = ()
     """Labels of a .tflite without our description: a,b,c, or a text file with one a line."""
     frontend: Path | None = None
-    """Its log-mel front-end: a JSON or TOML file with the fields of LogMel (sample_rate, window_ms ...), or the sidecar
+    """Its log-mel front-end: a JSON or TOML file with the fields of LogMel (sample_rate, window_s ...), or the sidecar
     of another file; a table `normalisation` with mean and std, where log-mel is normalised."""
     output: Literal["softmax", "sigmoid", "logits", "none"] = "softmax"
     """What its outputs are."""
