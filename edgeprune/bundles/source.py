@@ -17,7 +17,7 @@ from edgeprune.recipe import LogMel
 from edgeprune.tflite.description import Description
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description
-from edgeprune.tflite.sidecar import read_sidecar
+from edgeprune.tflite.sidecar import check_unchanged
 
 AUDIO_CLIPS = 3
 """The number of clips whose audio goes into a bundle."""
@@ -81,7 +81,7 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
     model = run if run.suffix == ".tflite" else run / "model_int8.tflite"
     if not model.is_file():
         raise EdgepruneError(f"{model}: is not there; a bundle is made of a finished run with int8 among its formats.")
-    read_sidecar(model)
+    check_unchanged(model)
     description = read_description(model)
     if description.frontend is None:
         raise EdgepruneError(f"{run}: describes no log-mel front-end; bundles are made for networks of audio.")

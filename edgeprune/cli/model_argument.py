@@ -188,5 +188,7 @@ def cost_of_file(path: Path) -> "Cost":
 
         return cost_of_onnx(path)
     from edgeprune.tflite.cost import cost_of_tflite
+    from edgeprune.tflite.sidecar import check_unchanged
 
+    check_unchanged(path)
     return cost_of_tflite(path)

@@ -10,6 +10,7 @@ from edgeprune.devices.inputs import inputs_for
 from edgeprune.devices.record import Measurement, Measurements
 from edgeprune.devices.request import TIMEOUT_S, BenchRequest, DeviceOptions, Inputs
 from edgeprune.errors import EdgepruneError
+from edgeprune.tflite.sidecar import check_unchanged
 
 _DEFAULTS = DeviceOptions()
 _OPTIONS = {
@@ -51,7 +52,8 @@ def bench(
     Raises:
         EdgepruneError: the device is unknown, lacks something, cannot be reached, takes another kind of file or none of
             the options, or gave no answer in time.
-        CheckFailedError: its outputs are not those of the file; no latency is reported then.
+        CheckFailedError: its outputs are not those of the file, or the file is not the one its sidecar was written for;
+            no latency is reported then.
     """
     paths = (files,) if isinstance(files, os.PathLike | str) else files
     module = require_device(device).module
@@ -68,5 +70,7 @@ def bench(
         options=options,
     )
     request.check()
+    for path in request.paths:
+        check_unchanged(path)
     records: list[Measurement] = import_module(f"edgeprune.devices.{module}").measure(request)
     return Measurements(tuple(records))

@@ -30,7 +30,7 @@ from edgeprune.tflite import cost as tflite_cost
 from edgeprune.tflite.description import Description
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description
-from edgeprune.tflite.sidecar import read_sidecar
+from edgeprune.tflite.sidecar import check_unchanged, read_sidecar
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def evaluate(target: os.PathLike[str] | str, data: Data | None = None, split: st
 
     Raises:
         EdgepruneError: there is no such file or part, the file carries no description, or the data have other classes.
+        CheckFailedError: the file is not the one its sidecar, or the result of its run, was written for.
     """
     if split not in ("test", "train"):
         raise EdgepruneError(f"split '{split}': there are test and train.")
@@ -77,6 +78,7 @@ def evaluate(target: os.PathLike[str] | str, data: Data | None = None, split: st
         recipe = folder.recipe()
         shipped = "int8" if "int8" in recipe.export.formats else recipe.export.formats[0]
         path, data = folder.tflite("pruned", shipped), data or recipe.data
+    check_unchanged(path)
     description = read_description(path)
     if description.output in ("logits", "none"):
         raise EdgepruneError(f"{path}: gives no probabilities; export it with output='softmax' or 'sigmoid'.")

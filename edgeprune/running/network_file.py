@@ -16,7 +16,7 @@ from edgeprune.tflite.description import Description, Output
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description, read_metadata, write_described
 from edgeprune.tflite.own_description import own_description
-from edgeprune.tflite.sidecar import read_sidecar, sidecar_path, write_sidecar
+from edgeprune.tflite.sidecar import check_unchanged, write_sidecar
 
 if TYPE_CHECKING:
     from edgeprune.devices.record import Measurements
@@ -100,12 +100,12 @@ def load_tflite(
 
     Raises:
         EdgepruneError: the file is not whole, or labels and front-end do not match it.
+        CheckFailedError: the file is not the one its sidecar, or the result of its run, was written for.
     """
     path = Path(path)
+    check_unchanged(path)
     model = TFLiteModel(path)
     if labels is None and frontend is None:
-        if sidecar_path(path).is_file():
-            read_sidecar(path)
         try:
             return NetworkFile(path, read_description(path))
         except EdgepruneError:

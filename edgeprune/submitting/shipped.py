@@ -16,6 +16,7 @@ from edgeprune.results.run_folder import RunFolder
 from edgeprune.tflite.cost import file_facts
 from edgeprune.tflite.flatbuffer import TYPE_NAMES, operators, unpack_model
 from edgeprune.tflite.metadata import read_description
+from edgeprune.tflite.sidecar import check_unchanged
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def open_run(folder: Path, format: str | None = None) -> Shipped:
         raise EdgepruneError(f"{shipped.path}: is missing; make it again with `edgeprune export`.")
     if sha256_file(shipped.path) != file.sha256:
         raise CheckFailedError(f"{shipped.path}: is not the file that was evaluated; run the recipe again.")
+    check_unchanged(shipped.path)
     if read_description(shipped.path).frontend is None:
         raise EdgepruneError(f"{shipped.path}: takes images; a submission and its card are about sound.")
     return shipped

@@ -90,7 +90,9 @@ def test_a_file_without_a_graph(tmp_path) -> None:
 
 
 def _write(path, labels=LABELS):
-    return write_sidecar(path, replace(DESCRIPTION, labels=tuple(labels)), extra={"accuracy": 0.5})
+    description = replace(DESCRIPTION, labels=tuple(labels))
+    embed_metadata(path, description.to_dict())
+    return write_sidecar(path, description, extra={"accuracy": 0.5})
 
 
 def test_sidecar_says_what_the_file_is(copied) -> None:

@@ -84,7 +84,9 @@ def open_listener(path: Path, rules: ListenRules, threads: int = 1) -> tuple[Lis
     from edgeprune.tflite.flatbuffer import operators
     from edgeprune.tflite.interpreter import TFLiteModel
     from edgeprune.tflite.metadata import read_description
+    from edgeprune.tflite.sidecar import check_unchanged
 
+    check_unchanged(path)
     description = read_description(path)
     if description.frontend is None:
         raise EdgepruneError(f"{path}: is no classifier of audio; give one that was trained on clips.")
