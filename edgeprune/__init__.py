@@ -127,8 +127,9 @@ def prune(
 
         slim, allocation = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs="10M", params="30k"))
 
-    Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. What the
-    network's input and output fix, and grouped convolutions, are left as they are.
+    Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. A grouped
+    convolution loses whole groups. A layer keeps all filters where they reach the network's output, or where a filter
+    that is zero would still change the output.
 
     Args:
         model: any network that `torch.export` can trace; it is left as it is.

@@ -33,12 +33,14 @@ def difference_of(
         for each, wanted in zip(tried, expected, strict=True):
             if isinstance(wanted, str) or not all(bool(tensor.isfinite().all()) for tensor in wanted):
                 continue  # a random input may be one that the network does not take
-            found = _outputs(model, each)
-            if isinstance(found, str):
-                return f"does not run any more after pruning ({found})"
-            wrong = _difference(found, wanted)
-            if not wrong <= tolerance:
-                share = f"{wrong:.1e} of its largest value" if isfinite(wrong) else "more than can be measured"
+            outputs = _outputs(model, each)
+            if isinstance(outputs, str):
+                return f"does not run any more after pruning ({outputs})"
+            difference = _difference(outputs, wanted)
+            if not difference <= tolerance:
+                share = (
+                    f"{difference:.1e} of its largest value" if isfinite(difference) else "more than can be measured"
+                )
                 return f"gives another output after pruning than with the filters silenced; they differ by {share}"
             compared = True
     return "" if compared else "gives no finite output with the filters silenced"
@@ -70,12 +72,12 @@ def _outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor] | str
     return [leaf.double() for leaf in leaves if isinstance(leaf, Tensor) and not leaf.is_complex()]
 
 
-def _difference(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+def _difference(outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     """The largest difference as a share of the largest value of an output."""
-    if [tensor.shape for tensor in found] != [tensor.shape for tensor in wanted]:
+    if [tensor.shape for tensor in outputs] != [tensor.shape for tensor in wanted]:
         return float("inf")
     worst = 0.0
-    for one, two in zip(found, wanted, strict=True):
+    for one, two in zip(outputs, wanted, strict=True):
         if one.numel():
             scale = float(two.abs().max())
             worst = max(worst, float((one - two).abs().max()) / scale if scale else float((one - two).abs().max()))

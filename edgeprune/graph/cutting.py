@@ -25,14 +25,14 @@ class Entries:
 def entries_to_cut(graph: Graph, kept: Mapping[str, Sequence[int]]) -> list[Entries]:
     """The entries of all parameters and buffers that belong to filters which are not kept."""
     keeps = {name: set(filters) for name, filters in kept.items()}
-    found = []
+    entries = []
     for cut in graph.cuts:
         if any(block.group in kept for block in cut.channels):
             places = graph.places(cut.channels)
             stays = torch.tensor([group not in keeps or filter in keeps[group] for group, filter in places])
             kept_places, gone = stays.nonzero().flatten(), (~stays).nonzero().flatten()
-            found.append(Entries(cut.tensor, cut.axis, kept_places, gone, cut.silences))
-    return found
+            entries.append(Entries(cut.tensor, cut.axis, kept_places, gone, cut.silences))
+    return entries
 
 
 @torch.no_grad()
@@ -101,9 +101,8 @@ def _correct_sizes(module: nn.Module) -> None:
     """Set the sizes that a module of PyTorch holds to those of its parameters."""
     if isinstance(module, nn.modules.conv._ConvNd):
         transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-        first, second = module.weight.shape[
-            :2
-        ]  # the first axis has all channels or filters, the second those of a group
+        # the first axis has all channels or filters, the second those of one group
+        first, second = module.weight.shape[:2]
         if module.groups > 1:
             module.groups = first // ((module.in_channels if transposed else module.out_channels) // module.groups)
         sizes = first, second * module.groups

@@ -56,6 +56,9 @@ KINDS = kinds_by_name(
     }
 )
 """The kind of operators that a function of the tracer takes together with others."""
+_PRODUCTS = frozenset(
+    {"addmm", "baddbmm", "addmv", "addr", "addbmm", "mv", "dot", "vdot", "inner", "outer", "tensordot", "kron"}
+)
 _WITH_MACS = ("fft_", "_fft", "linalg_", "stft", "istft", "cdist", "_cdist", "bilinear", "_trilinear", "grid_sampler")
 
 
@@ -64,23 +67,9 @@ def may_multiply(node: fx.Node) -> bool:
     schema = getattr(node.target, "_schema", None)
     plain = schema is not None and str(schema.name).startswith(("aten::", "prims::"))
     name = operation(node)
-    products = (
-        "addmm",
-        "baddbmm",
-        "addmv",
-        "addr",
-        "addbmm",
-        "mv",
-        "dot",
-        "vdot",
-        "inner",
-        "outer",
-        "tensordot",
-        "kron",
-    )
     return (
         not plain
-        or name in products
+        or name in _PRODUCTS
         or name.startswith(_WITH_MACS)
         or any(part in name for part in ("conv", "attention", "_cell"))
     )
@@ -127,25 +116,35 @@ def padding_of(node: fx.Node, before: tuple[int, ...], after: tuple[int, ...]) -
     """The padding that an operator of its own, a PAD, adds to the input of a convolution or pool."""
     name, axes = operation(node), len(before)
 
-    def sizes(position: int, default: Any) -> list[int]:
-        """An argument as one size for each axis."""
-        value = argument(node, position) or default
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        return [int(size) for size in (values * axes if len(values) == 1 else values)]
-
     if METHODS[name] == "convolution":
         if isinstance(argument(node, 4), str):
             return []
-        kernel = spans(shape_of(argument(node, 1))[2:], sizes(5, 1))
-        return conv_padding(before, after, kernel, sizes(3, 1), [(pad, pad) for pad in sizes(4, 0)])
+        kernel = spans(shape_of(argument(node, 1))[2:], sizes(node, 5, 1, axes))
+        pads = [(pad, pad) for pad in sizes(node, 4, 0, axes)]
+        return conv_padding(before, after, kernel, sizes(node, 3, 1, axes), pads)
     if name.startswith(("max_pool", "avg_pool")):
-        kernel = sizes(1, 1)
-        pads = [(pad, pad) for pad in sizes(3, 0)]
+        kernel = sizes(node, 1, 1, axes)
+        pads = [(pad, pad) for pad in sizes(node, 3, 0, axes)]
         counts_zeros = name.startswith("avg_pool") and argument(node, 5) in (None, True)
         if counts_zeros and any(map(any, pads)):  # TFLite's SAME does not count them
             return pads
-        return pool_padding(before, after, kernel, sizes(2, kernel), pads)
+        return pool_padding(before, after, kernel, sizes(node, 2, kernel, axes), pads)
     return []
+
+
+def filler_of(pad: fx.Node) -> float | None:
+    """The number that a padding puts around a tensor; None where it repeats the tensor's own values."""
+    if named_argument(pad, "mode") not in (None, "constant"):
+        return None
+    repeats = operation(pad).startswith(("reflection", "replication"))
+    return None if repeats else float(named_argument(pad, "value") or 0)
+
+
+def sizes(node: fx.Node, position: int, default: Any, axes: int) -> list[int]:
+    """An argument as one number for each of so many axes."""
+    value = argument(node, position) or default
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return [int(size) for size in (values * axes if len(values) == 1 else values)]
 
 
 def shape_of(node: Any) -> tuple[int, ...]:

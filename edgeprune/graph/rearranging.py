@@ -19,8 +19,8 @@ from edgeprune.graph.operators import (
     KINDS,
     METHODS,
     argument,
+    filler_of,
     kept_axis,
-    named_argument,
     nodes_in,
     operation,
     permuted_axis,
@@ -90,6 +90,7 @@ def join(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
 
 
 def pad(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
+    """A padding that the convolution after it does not take in; channels that it adds stay."""
     x: Value = inputs[0]
     if is_taken_in(node):
         tracer.stand_for(node, x, foldable=False)
@@ -97,9 +98,9 @@ def pad(tracer: Tracer, node: fx.Node, inputs: Sequence[Value]) -> None:
     sizes: Any = node.args[1]  # from the last axis on, in pairs
     place = 2 * (len(x.shape) - 1 - x.axis)
     first, last = (int(size) for size in (*sizes[place : place + 2], 0, 0)[:2])
-    constant = named_argument(node, "mode") in (None, "constant") and "ion_pad" not in operation(node)
-    awake = x.awake or (tracer.describe(node) if constant and named_argument(node, "value") else "")
-    if min(first, last) < 0 or ((first or last) and not constant):
+    filler = filler_of(node)
+    awake = x.awake or (tracer.describe(node) if filler else "")
+    if min(first, last) < 0 or ((first or last) and filler is None):
         tracer.lose_track(node, "pad", inputs, f"{tracer.describe(node)} changes its channels")
     else:
         numbers = np.concatenate([fixed_numbers(first), x.numbers, fixed_numbers(last)])

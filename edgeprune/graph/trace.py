@@ -2,7 +2,7 @@
 
 The walk over the exported program knows for every tensor which filter each of its channels comes from. Filters are
 frozen, so never pruned, where they cannot be followed, where a channel is computed from all others, where a filter that
-is silenced would still be heard, and where they reach the network's output.
+is silenced would still change the output, and where they reach the network's output.
 """
 
 import warnings
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.graph import elementwise, layers, norms, products, rearranging, reducing, unfollowed
 from edgeprune.graph.draft import Constant, Value
 from edgeprune.graph.evaluation_mode import evaluating
@@ -64,10 +64,9 @@ def trace(model: nn.Module, example: Tensor | tuple[Tensor, ...]) -> Graph:
         try:
             program = torch.export.export(model, inputs, strict=False)
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
             raise EdgepruneError(
-                f"{type(model).__name__}: cannot be traced ({reason}); its forward must run on the example input and "
-                "may not depend on the values of tensors."
+                f"{type(model).__name__}: cannot be traced ({first_line(error)}); its forward must run on the "
+                "example input and may not depend on the values of tensors."
             ) from error
     layers_of = {path for path, module in model.named_modules() if path and isinstance(module, LAYERS)}
     # a module's label is the last part of its path where no other module's path ends in it
@@ -88,7 +87,7 @@ def _walk(tracer: Tracer, program: Any, model: nn.Module) -> None:
     stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     first_names = _first_names(model)
     tracer.learned = {first_names.get(name, name) for name in signature.inputs_to_parameters.values()}
-    heard = _heard(program.graph)
+    used = _used(program.graph)
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in stored:
             name, shape = stored[node.name], shape_of(node)
@@ -101,7 +100,7 @@ def _walk(tracer: Tracer, program: Any, model: nn.Module) -> None:
             tracer.memory.append(value)
             tracer.values[node.name] = value
         elif node.op == "call_function":
-            known, tracer.counts = len(tracer.drafts), node in heard
+            known, tracer.counts = len(tracer.drafts), node in used
             _call(tracer, node)
             if not tracer.counts:
                 tracer.leave_out(known)
@@ -111,16 +110,16 @@ def _walk(tracer: Tracer, program: Any, model: nn.Module) -> None:
                 tracer.coupling.freeze(value.numbers, "it is the network's output")
 
 
-def _heard(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes that the output depends on; those that change a tensor in place are taken for such."""
-    heard: set[fx.Node] = set()
+def _used(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes that the output depends on; those that change a tensor in place count among them."""
+    used: set[fx.Node] = set()
     open_nodes = [node for node in graph.nodes if node.op == "output" or _changes_in_place(node)]
     while open_nodes:
         node = open_nodes.pop()
-        if node not in heard:
-            heard.add(node)
+        if node not in used:
+            used.add(node)
             open_nodes += node.all_input_nodes
-    return heard
+    return used
 
 
 def _changes_in_place(node: fx.Node) -> bool:

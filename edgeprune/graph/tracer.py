@@ -167,11 +167,11 @@ class Tracer:
             self.made_by[node.name] = before
             before.foldable = before.foldable and foldable
 
-    def fixed(self, shape: tuple[int, ...], memory: int | None = None) -> Value:
-        """A tensor whose channels follow from no filter."""
+    def fixed(self, shape: tuple[int, ...]) -> Value:
+        """A tensor, next in memory, whose channels follow from no filter."""
         axis = 1 if len(shape) > 1 else 0
         places = shape[axis] if shape else 1
-        return Value(shape, axis, fixed_numbers(places), len(self.memory) if memory is None else memory)
+        return Value(shape, axis, fixed_numbers(places), len(self.memory))
 
     # Nodes
 
