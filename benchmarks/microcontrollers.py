@@ -35,8 +35,6 @@ COLUMNS = (
     "flash, B",
     "estimated cycles",
 )
-
-
 FRAMES = {"1s": 51, "10s": 500}
 HALF = {"conv1": range(8), "conv2": range(8), "conv3": range(16)}
 
@@ -84,12 +82,12 @@ def row(path: Path, device: str, engine: str) -> dict[str, Any]:
     }
 
 
-def shown(found: dict[str, Any]) -> tuple[str, ...]:
+def shown(figures: dict[str, Any]) -> tuple[str, ...]:
     """A row as text."""
     names = ("instructions", "instructions_per_mac", "ram_bytes", "stack_bytes", "flash_bytes", "estimated_cycles")
-    values = (found.get(name) for name in names)
+    values = (figures.get(name) for name in names)
     texts = ("" if value is None else f"{value:.3g}" if value < 100 else f"{value:,.0f}" for value in values)
-    return found["file"], found["device"], found["engine"], *texts
+    return figures["file"], figures["device"], figures["engine"], *texts
 
 
 def main() -> None:
@@ -110,10 +108,10 @@ def main() -> None:
     if args.json:
         print_json(rows)
     else:
-        print_table("", COLUMNS, [shown(found) for found in rows if "refused" not in found])
-        for found in rows:
-            if "refused" in found:
-                print(f"{found['file']}, {found['engine']}: {found['refused']}")
+        print_table("", COLUMNS, [shown(each) for each in rows if "refused" not in each])
+        for each in rows:
+            if "refused" in each:
+                print(f"{each['file']}, {each['engine']}: {each['refused']}")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ def levels_text(source: Source, deployment: Deployment) -> str:
         "SMOOTHING": f"{rules.smoothing:g}",
         "REST": f"{1 - rules.smoothing:g}",
         "THRESHOLD": f"{rules.threshold:g}",
+        "LOG_MEL_STEP": f"{np.log(10) / (10 if spec.spectrum == 'power' else 20):.3f}",
         "LISTEN": f"edgeprune listen {source.model.name} --file street.wav --hop-s {hop_s:g} --smoothing "
         f"{rules.smoothing:g} --threshold {rules.threshold:g} --gate-dbfs {rules.gate_dbfs}",
     }

@@ -23,14 +23,14 @@ TARGETS = {
 """Targets of `edgeprune deploy`, and the projects each is for."""
 
 
-def runtime_of(target: str, asked: Runtime | None) -> Runtime:
-    """The runtime of a target's bundle: the one asked for, or the target's own; refused where there is none such."""
+def runtime_of(target: str, runtime: Runtime | None) -> Runtime:
+    """The runtime of a target's bundle: the given one, or the target's own; refused where there is none such."""
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     runtimes = MICRO_TARGETS[target].runtimes if target in MICRO_TARGETS else ("stream",)
-    if asked not in (None, *runtimes):
-        raise EdgepruneError(f"runtime: {target} has no bundle for {asked}; leave out --runtime.")
-    return asked or runtimes[0]
+    if runtime not in (None, *runtimes):
+        raise EdgepruneError(f"runtime: {target} has no bundle for {runtime}; leave out --runtime.")
+    return runtime or runtimes[0]
 
 
 def write_bundle(

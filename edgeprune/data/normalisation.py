@@ -34,6 +34,11 @@ class Normalisation:
         """From float64 `[bands]`; a band that never changes gets a standard deviation of 1."""
         return Normalisation(mean.astype(np.float32), np.where(std < 1e-4, 1.0, std).astype(np.float32))
 
+    @staticmethod
+    def none(bands: int) -> "Normalisation":
+        """The one that changes nothing."""
+        return Normalisation(np.zeros(bands, np.float32), np.ones(bands, np.float32))
+
     def apply(self, log_mel: np.ndarray) -> np.ndarray:
         """Log-mel `[..., mels]` as it enters the network."""
         normalised: np.ndarray = (log_mel - self.mean) / self.std

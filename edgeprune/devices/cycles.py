@@ -99,14 +99,14 @@ def disassemble(board: str, image: Path) -> dict[int, Instruction]:
     if done.returncode != 0:
         raise EdgepruneError(f"{image}: cannot be disassembled; build it again.")
     function = ""
-    found: dict[int, Instruction] = {}
+    code: dict[int, Instruction] = {}
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         if label := re.match(r"[0-9a-f]+ <(.+)>:$", line):
             function = label[1]
         elif listed := re.match(r" *([0-9a-f]+):\t([0-9a-f ]+)\t(\S+)\t?([^;@]*)", line):
-            code = listed[2].replace(" ", "")
-            found[int(listed[1], 16)] = Instruction(listed[3], listed[4].strip(), function, len(code) // 2)
-    return found
+            digits = listed[2].replace(" ", "")
+            code[int(listed[1], 16)] = Instruction(listed[3], listed[4].strip(), function, len(digits) // 2)
+    return code
 
 
 def count(blocks: Iterable[ExecutedBlock], code: dict[int, Instruction]) -> Counted:

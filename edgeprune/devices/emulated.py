@@ -97,7 +97,7 @@ def _estimate(program: NetworkProgram, stored: NDArray[Any]) -> dict[str, Any]:
     value = counted.with_refill(calibration.refill)
     least, *_, most = (counted.with_refill(refill) for refill in cycles.REFILLS)
     published = f"{cycles.PUBLISHED_DMIPS} DMIPS/MHz"
-    found: dict[str, Any] = {
+    estimates: dict[str, Any] = {
         "estimated_cycles": {
             "value": value,
             "least": least,
@@ -108,11 +108,11 @@ def _estimate(program: NetworkProgram, stored: NDArray[Any]) -> dict[str, Any]:
         }
     }
     if clock_hz := request.options.clock_hz:
-        found["estimated_ms"] = {
+        estimates["estimated_ms"] = {
             "value": round(value / clock_hz * 1e3, 3),
             "assumes": f"the estimated cycles, at {clock_hz / 1e6:g} MHz",
         }
-    return found
+    return estimates
 
 
 def _name_layers(path: Path, layers: tuple[CompiledLayer, ...], counts: NDArray[np.float64]) -> list[dict[str, Any]]:

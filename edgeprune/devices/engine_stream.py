@@ -10,7 +10,6 @@ from edgeprune.firmware.stream.compile import compile_stream
 def compile_network(path: Path, folder: Path, device: str) -> NetworkCode:
     """Compile a file into `folder`; the same C serves every device."""
     network = compile_stream(path, folder / "stream")
-    walked = 2 if network.walk == "width" else 1
     return NetworkCode(
         engine="stream",
         tflite=path,
@@ -20,7 +19,7 @@ def compile_network(path: Path, folder: Path, device: str) -> NetworkCode:
         marked_sources=network.sources,
         marked_defines=("NET_PROFILE",),
         layers=(*network.layers, CompiledLayer(None, "scheduler")),
-        in_order=lambda stored: stored.swapaxes(1, walked) if stored.ndim > 2 else stored,
+        in_order=network.in_rows,
         facts={
             "engine": "stream",
             "walks": f"{network.walk}, {network.rows} rows of {network.row_values} values",

@@ -76,8 +76,8 @@ def instructions_per_hop(
     """
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
         folder = Path(name)
-        if isinstance(frontend, LogMel):  # with a normalisation that changes nothing
-            plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
+        if isinstance(frontend, LogMel):
+            plain = Normalisation.none(frontend.mels)
             files = write_frontend(frontend, plain, folder / "frontend", layout="mels_frames", quantisation=(0.1, 0))
         else:
             files = frontend
@@ -87,7 +87,7 @@ def instructions_per_hop(
         sources = [*files.sources, _PROGRAMS / "frontend_bare.c"]
         bare = qemu.build(board, sources, [files.folder], folder / "bare.elf")
         empty = qemu.build(board, sources, [files.folder], folder / "empty.elf", defines=("EMPTY",))
-        stack = qemu.run(board, bare.path, timeout_s, cwd=folder).split()[1]
+        stack_bytes = qemu.stack_bytes_of(board, bare.path, timeout_s, folder)
     return FrontendInstructions(
         board=board,
         kind="emulated",
@@ -98,7 +98,7 @@ def instructions_per_hop(
         hops=len(run.instructions),
         flash_bytes=bare.flash_bytes - empty.flash_bytes,
         ram_bytes=bare.ram_bytes - empty.ram_bytes,
-        stack_bytes=int(stack),
+        stack_bytes=stack_bytes,
     )
 
 

@@ -1,12 +1,9 @@
 """What a streaming network takes on a device, read back from the program that is linked for it: RAM, stack, flash."""
 
-import re
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from edgeprune.audio.layout import Layout
 from edgeprune.audio.listen_rules import ListenRules
@@ -14,7 +11,6 @@ from edgeprune.data.normalisation import Normalisation
 from edgeprune.devices import qemu
 from edgeprune.devices.boards import board_of
 from edgeprune.devices.request import TIMEOUT_S
-from edgeprune.errors import CheckFailedError
 from edgeprune.files import share_folder, write_text
 from edgeprune.firmware.frontend import write_frontend
 from edgeprune.firmware.listening import write_listening
@@ -65,17 +61,13 @@ def link_program(
         if frontend is not None:
             sources, main = [*sources, *_write_listening(plan, frontend, layout, folder)], "bare_listen.c"
         image = qemu.build(board, [share_folder("export") / "boards" / main, *sources], [folder], folder / "bare.elf")
-        printed = qemu.run(board, image.path, TIMEOUT_S, folder)
-    line = re.search(r"^stack (\d+)$", printed, re.MULTILINE)
-    if line is None:
-        raise CheckFailedError(f"device {board}: the program ended before its window did; nothing was read back.")
-    stack_bytes = int(line[1])
+        stack_bytes = qemu.stack_bytes_of(board, image.path, TIMEOUT_S, folder)
     return LinkedProgram(board, image.ram_bytes + stack_bytes, image.flash_bytes, stack_bytes)
 
 
 def _write_listening(plan: Plan, frontend: LogMel, layout: Layout, folder: Path) -> list[Path]:
     """Write front-end, listening, and the names it calls the network by; returns the .c files."""
-    plain = Normalisation(np.zeros(frontend.mels, np.float32), np.ones(frontend.mels, np.float32))
+    plain = Normalisation.none(frontend.mels)
     takes_frames = plan.network.turned == (layout == "mels_frames")
     ends = [(end.scale, end.zero_point) for end in (plan.network.input, plan.network.output)]
     files = write_frontend(frontend, plain, folder, layout, ends[0], takes_frames)

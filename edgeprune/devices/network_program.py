@@ -55,10 +55,8 @@ class NetworkProgram:
     def bare(self) -> tuple[qemu.Image, int]:
         """A program of start-up code and network alone, and its deepest stack in bytes."""
         image = self._build("bare", self.code.sources, self.code.defines)
-        line = re.search(r"^stack (\d+)$", self._emulate(image), re.MULTILINE)
-        if line is None:
-            raise self._cut_short()
-        return image, int(line[1])
+        request = self.request
+        return image, qemu.stack_bytes_of(request.device, image.path, request.timeout_s, self.folder)
 
     def check(self, stored: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.float64]:
         """Instructions of each clip; inputs `[n, ...]` and outputs `[n, classes]` as the file stores them."""
@@ -85,7 +83,8 @@ class NetworkProgram:
     ) -> str:
         """What the program with the clips prints, whose outputs must be those expected."""
         self._write_clips(stored)
-        printed = self._emulate(self._build("check", sources, defines))
+        image = self._build("check", sources, defines)
+        printed = qemu.run(self.request.device, image.path, self.request.timeout_s, self.folder)
         answers = re.findall(r"^clip \d+ \d+ ([0-9a-f]*)$", printed, re.MULTILINE)
         if len(answers) != len(expected) or f"all {len(expected)} clips done" not in printed.splitlines():
             raise self._cut_short()
@@ -110,9 +109,6 @@ class NetworkProgram:
             qemu.OPTIMISE,
             timeout_s=self.request.timeout_s,
         )
-
-    def _emulate(self, image: qemu.Image) -> str:
-        return qemu.run(self.request.device, image.path, self.request.timeout_s, self.folder)
 
     def _cut_short(self) -> CheckFailedError:
         return CheckFailedError(

@@ -120,6 +120,15 @@ def run(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None,
     )
 
 
+def stack_bytes_of(board: str, image_path: Path, timeout_s: float, cwd: Path | None = None) -> int:
+    """The deepest stack of a program that ends with `board_print_stack`."""
+    line = re.search(r"^stack (\d+)$", run(board, image_path, timeout_s, cwd), re.MULTILINE)
+    if line is None:
+        ended = f"{image_path.name} ended before it had given its stack"
+        raise CheckFailedError(f"device {board}: {ended}; nothing was measured.")
+    return int(line[1])
+
+
 def _quoted(board: Board, image: Path) -> str:
     """The path of a program as QEMU's option takes it: a comma in a list of settings is doubled."""
     path = str(image.absolute())

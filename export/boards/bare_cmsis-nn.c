@@ -9,16 +9,9 @@ static uint8_t *const arena = NULL;
 #endif
 static int8_t input[BKNN_NET_INPUT_BYTES], output[BKNN_NET_OUTPUT_BYTES];
 
-static void report(size_t stack) BOARD_TEST;
-static void report(size_t stack)
-{
-    static char text[] BOARD_VECTORS = "stack %u\n";
-    board_print(text, (unsigned)stack);
-}
-
 int main(void)
 {
     bknn_net_infer(arena, input, output);
-    report(board_stack_bytes());
+    board_print_stack(board_stack_bytes());
     return 0;
 }

@@ -19,13 +19,6 @@ static void fill(void)
     }
 }
 
-static void report(size_t stack) BOARD_TEST;
-static void report(size_t stack)
-{
-    static char text[] BOARD_VECTORS = "stack %u\n";
-    board_print(text, (unsigned)stack);
-}
-
 int main(void)
 {
     ep_decision decision;
@@ -34,6 +27,6 @@ int main(void)
         fill();
         ep_stream_push_i16(&stream, samples, sizeof samples / sizeof *samples);
     } while (ep_stream_decide(&stream, &decision) == 0);
-    report(board_stack_bytes());
+    board_print_stack(board_stack_bytes());
     return 0;
 }

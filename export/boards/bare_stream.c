@@ -5,19 +5,12 @@
 static net_state state;
 static int8_t row[NET_ROW_VALUES], output[NET_OUTPUT_SIZE];
 
-static void report(size_t stack) BOARD_TEST;
-static void report(size_t stack)
-{
-    static char text[] BOARD_VECTORS = "stack %u\n";
-    board_print(text, (unsigned)stack);
-}
-
 int main(void)
 {
     net_reset(&state);
     for (int i = 0; i < NET_ROWS; ++i)
         net_push(&state, row);
     net_output(&state, output);
-    report(board_stack_bytes());
+    board_print_stack(board_stack_bytes());
     return 0;
 }

@@ -88,6 +88,7 @@ static BOARD_TEST char *digits(uint64_t value, uint32_t base, char *end)
     } while (value != 0);
     return end;
 }
+
 static BOARD_TEST void write_number(uint64_t value, uint32_t base, int negative)
 {
     char buffer[24], *end = buffer + sizeof buffer;
@@ -173,6 +174,12 @@ size_t board_stack_bytes(void)
     while (word < __stack_top && *(const volatile uint32_t *)word == PAINT)
         ++word;
     return (size_t)(__stack_top - word) * sizeof *word;
+}
+
+void board_print_stack(size_t bytes)
+{
+    TEXT(text, "stack %u\n");
+    board_print(text, (unsigned)bytes);
 }
 
 void board_exit(int code)

@@ -37,6 +37,9 @@ void board_stack_paint(void) BOARD_TEST;
 /* Bytes of the deepest stack since it was painted (at start, or later), from the stack's top. */
 size_t board_stack_bytes(void) BOARD_TEST;
 
+/* Print `stack N`, for a program that measures nothing else. */
+void board_print_stack(size_t bytes) BOARD_TEST;
+
 /* End the program with this code; 0 is success. */
 _Noreturn void board_exit(int code) BOARD_TEST;
 

@@ -96,8 +96,8 @@ typedef struct {
 static turn turn_of(uint32_t j)
 {
     const float *value = ep_turns + 2 * (j < POINTS ? j : j - POINTS);
-    const turn found = {j < POINTS ? value[0] : -value[0], j < POINTS ? value[1] : -value[1]};
-    return found;
+    const turn result = {j < POINTS ? value[0] : -value[0], j < POINTS ? value[1] : -value[1]};
+    return result;
 }
 
 /* One Stockham step: `groups` transforms of `length` points each, of which this step does a factor. It reads `from` and
@@ -147,18 +147,18 @@ static const float *transform(ep_frontend *state)
 /* j of 0 to 3 N / 4. */
 static turn turn_of(uint32_t j)
 {
-    turn found;
+    turn result;
     if (j <= QUARTER) {
-        found.cosine = ep_sine[QUARTER - j];
-        found.sine = ep_sine[j];
+        result.cosine = ep_sine[QUARTER - j];
+        result.sine = ep_sine[j];
     } else if (j <= 2 * QUARTER) {
-        found.cosine = -ep_sine[j - QUARTER];
-        found.sine = ep_sine[2 * QUARTER - j];
+        result.cosine = -ep_sine[j - QUARTER];
+        result.sine = ep_sine[2 * QUARTER - j];
     } else {
-        found.cosine = -ep_sine[3 * QUARTER - j];
-        found.sine = -ep_sine[j - 2 * QUARTER];
+        result.cosine = -ep_sine[3 * QUARTER - j];
+        result.sine = -ep_sine[j - 2 * QUARTER];
     }
-    return found;
+    return result;
 }
 
 /* Swap the points whose indices are each other's bits backwards. */

@@ -29,7 +29,7 @@ void ep_fifo_lost(ep_fifo *fifo, uint32_t count);
 /* The oldest samples that lie in one piece: how many there are, and where. */
 uint32_t ep_fifo_peek(const ep_fifo *fifo, const int16_t **samples);
 
-/* Forget the oldest samples, at most as many as `ep_fifo_peek` told. */
+/* Forget the oldest samples, at most as many as `ep_fifo_peek` gave. */
 void ep_fifo_skip(ep_fifo *fifo, uint32_t count);
 
 /* Samples dropped since the beginning, modulo 2^32. */

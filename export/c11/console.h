@@ -1,8 +1,8 @@
-/* Where the example prints: standard output, or the console of an emulated board (-DEP_BOARD). */
+/* Where the example prints: standard output, or the console of an emulated board (-DON_BOARD). */
 #ifndef CONSOLE_H
 #define CONSOLE_H
 
-#ifdef EP_BOARD
+#ifdef ON_BOARD
 #include "board.h"
 #define PRINT(...) board_print(__VA_ARGS__)
 #define TABLE BOARD_VECTORS /* outside the flash that is counted */

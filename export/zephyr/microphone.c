@@ -50,7 +50,7 @@ static void read_microphone(void *unused1, void *unused2, void *unused3)
             ep_fifo_write(&fifo, block, bytes / sizeof(int16_t));
             k_mem_slab_free(&blocks, block);
         } else { /* drivers stop when they have no block left */
-            ep_fifo_lost(&fifo, EP_SAMPLE_RATE / 1000 * TIMEOUT_MS);
+            ep_fifo_lost(&fifo, EP_SAMPLE_RATE * TIMEOUT_MS / 1000);
             (void)dmic_trigger(microphone, DMIC_TRIGGER_START);
         }
         k_sem_give(&more_samples);

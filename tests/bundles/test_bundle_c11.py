@@ -89,6 +89,13 @@ def test_it_runs_on_the_boards(bundle, board) -> None:
     check(make(bundle, f"run-{board}"))
 
 
+def test_a_bundle_with_a_prefix_runs_on_a_board(renamed) -> None:
+    for program in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    assert make(renamed, "run-cortex-m4")[-2:] == ["clips: 3 of 3 as in Python", "done"]
+
+
 def test_a_wrong_byte_is_told(bundle, tmp_path) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
     vectors = copy / "example" / "test_vectors.c"
@@ -135,7 +142,7 @@ static street_network whole;
 int main(void)
 {
     unsigned seed = 1, frames = 0, windows = 0, same = 0, kinds = 0;
-    int8_t expected[STREET_CLASSES], found[STREET_CLASSES], before[STREET_CLASSES] = {0};
+    int8_t expected[STREET_CLASSES], streamed[STREET_CLASSES], before[STREET_CLASSES] = {0};
     for (int i = 0; i < SAMPLES; ++i) {
         seed = seed * 1664525u + 1013904223u;
         samples[i] = (int16_t)((int)(seed >> 20) * (i / 1000 % 7) - 2048 * (i / 1000 % 7));
@@ -155,10 +162,10 @@ int main(void)
             for (int mel = 0; mel < STREET_MELS; ++mel)
                 input[mel * STREET_FRAMES + frame] = rows[windows * STREET_DECISION_HOP + frame][mel];
         street_network_infer(&whole, input, expected);
-        street_network_output(&stream.due->network, found);
-        same += memcmp(expected, found, sizeof found) == 0;
-        kinds += memcmp(before, found, sizeof found) != 0;
-        memcpy(before, found, sizeof found);
+        street_network_output(&stream.due->network, streamed);
+        same += memcmp(expected, streamed, sizeof streamed) == 0;
+        kinds += memcmp(before, streamed, sizeof streamed) != 0;
+        memcpy(before, streamed, sizeof streamed);
         ++windows;
         (void)street_stream_decide(&stream, &decision);
     }
@@ -176,9 +183,9 @@ def test_overlapping_windows_are_to_the_byte_those_of_the_whole_input(renamed, t
     sources = [tmp_path / "windows.c", *(renamed / "src").glob("*.c")]
     command = ["gcc", "-std=c11", *SANITISED.split(), "-Wall", f"-I{renamed / 'src'}", *sources, "-lm"]
     subprocess.run([*command, "-o", tmp_path / "windows"], check=True)
-    found = subprocess.run([tmp_path / "windows"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([tmp_path / "windows"], capture_output=True, text=True, check=True).stdout
     # two seconds have 125 frames, of which windows of 12 begin every 4
-    assert found == f"{(125 - 12) // 4 + 1} {(125 - 12) // 4 + 1} 1\n"
+    assert printed == f"{(125 - 12) // 4 + 1} {(125 - 12) // 4 + 1} 1\n"
 
 
 BOTH = """
@@ -220,9 +227,9 @@ def test_two_bundles_link_into_one_program(bundle, renamed, tmp_path) -> None:
     includes = [f"-I{folder}" for folder in folders]
     command = ["gcc", "-std=c11", "-Wall", "-Werror", *includes, tmp_path / "both.c", *sources, "-lm"]
     subprocess.run([*command, "-o", tmp_path / "both"], check=True)
-    found = subprocess.run([tmp_path / "both"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([tmp_path / "both"], capture_output=True, text=True, check=True).stdout
     # a second has 62 frames: a window of 12 in turn, and every 4 frames
-    assert found == f"{(62 - 12) // 12 + 1} {(62 - 12) // 4 + 1} -1\n"
+    assert printed == f"{(62 - 12) // 12 + 1} {(62 - 12) // 4 + 1} -1\n"
 
 
 def test_the_state_is_as_large_as_was_said(source, bundle, tmp_path) -> None:

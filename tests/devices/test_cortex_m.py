@@ -223,7 +223,11 @@ _EXIT = '__asm__("mov r0, #24\\n movw r1, #0x26\\n movt r1, #2\\n bkpt 0xab");'
     [
         (_one_weight, "bknn_net_weights.c", r"cortex-m4: network.tflite computes something else on \d+ of 10 clips"),
         (lambda text: text.replace(ARENA, f"{ARENA}    *(volatile int *)0x90909090 = 1;\n"), "bknn_net.c", "fault"),
-        (lambda text: text.replace(ARENA, f"{ARENA}    {_EXIT}\n"), "bknn_net.c", "ended before it had given all"),
+        (
+            lambda text: text.replace(ARENA, f"{ARENA}    {_EXIT}\n"),
+            "bknn_net.c",
+            "ended before it had given its stack",
+        ),
     ],
     ids=["weight", "fault", "exits in silence"],
 )

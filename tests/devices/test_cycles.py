@@ -96,7 +96,7 @@ def test_blocks_counted_in_the_emulator(tmp_path: Path) -> None:
 @needs_board
 def test_a_loop_like_dhrystone_takes_what_arm_publishes() -> None:
     """1.25 DMIPS/MHz are 455 cycles an iteration."""
-    found = calibrate("cortex-m4", 60)
-    assert found.refill in cycles.REFILLS
-    assert found.cycles == pytest.approx(1e6 / 1757 / 1.25, rel=0.15)
-    assert found.error == pytest.approx(found.cycles / 455.3 - 1, abs=1e-3)
+    calibration = calibrate("cortex-m4", 60)
+    assert calibration.refill in cycles.REFILLS
+    assert calibration.cycles == pytest.approx(1e6 / 1757 / 1.25, rel=0.15)
+    assert calibration.error == pytest.approx(calibration.cycles / 455.3 - 1, abs=1e-3)

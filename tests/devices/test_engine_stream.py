@@ -115,16 +115,16 @@ def test_a_network_too_large_for_the_board_is_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "engine", "said"),
+    ("device", "engine", "reason"),
     [
         ("cortex-m0", "cmsis-nn", r"cortex-m0: has no DSP instructions, .* use --engine stream"),
         ("riscv32", "cmsis-nn", r"riscv32: takes no --engine; leave it out"),
         ("cortex-m4", "streams", r"engine 'streams' is unknown; perhaps you meant 'stream'"),
     ],
 )
-def test_engines_that_do_not_fit_are_refused(monkeypatch, network, device, engine, said) -> None:
+def test_engines_that_do_not_fit_are_refused(monkeypatch, network, device, engine, reason) -> None:
     monkeypatch.setattr("edgeprune.devices.find.Device.missing", lambda self: [])
-    with pytest.raises(EdgepruneError, match=said):
+    with pytest.raises(EdgepruneError, match=reason):
         _measured(network, device, engine=engine)
 
 
@@ -146,7 +146,7 @@ def _damage(change: Callable[[str], str]) -> Callable[..., StreamNetwork]:
 def test_code_that_computes_something_else_is_not_measured(monkeypatch, network, board) -> None:
     def one_bias(text: str) -> str:
         return re.sub(
-            r"(ep_filter \w+\[\d+\] = \{\s*\{)(-?\d+)", lambda found: f"{found[1]}{int(found[2]) + 9999}", text, count=1
+            r"(ep_filter \w+\[\d+\] = \{\s*\{)(-?\d+)", lambda bias: f"{bias[1]}{int(bias[2]) + 9999}", text, count=1
         )
 
     monkeypatch.setattr(engine_stream, "compile_stream", _damage(one_bias))

@@ -136,10 +136,6 @@ class FileBuilder:
     def flatten(self, x: Tensor) -> Tensor:
         return self.reshape(x, (1, prod(x.shape)))
 
-    def prelu(self, x: Tensor, alpha: np.ndarray, alphas: Quantisation, output: Quantisation) -> Tensor:
-        numbers = [x.number, self.constant(alpha, [alphas[0]], [alphas[1]])]
-        return self.step("PRELU", numbers, self.activation(x.shape, output), None)
-
     # Pieces
 
     def activation(self, shape: Sequence[int], quantisation: Quantisation) -> Tensor:

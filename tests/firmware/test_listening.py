@@ -90,22 +90,22 @@ def test_decisions_are_pythons(c, windows, smoothing: float, threshold: float, g
         c.ep_listen_decide(
             ctypes.byref(state), (ctypes.c_int8 * 3)(*output), ctypes.c_uint32(level), ctypes.byref(decided)
         )
-        found = HEARD.get(decided.heard, "class")
-        assert (found, decided.best, decided.mean_square) == (expected.heard, expected.best, expected.mean_square)
-        assert decided.probability == (0 if found == "silence" else expected.smoothed[expected.best])
-        if found == "class":
+        heard = HEARD.get(decided.heard, "class")
+        assert (heard, decided.best, decided.mean_square) == (expected.heard, expected.best, expected.mean_square)
+        assert decided.probability == (0 if heard == "silence" else expected.smoothed[expected.best])
+        if heard == "class":
             assert decided.heard == decided.best
             np.testing.assert_array_equal(list(state.smoothed), expected.smoothed)
-        name = LABELS[decided.heard] if found == "class" else found
+        name = LABELS[decided.heard] if heard == "class" else heard
         assert c.ep_heard(ctypes.byref(decided)).decode() == name
 
 
 def test_the_defaults_are_pythons(c) -> None:
     state, rules = State(), ListenRules()
     c.ep_listen_reset(ctypes.byref(state))
-    found = (state.rules.smoothing, state.rules.threshold, state.rules.gate)
-    assert found == (rules.smoothing_weight, rules.least_probability, rules.least_mean_square)
-    assert found == (round(0.7 * 32768), 0, 11)
+    stored = (state.rules.smoothing, state.rules.threshold, state.rules.gate)
+    assert stored == (rules.smoothing_weight, rules.least_probability, rules.least_mean_square)
+    assert stored == (round(0.7 * 32768), 0, 11)
 
 
 def level_of(c, parts: list[np.ndarray]) -> int:
@@ -148,19 +148,19 @@ def test_levels_of_known_sounds(c) -> None:
 def test_a_queue_keeps_the_order_and_counts_what_it_drops(c) -> None:
     memory, state = (ctypes.c_int16 * 16)(), ctypes.create_string_buffer(64)
     c.ep_fifo_init(state, memory, ctypes.c_uint32(16))
-    generator, sent, found, lost = np.random.default_rng(0), [], [], 0
+    generator, sent, received, lost = np.random.default_rng(0), [], [], 0
     for turn in range(200):
         block = np.arange(turn * 100, turn * 100 + generator.integers(0, 14)).astype(np.int16)
         room = c.ep_fifo_write(state, block.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint32(len(block)))
         sent, lost = [*sent, *block[:room]], lost + len(block) - room
         place = ctypes.POINTER(ctypes.c_int16)()
         taken = min(c.ep_fifo_peek(state, ctypes.byref(place)), int(generator.integers(0, 12)))
-        found += place[:taken]
+        received += place[:taken]
         c.ep_fifo_skip(state, ctypes.c_uint32(taken))
     assert lost > 100
     assert c.ep_fifo_dropped(state) == lost
-    assert len(sent) - len(found) <= 16
-    assert found == sent[: len(found)]
+    assert len(sent) - len(received) <= 16
+    assert received == sent[: len(received)]
     c.ep_fifo_lost(state, ctypes.c_uint32(5))
     assert c.ep_fifo_dropped(state) == lost + 5
 
@@ -205,9 +205,9 @@ def write_program(
 def decisions(printed: str) -> list[list[int]]:
     """Heard, best, probability, mean square and checksum of each."""
     lines = [line.split() for line in printed.splitlines()]
-    found = [[int(word) for word in words[1:]] for words in lines if words[0] == "decision"]
-    assert lines[-1] == ["end", str(len(found))]
-    return found
+    rows = [[int(word) for word in words[1:]] for words in lines if words[0] == "decision"]
+    assert lines[-1] == ["end", str(len(rows))]
+    return rows
 
 
 def run_here(folder: Path, sources: list[Path], piece: int, *flags: str) -> str:
@@ -238,9 +238,9 @@ def stub(patch: np.ndarray) -> np.ndarray:
 
 def python_decisions(rules: ListenRules, samples: np.ndarray) -> list[tuple[int, int, int, int]]:
     """As `decisions`, without the checksum, by the listener of `edgeprune listen`."""
-    found = Listener(SPEC, stub, rules).listen([(samples / 32768).astype(np.float32)])
+    decided = Listener(SPEC, stub, rules).listen([(samples / 32768).astype(np.float32)])
     heard = {"none": -1, "silence": -2}
-    judgements = [decision.judgement for decision in found]
+    judgements = [decision.judgement for decision in decided]
     return [
         (heard.get(j.heard, j.best), j.best, int(j.smoothed[j.best]) if j.best >= 0 else 0, j.mean_square)
         for j in judgements
@@ -305,10 +305,10 @@ def test_a_cortex_m4_decides_the_same(tmp_path: Path) -> None:
     rules, samples = RULES["two a window"], made_audio()
     sources = write_program(tmp_path, rules, samples, board=True)
     image = qemu.build("cortex-m4", sources, [tmp_path], tmp_path / "run.elf", ("BOARD", "PIECE=320"))
-    found = decisions(qemu.run("cortex-m4", image.path, 60, tmp_path))
+    on_board = decisions(qemu.run("cortex-m4", image.path, 60, tmp_path))
     here = decisions(run_here(tmp_path / "here", write_program(tmp_path / "here", rules, samples), piece=320))
-    assert [row[:4] for row in found] == [row[:4] for row in here]
-    assert [row[:2] for row in found] == [list(wanted[:2]) for wanted in python_decisions(rules, samples)]
+    assert [row[:4] for row in on_board] == [row[:4] for row in here]
+    assert [row[:2] for row in on_board] == [list(wanted[:2]) for wanted in python_decisions(rules, samples)]
 
 
 def test_an_output_that_is_no_probability_is_refused(tmp_path: Path) -> None:

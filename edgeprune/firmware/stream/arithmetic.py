@@ -40,6 +40,9 @@ def quantize_multiplier(real: float) -> Multiplier:
     """The multiplier of a real number: `QuantizeMultiplier` of `kernels/internal/quantization_util.cc`.
 
     The mantissa lies from 2^30 to 2^31 - 1 (negative for a negative number); it is 0 below 2^-32.
+
+    Raises:
+        EdgepruneError: the number is 2^31 or more; int32 has no more bits to shift by.
     """
     if real == 0:
         return Multiplier(0, 0)
@@ -47,6 +50,8 @@ def quantize_multiplier(real: float) -> Multiplier:
     mantissa = _round_half_away(fraction * 2**31)
     if mantissa == 2**31:
         mantissa, shift = 2**30, shift + 1
+    if shift > 31:
+        raise EdgepruneError(f"a scale is {real:g} times another, which int8 kernels cannot compute; quantise again.")
     return Multiplier(mantissa, shift) if shift >= -31 else Multiplier(0, 0)
 
 

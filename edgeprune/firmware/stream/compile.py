@@ -2,8 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import share_folder, write_bytes, write_text
@@ -39,7 +42,8 @@ class StreamNetwork:
         prefix: of all C names; macros have it in capitals.
         header, sources, includes: C files to include and to compile, and folders of headers.
         walk: the axis of the file's input that rows follow each other along.
-        rows, row_values: of a window.
+        rows: of a window.
+        row_shape: positions and channels of a row; where the file begins with RESHAPE, those of the new shape.
         input_shape, output_shape: as the file has them, with a batch of 1.
         input_quantisation, output_quantisation: `(scale, zero_point)`: real = scale x (stored - zero_point).
         state_bytes: size of the state on a processor of 32 bits.
@@ -53,7 +57,7 @@ class StreamNetwork:
     includes: tuple[Path, ...]
     walk: Walk
     rows: int
-    row_values: int
+    row_shape: tuple[int, int]
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     input_quantisation: tuple[float, int]
@@ -61,6 +65,18 @@ class StreamNetwork:
     state_bytes: int
     buffers: tuple[Buffer, ...]
     layers: tuple[CompiledLayer, ...]
+
+    @property
+    def row_values(self) -> int:
+        """How many values a row has."""
+        return prod(self.row_shape)
+
+    def in_rows(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Inputs `[n, ...]` as the file stores them, as `[n, rows, positions, channels]`."""
+        positions, channels = self.row_shape
+        if self.walk == "height":
+            return stored.reshape(-1, self.rows, positions, channels)
+        return stored.reshape(-1, positions, self.rows, channels).swapaxes(1, 2)
 
 
 def compile_stream(path: Path, out: Path, prefix: str = "net", walk: Walk = "auto") -> StreamNetwork:
@@ -88,7 +104,7 @@ def compile_stream(path: Path, out: Path, prefix: str = "net", walk: Walk = "aut
         includes=(out,),
         walk="width" if plan.network.turned else "height",
         rows=plan.network.input.shape[0],
-        row_values=plan.network.input.shape[1] * plan.network.input.shape[2],
+        row_shape=plan.network.input.shape[1:],
         input_shape=(1, *x["shape"][1:]),
         output_shape=(1, *y["shape"][1:]),
         input_quantisation=(x["scale"], x["zero_point"]),

@@ -119,23 +119,23 @@ class _Drafting:
         self._layers.append(makers[operator.kind](operator, inputs, y, common))
 
     def _convolution(self, operator: Operator, inputs: tuple[Activation, ...], y: Activation, common: Any) -> Layer:
-        (x,), found = inputs, self._window(operator)
+        (x,), traced = inputs, self._window(operator)
         before = (0, 0)
-        if x.number not in self._padded and found.before != (0, 0):
-            pads = same_padding(x.shape[:2], spans(found.kernel, found.dilation), found.stride)
+        if x.number not in self._padded and traced.before != (0, 0):
+            pads = same_padding(x.shape[:2], spans(traced.kernel, traced.dilation), traced.stride)
             before = (pads[0][0], pads[1][0])
-        window = Window(found.kernel, found.stride, found.dilation, before)
+        window = Window(traced.kernel, traced.stride, traced.dilation, before)
         filters, channels = y.shape[2], x.shape[2]
         weighted = {**common, "bias": np.zeros(filters, np.int64), "rescale": _rescale(filters)}
         if operator.kind == "depthwise":
-            weights = _weights(filters, *found.kernel)
+            weights = _weights(filters, *window.kernel)
             return Depthwise(
                 **weighted, kind="DEPTHWISE_CONV_2D", weights=weights, window=window, multiplier=filters // channels
             )
-        if found.kernel == x.shape[:2] == (1, 1):
+        if window.kernel == x.shape[:2] == (1, 1):
             return FullyConnected(**weighted, kind="CONV_2D", weights=_weights(filters, channels))
         return Convolution(
-            **weighted, kind="CONV_2D", weights=_weights(filters, *found.kernel, channels), window=window
+            **weighted, kind="CONV_2D", weights=_weights(filters, *window.kernel, channels), window=window
         )
 
     def _dense(self, operator: Operator, inputs: tuple[Activation, ...], y: Activation, common: Any) -> Layer:
@@ -150,15 +150,15 @@ class _Drafting:
 
     def _pool(self, operator: Operator, inputs: tuple[Activation, ...], y: Activation, common: Any) -> Layer:
         (x,) = inputs
-        found = self._traced.windows.get(operator.name)
-        if found is None:
+        traced = self._traced.windows.get(operator.name)
+        if traced is None:
             if y.shape[:2] == (1, 1):
                 return self._mean(operator, inputs, y, common)
-            found = _even_window(operator, x.shape, y.shape)
-        before = (0, 0) if x.number in self._padded else found.before
-        kind = "AVERAGE_POOL_2D" if found.average else "MAX_POOL_2D"
+            traced = _even_window(operator, x.shape, y.shape)
+        before = (0, 0) if x.number in self._padded else traced.before
+        kind = "AVERAGE_POOL_2D" if traced.average else "MAX_POOL_2D"
         return Pooling(
-            **common, kind=kind, window=Window(found.kernel, found.stride, (1, 1), before), limits=(-128, 127)
+            **common, kind=kind, window=Window(traced.kernel, traced.stride, (1, 1), before), limits=(-128, 127)
         )
 
     def _mean(self, operator: Operator, inputs: tuple[Activation, ...], y: Activation, common: Any) -> Layer:

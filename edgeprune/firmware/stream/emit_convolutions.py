@@ -48,7 +48,7 @@ def _spans(step: Step, layer: Convolution, words: int) -> list[str]:
     if dilation == 1:
         return [
             top,
-            "const int32_t above = top < 0 ? -top : 0;",
+            f"const int32_t above = {_above(tall, 1, window.before[0])};",
             f"const int32_t rows = ({height} - top < {tall} ? {height} - top : {tall}) - above;",
             "ep_span spans[2];",
             f"const ep_span *const end = ep_spans(spans, state->{ring.name}, {ring.rows}, {ring.row_bytes},",
@@ -57,13 +57,20 @@ def _spans(step: Step, layer: Convolution, words: int) -> list[str]:
     return [
         top,
         f"ep_span spans[{tall}], *end = spans;",
-        f"const int32_t above = top < 0 ? (-top + {dilation - 1}) / {dilation} : 0;",
+        f"const int32_t above = {_above(tall, dilation, window.before[0])};",
         f"const int32_t below = top + {tall * dilation} < {height} ? top + {tall * dilation} : {height};",
         f"for (int32_t at = top + above * {dilation}; at < below; at += {dilation}) {{",
         f"    end->rows = state->{ring.name} + at % {ring.rows} * {ring.row_bytes // 4};",
         f"    end++->words = {words};",
         "}",
     ]
+
+
+def _above(tall: int, dilation: int, before: int) -> str:
+    """The C expression of how many of the kernel's rows lie above the input."""
+    rows = "-top" if dilation == 1 else f"(-top + {dilation - 1}) / {dilation}"
+    some = f"top < 0 ? {rows} : 0"
+    return some if before <= tall * dilation else f"top < {-tall * dilation} ? {tall} : {some}"
 
 
 def _paired_rows(step: Step, layer: Convolution, words: int) -> list[str]:

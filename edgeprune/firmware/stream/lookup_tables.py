@@ -47,17 +47,6 @@ def lookup_table(name: str, options: Any, x: Quantisation, output: Quantisation)
     return TABLES[name](x, output)
 
 
-def prelu_table(alpha: int, alphas: Quantisation, x: Quantisation, output: Quantisation) -> Table:
-    """PRELU with the stored slope `alpha`: `micro/kernels/prelu_common.cc`, `reference/prelu.h`."""
-    scale_x, scale = double(x.scale), double(output.scale)
-    above = quantize_multiplier(scale_x / scale)
-    below = quantize_multiplier(scale_x * double(alphas.scale) / scale)
-    value = _STORED - x.zero_point
-    slope = alpha - alphas.zero_point
-    scaled = np.where(value >= 0, _times(value, above), _times(value * slope, below))
-    return clamp(scaled + output.zero_point)
-
-
 def _leaky_relu(alpha: float, x: Quantisation, output: Quantisation) -> Table:
     """`micro/kernels/leaky_relu_common.cc`, in float64; `reference/leaky_relu.h`."""
     above = quantize_multiplier(double(x.scale) / double(output.scale))

@@ -322,15 +322,17 @@ def kernel_of(step: Step) -> Kernel | None:
     store: Store = "byte" if step.through_line or sink.form == "bytes" else "half"
     places = {"pairs": (2, 1), "taps": (1, sink.columns), "bytes": (filters, 1)}
     distance, apart = (1, step.width) if step.pooling else places["bytes" if store == "byte" else sink.form]
+    window = layer.window
+    inside = window.before[0] == 0 and (step.rows - 1) * window.stride[0] < layer.inputs[0].shape[0]
     model = Kernel(
         filters=1,
         positions=1,
-        taps=layer.window.kernel[1],
-        stride=layer.window.stride[1],
-        dilation=layer.window.dilation[1],
+        taps=window.kernel[1],
+        stride=window.stride[1],
+        dilation=window.dilation[1],
         columns=step.reads[0].columns,
         pieces=1,
-        single=step.pairs_rows or (layer.window.kernel[0] == 1 and layer.window.before[0] == 0),
+        single=step.pairs_rows or (window.kernel[0] == 1 and inside),
         once=False,
         packed=False,
         store="sum" if step.pooling else store,

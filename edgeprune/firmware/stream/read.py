@@ -39,7 +39,7 @@ from edgeprune.firmware.stream.network import (
     Softmax,
     Window,
 )
-from edgeprune.firmware.stream.softmax import softmax_parameters
+from edgeprune.firmware.stream.softmax import MOST_CLASSES, softmax_parameters
 from edgeprune.tflite.flatbuffer import TYPE_NAMES, operator_names, unpack_model
 from edgeprune.tflite.read_graph import TfliteReader
 
@@ -114,6 +114,7 @@ class _Reading:
         filters, height, width, channels = weights.shape
         if channels != x.shape[2]:
             raise self._refused(f"its operator {self._place} is a CONV_2D in groups")
+        self._check_shape(common["output"], (*common["output"].shape[:2], filters))
         window = self._window(operator.builtinOptions, (height, width), x, common["output"])
         if x.shape[:2] == (1, 1) and (height, width) == (1, 1):
             return FullyConnected(weights=weights.reshape(filters, channels), bias=bias, **common)
@@ -122,6 +123,7 @@ class _Reading:
     def _depthwise(self, name: str, operator: Any) -> Layer:
         x, weights, bias, common = self._weighted(name, operator, axis=3)
         _, height, width, filters = weights.shape
+        self._check_shape(common["output"], (*common["output"].shape[:2], filters // x.shape[2] * x.shape[2]))
         window = self._window(operator.builtinOptions, (height, width), x, common["output"])
         planes = np.ascontiguousarray(weights[0].transpose(2, 0, 1))
         return Depthwise(weights=planes, bias=bias, window=window, multiplier=filters // x.shape[2], **common)
@@ -130,9 +132,11 @@ class _Reading:
         x, weights, bias, common = self._weighted(name, operator)
         filters, values = weights.shape
         if values == x.size:
+            self._check_shape(common["output"], (1, 1, filters))
             return FullyConnected(weights=weights, bias=bias, **common)
         if values != x.shape[2]:
             raise self._refused(f"its operator {self._place}, {name}, takes {values} of {x.size} values")
+        self._check_shape(common["output"], (*x.shape[:2], filters))
         kernel = weights.reshape(filters, 1, 1, values)
         return Convolution(weights=kernel, bias=bias, window=Window((1, 1)), **common)
 
@@ -147,10 +151,17 @@ class _Reading:
         quantisation = self._graph.tensors[numbers[1]].quantization
         if quantisation.zeroPoint is not None and np.any(quantisation.zeroPoint):
             raise self._refused(f"its operator {self._place}, {name}, has weights with a zero point")
-        factors = filter_multipliers(x.scale, [float(scale) for scale in quantisation.scale], output.scale)
+        scales = [] if quantisation.scale is None else [float(scale) for scale in quantisation.scale]
         bias = np.zeros(filters, np.int64)
         if len(numbers) > 2 and numbers[2] >= 0:
             bias = self._constant(numbers[2], "int32").astype(np.int64)
+        if len(scales) not in (1, filters) or len(bias) != filters:
+            counts = f"{filters} filters, {len(scales)} weight scales and {len(bias)} biases"
+            raise self._refused(f"its operator {self._place}, {name}, has {counts}")
+        magnitudes = np.abs(np.moveaxis(weights, axis, 0).reshape(filters, -1).astype(np.int64)).sum(axis=1)
+        if (255 * magnitudes + np.abs(bias)).max() >= 2**31:
+            raise self._refused(f"the sums of its operator {self._place}, {name}, may exceed 32 bits")
+        factors = filter_multipliers(x.scale, scales, output.scale)
         common = self._common(name, (x,), output)
         common["rescale"] = self._rescale(factors, output, operator.builtinOptions.fusedActivationFunction)
         return x, weights, bias, common
@@ -162,14 +173,18 @@ class _Reading:
     def _window(self, options: Any, kernel: tuple[int, int], x: Activation, output: Activation) -> Window:
         stride = (int(options.strideH), int(options.strideW))
         dilation = (int(getattr(options, "dilationHFactor", 1)), int(getattr(options, "dilationWFactor", 1)))
+        spans = [(size - 1) * apart + 1 for size, apart in zip(kernel, dilation, strict=True)]
         before = (0, 0)
         if options.padding == schema.Padding.SAME:
-            spans = [(size - 1) * apart + 1 for size, apart in zip(kernel, dilation, strict=True)]
             total = [
                 max(0, (out - 1) * step + span - size)
                 for out, step, span, size in zip(output.shape, stride, spans, x.shape, strict=False)
             ]
             before = (total[0] // 2, total[1] // 2)
+            due = tuple(-(-size // step) for size, step in zip(x.shape, stride, strict=False))
+        else:
+            due = tuple((size - span) // step + 1 for size, span, step in zip(x.shape, spans, stride, strict=False))
+        self._check_shape(output, (*due, output.shape[2]))
         return Window(kernel, stride, dilation, before)
 
     # Layers without weights
@@ -177,6 +192,7 @@ class _Reading:
     def _pooling(self, name: str, operator: Any) -> Layer:
         x, output, options = self._ends(operator)
         window = self._window(options, (int(options.filterHeight), int(options.filterWidth)), x, output)
+        self._check_shape(output, (*output.shape[:2], x.shape[2]))
         limits = activation_range(options.fusedActivationFunction, output.quantisation)
         return Pooling(window=window, limits=limits, **self._common(name, (x,), output))
 
@@ -193,6 +209,7 @@ class _Reading:
 
     def _lookup(self, name: str, operator: Any) -> Layer:
         x, output, options = self._ends(operator)
+        self._check_shape(output, x.shape)
         table = lookup_table(name, options, x.quantisation, output.quantisation)
         return Lookup(table=table, **self._common(name, (x,), output))
 
@@ -227,12 +244,16 @@ class _Reading:
             )
         if any((x.scale, x.zero_point) != (output.scale, output.zero_point) for x in inputs):
             raise self._refused(f"its operator {self._place} is a CONCATENATION of different scales")
+        for x in inputs:
+            self._check_shape(output, (*x.shape[:2], sum(each.shape[2] for each in inputs)))
         return Concatenation(**self._common(name, inputs, output))
 
     def _padding(self, name: str, operator: Any) -> Layer:
         numbers = [int(number) for number in operator.inputs]
         x, output = self._input(numbers[0]), self._described(int(operator.outputs[0]))
         sizes = self._constant(numbers[1], "int32", "int64").reshape(-1, 2)[-3:]
+        sizes = np.pad(sizes, [(3 - len(sizes), 0), (0, 0)])
+        self._check_shape(output, tuple(int(size) for size in np.add(x.shape, sizes.sum(axis=1))))
         value = int(self._constant(numbers[2], "int8").ravel()[0]) if len(numbers) > 2 else output.zero_point
         before, after = ((int(size[0]), int(size[1]), int(size[2])) for size in sizes.T)
         return Padding(before=before, after=after, value=value, **self._common(name, (x,), output))
@@ -241,6 +262,9 @@ class _Reading:
         x, output, options = self._ends(operator)
         if (output.scale, output.zero_point) != (1 / 256, -128):
             raise self._refused(f"its operator {self._place} is a SOFTMAX whose output has another scale than 1/256")
+        self._check_shape(output, x.shape)
+        if x.shape[2] > MOST_CLASSES:
+            raise self._refused(f"its operator {self._place} is a SOFTMAX over more than {MOST_CLASSES:,} values")
         exponentials = softmax_parameters(float(options.beta), x.scale).exponentials
         return Softmax(exponentials=exponentials, **self._common(name, (x,), output))
 
@@ -279,6 +303,8 @@ class _Reading:
         if len(sizes) > 3:
             raise self._refused(f"it has activations of {len(sizes)} axes")
         height, width, channels = [1] * (3 - len(sizes)) + sizes
+        if not 0 < quantisation.scale[0] < np.inf:
+            raise self._refused(f"it has an activation of scale {quantisation.scale[0]:g}")
         zero_point = 0 if quantisation.zeroPoint is None else int(quantisation.zeroPoint[0])
         return Activation(number, (height, width, channels), float(quantisation.scale[0]), zero_point)
 
@@ -293,21 +319,37 @@ class _Reading:
             raise self._refused(f"its operator {self._place}, {self._names[self._place]}, has {dtype} weights")
         return np.frombuffer(bytes(data), dtype).reshape([int(size) for size in tensor.shape])
 
+    def _check_shape(self, output: Activation, due: tuple[int, ...]) -> None:
+        """Refuse a file that gives an output another shape than its operator computes."""
+        if output.shape != due:
+            shapes = f"an output of {list(output.shape)} where {list(due)} are computed"
+            raise self._refused(f"its operator {self._place}, {self._names[self._place]}, has {shapes}")
+
     def _refused(self, what: str) -> EdgepruneError:
         return EdgepruneError(f"{self._path}: is not compiled to streaming C, since {what}; use the device tflm.")
 
 
 def simplified(network: IntegerNetwork) -> IntegerNetwork:
     """The network without reshapes and paddings that other layers do in passing."""
-    return _merge_padding(_merge_flattening(_start_reshaped(network)))
+    return _merge_padding(_merge_flattening(_start_reshaped(_without_unread(network))))
+
+
+def _without_unread(network: IntegerNetwork) -> IntegerNetwork:
+    """The network without layers whose output nothing reads."""
+    read, kept = {network.output}, list[Layer]()
+    for layer in reversed(network.layers):
+        if layer.output in read:
+            read.update(layer.inputs)
+            kept.insert(0, layer)
+    return replace(network, layers=tuple(kept))
 
 
 def _start_reshaped(network: IntegerNetwork) -> IntegerNetwork:
-    """Take the input in the shape its first reshape gives it, where nothing else reads it as it is."""
+    """Take the input in the shape its first reshapes give it, where nothing else reads it as it is."""
     first, *rest = network.layers
     alone = all(network.input not in layer.inputs for layer in rest)
     if isinstance(first, Reshape) and alone and rest:
-        return replace(network, input=first.output, layers=tuple(rest))
+        return _start_reshaped(replace(network, input=first.output, layers=tuple(rest)))
     return network
 
 

@@ -22,6 +22,8 @@ from edgeprune.firmware.stream.fixed_point import (
 _INPUT_BITS = 5
 _SUM_BITS = 12
 """Integer bits of exp's argument, and of the sum of the exponentials."""
+MOST_CLASSES = (1 << _SUM_BITS) - 1
+"""Of more values the sum of the exponentials may exceed int32, as in TFLite Micro."""
 
 
 @dataclass(frozen=True)

@@ -31,16 +31,9 @@ static void listen(void)
 }
 #endif
 
-static void report(size_t stack) BOARD_TEST;
-static void report(size_t stack)
-{
-    static char text[] BOARD_VECTORS = "stack %u\n";
-    board_print(text, (unsigned)stack);
-}
-
 int main(void)
 {
     listen();
-    report(board_stack_bytes());
+    board_print_stack(board_stack_bytes());
     return 0;
 }

@@ -82,8 +82,8 @@ def _place(network: StreamNetwork) -> str:
     """The C index of value j of row i in the input as the file stores it."""
     if network.walk == "height":
         return f"i * {network.row_values} + j"
-    _, width, channels = (1, 1, *network.input_shape)[-3:]
-    return f"(j / {channels} * {width} + i) * {channels} + j % {channels}"
+    channels = network.row_shape[1]
+    return f"(j / {channels} * {network.rows} + i) * {channels} + j % {channels}"
 
 
 def run_on_host(checks: Sequence[Clips], folder: Path, optimise: str = "-O1") -> dict[str, np.ndarray]:
@@ -111,8 +111,8 @@ def run_on_board(board: str, checks: Sequence[Clips], folder: Path) -> dict[str,
 
 
 def outputs_of(printed: str) -> dict[str, np.ndarray]:
-    found: dict[str, list[np.ndarray]] = {}
+    answers: dict[str, list[np.ndarray]] = {}
     for prefix, _, differs, answer in re.findall(r"^(\w+) (\d+) (-?\d+) ([0-9a-f]*)$", printed, re.MULTILINE):
         assert differs == "0", f"{prefix}: rows give another output than the whole"
-        found.setdefault(prefix, []).append(np.frombuffer(bytes.fromhex(answer), np.int8))
-    return {prefix: np.stack(outputs) for prefix, outputs in found.items()}
+        answers.setdefault(prefix, []).append(np.frombuffer(bytes.fromhex(answer), np.int8))
+    return {prefix: np.stack(outputs) for prefix, outputs in answers.items()}

@@ -12,7 +12,7 @@ from firmware.tflm import tflm_outputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.stream import arithmetic
 from edgeprune.firmware.stream.arithmetic import Multiplier, Quantisation
-from edgeprune.firmware.stream.lookup_tables import lookup_table, prelu_table
+from edgeprune.firmware.stream.lookup_tables import lookup_table
 from edgeprune.firmware.stream.softmax import softmax, softmax_parameters
 
 EVERY = np.arange(-128, 128).astype(np.int8)
@@ -64,16 +64,6 @@ def test_a_table_is_the_operator(name):
     taken = compare(work, tables)
     assert taken > len(work) * 0.9
     assert len(work) > 45
-
-
-def test_prelu_with_one_slope():
-    work, tables = [], []
-    for number, (x, y) in enumerate(zip(quantisations(40, 3), quantisations(40, 4), strict=True)):
-        alpha, alphas = number * 6 - 128, Quantisation(0.004, number - 20)
-        tables.append(prelu_table(alpha, alphas, x, y))
-        slope = np.array([[[alpha]]], np.int8)
-        work.append(one_input(lambda builder, t, s=slope, a=alphas, y=y: builder.prelu(t, s, a, y), x))
-    assert compare(work, tables) > 35
 
 
 OTHER = np.array([-128, -127, -90, -77, -64, -3, -1, 0, 1, 2, 50, 64, 126, 127], np.int8)

@@ -39,9 +39,9 @@ def expected(files: Iterable[DrawnFile]) -> list[tuple[DrawnFile, np.ndarray]]:
     refused = [file.text for file, out in zip(files, outputs, strict=True) if isinstance(out, str)]
     assert len(refused) < 0.1 * len(files), refused  # it aborts on scales that no converter writes
     pairs = zip(files, outputs, strict=True)
-    told = [(file, out) for file, out in pairs if not isinstance(out, str) and len(np.unique(out)) > 2]
-    assert len(told) >= 0.5 * len(files)
-    return told
+    telling = [(file, out) for file, out in pairs if not isinstance(out, str) and len(np.unique(out)) > 2]
+    assert len(telling) >= 0.5 * len(files)
+    return telling
 
 
 def compiled(files: Iterable[DrawnFile], folder: Path, walk: Walk) -> list[Clips]:
