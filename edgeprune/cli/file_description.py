@@ -25,7 +25,7 @@ class FileDescription:
     """Its log-mel front-end: a JSON or TOML file with the fields of LogMel (sample_rate, window_s ...), or the sidecar
     of another file; a table `normalisation` with mean and std, where log-mel is normalised."""
     output: Literal["softmax", "sigmoid", "logits", "none"] = "softmax"
-    """What its outputs are."""
+    """What its outputs are; for a file whose labels or front-end are given."""
 
     def of(self, path: Path) -> "NetworkFile":
         """The file with this description, or as it is where nothing was described."""
@@ -33,6 +33,8 @@ class FileDescription:
 
         labels = self._labels()
         if labels is None and self.frontend is None:
+            if self.output != "softmax":
+                raise EdgepruneError(f"{path}: --output describes a file by others; give its --labels too.")
             return NetworkFile(path)
         if path.suffix != ".tflite":
             raise EdgepruneError(f"{path}: --labels and --frontend describe a .tflite; leave them out.")
@@ -41,7 +43,12 @@ class FileDescription:
 
     def _labels(self) -> list[str] | None:
         if len(self.labels) == 1 and Path(self.labels[0]).is_file():
-            lines = Path(self.labels[0]).read_text(encoding="utf-8").splitlines()
+            try:
+                lines = Path(self.labels[0]).read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise EdgepruneError(
+                    f"{self.labels[0]}: is no text file of labels ({error}); give one a line."
+                ) from error
             return [line.strip() for line in lines if line.strip()]
         return list(self.labels) or None
 

@@ -49,7 +49,7 @@ def sensitivity_batches(data: RunData, clips: int) -> Iterator[tuple[Tensor, Ten
 
 
 def labelled_batches(data: RunData, table: pd.DataFrame, clips: int, title: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Network inputs `[n, channels, height, width]` and labels `[n]` of evenly spaced clips of a table."""
+    """Network inputs `[n, channels, height, width]` and labels (see `Patches`) of evenly spaced clips of a table."""
     patches = data.patches(evenly(table, clips))
     starts = range(0, len(patches), _BATCH)
     for start in console.track(starts, title, len(starts)):

@@ -29,7 +29,7 @@ def choose_threshold(holds: ArrayLike, probabilities: ArrayLike, recall: float) 
         raise EdgepruneError("threshold: no validation clip holds the sound; hold more clips out (data.validation).")
     wanted = math.ceil(recall * int(truth.sum()) - 1e-9)  # 0.9 of 10 clips is 9, though 0.9 is a little more in binary
     reached = np.sort(scores[truth])[::-1][max(wanted, 1) - 1]
-    return min(max(1, math.floor(reached * STEPS + 1e-6)), STEPS - 1) / STEPS
+    return min(max(1, math.floor(reached * STEPS)), STEPS - 1) / STEPS
 
 
 def evaluate(

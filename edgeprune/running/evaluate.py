@@ -32,6 +32,12 @@ from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description
 from edgeprune.tflite.sidecar import check_unchanged, read_sidecar
 
+_TOLD: dict[Task, str] = {
+    "scenes": "one class a clip",
+    "tags": "several classes a clip",
+    "detection": "one sound to detect",
+}
+
 
 @dataclass(frozen=True)
 class Evaluation(Tabular):
@@ -155,8 +161,7 @@ def _from_audio(path: Path, description: Description, data: Data, split: str) ->
 
 def _check_classes(path: Path, description: Description, name: str, classes: Sequence[str], task: Task) -> None:
     if task != description.task:
-        one, several = "one class a clip", "several classes a clip"
-        tells, holds = (one, several) if description.task == "scenes" else (several, one)
+        tells, holds = (_TOLD[kind] for kind in (description.task, task))
         raise EdgepruneError(f"{path}: tells {tells}, but {name} holds {holds}; give the data it was made for.")
     if tuple(classes) != description.labels:
         raise EdgepruneError(

@@ -31,6 +31,7 @@ class NetworkFile(os.PathLike[str]):
     Attributes:
         path: the file; of one whose description was given, a copy that carries it, which lives as long as this object.
         description: labels, front-end and normalisation; None of a file by others.
+        scratch: the folder of such a copy.
     """
 
     path: Path

@@ -221,7 +221,7 @@ def _limits(shipped: Shipped) -> str:
         "probability is no proof of having heard it."
         if shipped.result.task == "scenes"
         else "- A high probability is no proof of having heard a sound: others that it never met may raise it too.",
-        f"- About {100 * (1 - accuracy):.0f} of 100 clips like those it was evaluated on are named wrongly; it must "
+        f"- About {100 * (1 - accuracy):.0f} of 100 clips like those it was evaluated on are decided wrongly; it must "
         "not decide anything where such an error does harm."
         if accuracy is not None
         else "",

@@ -69,6 +69,17 @@ def test_a_front_end_that_does_not_fit_is_refused(foreign, tmp_path, capsys, tex
     assert says in err
 
 
+def test_half_a_description_is_refused(foreign, tmp_path, capsys) -> None:
+    code, _, err = call(capsys, "bench", foreign, "--output", "sigmoid")
+    assert code == 2
+    assert "give its --labels too" in err
+    names = tmp_path / "labels.txt"
+    names.write_bytes(b"caf\xe9")
+    code, _, err = call(capsys, "bench", foreign, "--labels", names)
+    assert code == 2
+    assert "is no text file of labels" in " ".join(err.split())
+
+
 def test_a_described_file_computes_the_same(foreign) -> None:
     described = edgeprune.load_tflite(foreign, LABELS, LogMel(mels=MELS, patch_frames=FRAMES), (-3.0, 2.0))
     clips = conv_tflite.clips(3)

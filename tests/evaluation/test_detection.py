@@ -51,6 +51,13 @@ def test_the_threshold_equals_that_of_scikit_learn() -> None:
         assert detection.choose_threshold(holds, scores, recall) == expected
 
 
+def test_a_sound_just_below_a_step_is_still_found() -> None:
+    just_below = float(np.nextafter(0.5, 0))
+    threshold = detection.choose_threshold([True, False], [just_below, 0.1], 1.0)
+    assert threshold == 127 / 256
+    assert detection.evaluate([True, False], [just_below, 0.1], [1.0, 1.0], threshold)["recall"] == 1.0
+
+
 def test_a_quantised_file_can_reach_every_threshold() -> None:
     """255/256 is the highest probability of an int8 sigmoid."""
     assert detection.choose_threshold([True], [0.99999], 0.9) == 255 / 256
