@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -42,6 +43,7 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, ...], path: Path | str
             # times quicker than the newer one; its warning of deprecation would only puzzle a user.
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")
+                torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # which the exporter lacks
                 torch.onnx.export(
                     form,
                     (example,),
@@ -63,6 +65,12 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, ...], path: Path | str
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, temporary)
     return Path(path)
+
+
+def _transposed(graph: Any, matrices: Any) -> Any:
+    """The last two axes of a tensor in the other order, as an operator of ONNX."""
+    rank = matrices.type().dim()
+    return graph.op("Transpose", matrices, perm_i=[*range(rank - 2), rank - 1, rank - 2])
 
 
 def _folded_pads(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,6 +1,7 @@
 """A network from an ONNX file as a function of TensorFlow, channels last."""
 
 from dataclasses import dataclass
+from math import isclose, prod
 from typing import Any
 
 import numpy as np
@@ -81,42 +82,50 @@ def in_file(values: np.ndarray, axes: FileAxes) -> np.ndarray:
 
 def with_gelu(graph: Any) -> Any:
     """The graph with `x / sqrt(2)`, Erf, `+ 1`, `* x`, `* 0.5` as one Gelu, which TFLite has in place of Erf."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants.update(
-        (node.output[0], attributes(node)["value"])
-        for node in graph.node
-        if node.op_type == "Constant" and "value" in attributes(node)
-    )
+    constants = _numbers_in(graph)
     readers: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     made_by = {name: node for node in graph.node for name in node.output}
-
-    def is_number(name: str, number: float) -> bool:
-        held = constants.get(name)
-        if held is None or int(np.prod(held.dims)) != 1:
-            return False
-        return abs(float(onnx.numpy_helper.to_array(held).item()) - number) < 1e-4
-
     replaced = onnx.GraphProto()
     replaced.CopyFrom(graph)
     for erf in [node for node in graph.node if node.op_type == "Erf"]:
         scaled = made_by.get(erf.input[0])
-        if scaled is None or not is_number(scaled.input[1], 2**0.5 if scaled.op_type == "Div" else 0.5**0.5):
+        if scaled is None or scaled.op_type not in ("Div", "Mul"):
             continue
-        (plus,) = readers[erf.output[0]]
-        last, seen = plus, 0
-        while last is not None and last.op_type in ("Add", "Mul") and seen < 2:
-            (last,), seen = readers.get(last.output[0], [None]) or [None], seen + 1
-        if last is None or last.op_type != "Mul":
+        root = 2**0.5 if scaled.op_type == "Div" else 0.5**0.5
+        if not isclose(constants.get(scaled.input[1], 0.0), root, abs_tol=1e-4):
+            continue
+        x, last, factors = scaled.input[0], erf, []
+        for operator in ("Add", "Mul", "Mul"):
+            following = readers.get(last.output[0], [])
+            if len(following) != 1 or following[0].op_type != operator:
+                break
+            others = [name for name in following[0].input if name != last.output[0]]
+            factors += [constants.get(name, name) for name in others]
+            last = following[0]
+        if factors not in ([1.0, x, 0.5], [1.0, 0.5, x]):
             continue
         for node in replaced.node:
             if node.output[0] == last.output[0]:
                 name = erf.name.removesuffix("Erf") + "Gelu"
-                node.CopyFrom(onnx.helper.make_node("Gelu", [scaled.input[0]], [last.output[0]], name=name))
+                node.CopyFrom(onnx.helper.make_node("Gelu", [x], [last.output[0]], name=name))
     _drop_unused(replaced)
     return replaced
+
+
+def _numbers_in(graph: Any) -> dict[str, float]:
+    """The constants of one value, by name."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and "value" in attributes(node):
+            constants[node.output[0]] = attributes(node)["value"]
+    return {
+        name: float(onnx.numpy_helper.to_array(tensor).item())
+        for name, tensor in constants.items()
+        if prod(tensor.dims) == 1
+    }
 
 
 def _drop_unused(graph: Any) -> None:

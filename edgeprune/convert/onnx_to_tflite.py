@@ -86,8 +86,9 @@ def difference(
             outputs_of(interpreter, in_file(x, input_axes)), expected, output_axes, strict=True
         ):
             wanted = in_file(wanted, axes)
-            if not np.allclose(values, wanted, rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(wanted).max()))):
-                largest = max(largest, float(np.abs(values - wanted).max()))
+            tolerance = 1e-4 * max(1.0, float(np.abs(wanted).max()))
+            if not np.allclose(values, wanted, rtol=1e-3, atol=tolerance, equal_nan=True):
+                largest = max(largest, float(np.nan_to_num(np.abs(values - wanted), nan=np.inf).max()))
                 scale = max(scale, float(np.abs(wanted).max()))
     return {"largest": largest, "of": scale} if largest else None
 

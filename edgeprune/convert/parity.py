@@ -15,6 +15,7 @@ from edgeprune.convert.export_form import Output
 from edgeprune.convert.onnx_file import input_shape_of, load_onnx
 from edgeprune.convert.onnx_to_tf import FileAxes, in_file
 from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.tflite.interpreter import TFLiteModel
 
 ONNX_TOLERANCE = 1e-5
@@ -96,19 +97,14 @@ def network_outputs(
     model: nn.Module, inputs: NDArray[np.float32], output: Output = "softmax"
 ) -> list[NDArray[np.float32]]:
     """Every output `[n, ...]` of the network; `output` is of the first."""
-    training = model.training
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    model.eval()
+    ends = {"softmax": lambda x: x.softmax(1), "sigmoid": torch.sigmoid}
     batches = []
-    try:
-        with torch.inference_mode():
-            for batch in torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).split(1):
-                first, *others = (values.float() for values in flat(model(batch.to(device))))
-                ends = {"softmax": lambda x: x.softmax(1), "sigmoid": torch.sigmoid}
-                first = ends[output](first) if output in ends else first
-                batches.append([values.cpu() for values in (first, *others)])
-    finally:
-        model.train(training)
+    with evaluating(model), torch.inference_mode():
+        for batch in torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).split(1):
+            first, *others = (values.float() for values in flat(model(batch.to(device))))
+            first = ends[output](first) if output in ends else first
+            batches.append([values.cpu() for values in (first, *others)])
     return [torch.cat(values).numpy() for values in zip(*batches, strict=True)]
 
 

@@ -35,7 +35,7 @@ def _several(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
 
 
 @handles("Relu Sigmoid Tanh Exp Log Sqrt Abs Neg Softplus Softsign Reciprocal Floor Ceil Round Sin Cos Not Gelu Mish "
-         "HardSwish HardSigmoid LeakyRelu Elu Selu Celu Clip ThresholdedRelu Erf")  # fmt: skip
+         "HardSwish HardSigmoid LeakyRelu Elu Selu Celu Clip ThresholdedRelu")  # fmt: skip
 def _one(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
     tf, value, settings = builder.tf, given[0], attributes(node)
     x = value.tensor
@@ -62,8 +62,6 @@ def _one(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
         "ThresholdedRelu": lambda x: tf.where(x > (alpha or 1.0), x, tf.zeros_like(x)),
         "Clip": lambda x: _clip(builder, x, settings, given[1:]),
     }  # fmt: skip
-    if node.op_type not in functions:
-        raise builder.refusal("TFLite has none")
     return value.with_tensor(functions[node.op_type](x))
 
 
@@ -123,7 +121,7 @@ def _batch_norm(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTenso
     return builder.combined([scaled, shift], builder.tf.add)
 
 
-@handles("LayerNormalization InstanceNormalization GroupNormalization")
+@handles("LayerNormalization InstanceNormalization")
 def _norm(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
     tf, x, settings = builder.tf, given[0], attributes(node)
     rank, epsilon = len(x.axes), settings.get("epsilon", 1e-5)
@@ -131,8 +129,6 @@ def _norm(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
     axes = list(range(2, rank))
     if node.op_type == "LayerNormalization":
         axes = list(range(settings.get("axis", -1) % rank, rank))
-    elif node.op_type == "GroupNormalization":
-        raise builder.refusal("export it as PyTorch's GroupNorm")
     else:
         gain, offset = (values.reshape((-1, *[1] * (rank - 2))) for values in (gain, offset))
     centred = builder.combined([x, reduced(builder, x, axes, True, tf.reduce_mean)], tf.subtract)
@@ -194,9 +190,9 @@ def _reshape(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
         at, sizes = {int(axis) % rank for axis in second}, iter(shape)
         shape = [1 if place in at else next(sizes) for place in range(rank)]
     else:
-        asked = [shape[place] if size == 0 else int(size) for place, size in enumerate(second)]
-        known = prod(size for size in asked if size > 0)
-        shape = [prod(shape) // known if size == -1 else size for size in asked]
+        given_sizes = [shape[place] if size == 0 else int(size) for place, size in enumerate(second)]
+        known = prod(size for size in given_sizes if size > 0)
+        shape = [prod(shape) // known if size == -1 else size for size in given_sizes]
     return reshaped(builder, x, shape)
 
 
@@ -315,16 +311,13 @@ def _pad(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
     befores, afters = amounts[: len(axes)].tolist(), amounts[len(axes) :].tolist()
     if min(befores + afters) < 0 or mode not in ("constant", "reflect"):
         raise builder.refusal(f"TFLite has no padding by '{mode}'" if min(befores + afters) >= 0 else "it cuts off")
-    padded = [
-        (axis % rank, pair) for axis, pair in zip(axes, zip(befores, afters, strict=True), strict=True) if any(pair)
-    ]
-    for axis, _ in padded:
-        value, _ = builder.single(value, axis)
-    edges = [(0, 0)] * len(value.memory)
-    for axis, pair in padded:
+    for axis, before, after in zip(axes, befores, afters, strict=True):
+        if not (before or after):
+            continue
+        axis %= rank
         value, at = builder.single(value, axis)
         edges = [(0, 0)] * len(value.memory)
-        edges[at] = pair
+        edges[at] = (before, after)
         more: dict[str, Any] = {"constant_values": filler} if mode == "constant" else {"mode": "REFLECT"}
         value = builder.renewed(value, axis, at, builder.tf.pad(value.tensor, edges, **more))
     return value

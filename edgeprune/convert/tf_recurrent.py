@@ -49,13 +49,13 @@ def _recurrent(builder: TfBuilder, node: Any, given: list[Any]) -> list[OrderedT
 def _refuse(builder: TfBuilder, node: Any, x: OrderedTensor, given: list[Any], settings: dict[str, Any]) -> None:
     starts = [given[place] for place in (5, 6) if len(given) > place and given[place] is not None]
     if any(isinstance(start, OrderedTensor) or np.any(start) for start in starts):
-        raise builder.refusal("its state begins with something else than zeros")
-    if x.shape[0] > MOST_STEPS or x.shape[1] != 1:
-        raise builder.refusal(
-            f"it runs {x.shape[0]} steps of {x.shape[1]}, and at most {MOST_STEPS} of one are written out"
-        )
+        raise builder.refusal("its first state is not zero")
+    if x.shape[1] != 1:
+        raise builder.refusal(f"it takes {x.shape[1]} sequences at once where a file takes one; is batch_first meant?")
+    if x.shape[0] > MOST_STEPS:
+        raise builder.refusal(f"it runs {x.shape[0]} steps, and at most {MOST_STEPS} are written out")
     if settings.get("activations") or (node.op_type == "GRU" and not settings.get("linear_before_reset", 0)):
-        raise builder.refusal("it is not PyTorch's")
+        raise builder.refusal("its gates are not those of PyTorch's layer")
 
 
 def _gru_step(tf: Any, inputs: list[Any], back: NDArray[Any], bias: NDArray[Any]) -> Iterator[Any]:

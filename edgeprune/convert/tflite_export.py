@@ -174,10 +174,10 @@ def _run_child(
         ).returncode
     refusal = folder / "refusal.json"
     if refusal.is_file():
-        found = json.loads(refusal.read_text(encoding="utf-8"))
+        reason = json.loads(refusal.read_text(encoding="utf-8"))
         raise EdgepruneError(
-            f"{onnx_path}: {found['operator']} in {found['module'] or 'its forward'} cannot be converted to TFLite "
-            f"({found['why']}); replace it."
+            f"{onnx_path}: {reason['operator']} in {reason['module'] or 'its forward'} cannot be converted to TFLite "
+            f"({reason['why']}); replace it."
         )
     if code == 0 and all((folder / f"{format}.tflite").is_file() for format in formats):
         answer: dict[str, Any] = json.loads((folder / "network.json").read_text(encoding="utf-8"))

@@ -100,8 +100,8 @@ class _Comparison:
         chain = self._source.predict(expected)
         self._clip_means.append((outputs.mean(axis=0, dtype=np.float64), chain.mean(axis=0, dtype=np.float64)))
 
-    def _told(self, means: NDArray[np.float64]) -> NDArray[Any]:
-        """What each clip is told to hold: its likeliest class, or which classes reach the threshold."""
+    def _labels(self, means: NDArray[np.float64]) -> NDArray[Any]:
+        """The labels of each clip: its likeliest class, or which classes reach the threshold."""
         threshold = self._description.threshold
         return means.argmax(axis=1, keepdims=True) if threshold is None else means >= threshold
 
@@ -128,7 +128,7 @@ class _Comparison:
             inputs=len(steps),
             inputs_differing=int((steps > 0).sum()),
             largest_step=int(steps.max(initial=0)),
-            label_flips=int((self._told(means) != self._told(chain_means)).any(axis=1).sum()),
+            label_flips=int((self._labels(means) != self._labels(chain_means)).any(axis=1).sum()),
             max_abs_error=_largest(means - chain_means),
         )
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 import numpy as np
 import onnx
@@ -16,7 +16,9 @@ from edgeprune import console
 from edgeprune.convert.onnx_export import export_onnx
 from edgeprune.convert.parity import ExportParity, check_onnx, check_tflite, flat, network_outputs
 from edgeprune.convert.tflite_export import FORMATS, Conversion, check_formats, convert_network
-from edgeprune.errors import CheckFailedError, EdgepruneError
+from edgeprune.errors import CheckFailedError, EdgepruneError, first_line, unknown_name
+from edgeprune.files import cannot_write
+from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.recipe import LogMel
 from edgeprune.running.network_file import NetworkFile
 from edgeprune.tflite.cost import cost_of_tflite
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 PARITY_INPUTS = 100
 """Inputs on which the files are compared with the module."""
-_PROBABILITIES = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
+_PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 
 
 class ExportSettings(TypedDict, total=False):
@@ -47,7 +49,7 @@ class ExportSettings(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ExportedNetwork(os.PathLike[str]):
-    """The files of a module; where a path is asked for it stands for its int8 file, else for the first.
+    """The files of a module; as a path it is the int8 file, or the first where there is none.
 
     Attributes:
         onnx: the ONNX file.
@@ -74,6 +76,8 @@ def export_module(
     model: nn.Module, example: Tensor | tuple[Tensor, ...], calibration: Any, settings: ExportSettings
 ) -> ExportedNetwork:
     """See `edgeprune.export`."""
+    if unknown := sorted(settings.keys() - ExportSettings.__annotations__.keys()):
+        raise unknown_name("setting of export", unknown[0], ExportSettings.__annotations__)
     output: Output = settings.get("output", "softmax")
     name, out = settings.get("name", "model"), Path(settings.get("out", "."))
     formats = _formats(settings.get("formats"), calibration)
@@ -81,7 +85,10 @@ def export_module(
     inputs = _inputs(model, example, calibration)
     _check_output(model, example, output)
     shape = tuple(example.shape[1:])
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
     path = export_onnx(model, shape, out / f"{name}.onnx", output)
     _check_twice(model, path, output)
     parity = {"onnx": check_onnx(model, path, inputs, output=output)}
@@ -102,10 +109,10 @@ def export_module(
     return ExportedNetwork(path, files, parity, planned, conversion.transposes)
 
 
-def _formats(asked: Sequence[str] | None, calibration: Any) -> tuple[str, ...]:
+def _formats(names: Sequence[str] | None, calibration: Any) -> tuple[str, ...]:
     integers = ("int8", "int16x8")
     default = FORMATS if calibration is not None else tuple(name for name in FORMATS if name not in integers)
-    formats = check_formats(default if asked is None else asked)
+    formats = check_formats(default if names is None else names)
     if calibration is None and (wrong := [name for name in formats if name in integers]):
         raise EdgepruneError(f"export: {wrong[0]} needs calibration inputs; give some of the training split.")
     return formats
@@ -143,19 +150,18 @@ def _array(calibration: Any) -> NDArray[np.float32]:
 
 
 def _check_output(model: nn.Module, example: Tensor, output: Output) -> None:
-    """Refuse an `output` that does not fit what the module gives."""
+    """Refuse an `output` that does not exist, or that does not fit what the module gives."""
     name = type(model).__name__
-    network = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    training = model.training
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    if output not in get_args(Output):
+        raise EdgepruneError(f"output '{output}': choose from {', '.join(get_args(Output))}.")
     try:
-        with torch.inference_mode():
-            outputs = list(flat(model.eval()(example.to(network))))
+        with evaluating(model), torch.inference_mode():
+            outputs = list(flat(model(example.to(device))))
     except Exception as error:
-        raise EdgepruneError(f"{name}: does not take an input of {list(example.shape)} ({error}).") from error
-    finally:
-        model.train(training)
-    if output not in ("softmax", "sigmoid", "logits", "none"):
-        raise EdgepruneError(f"output '{output}': choose from softmax, sigmoid, logits, none.")
+        raise EdgepruneError(
+            f"{name}: does not take an input of {list(example.shape)} ({first_line(error)}); give the one it takes."
+        ) from error
     if not outputs:
         raise EdgepruneError(f"{name}: gives no tensor; return one.")
     if output not in ("softmax", "sigmoid"):

@@ -107,6 +107,10 @@ def load_tflite(
     check_unchanged(path)
     model = TFLiteModel(path)
     if labels is None and frontend is None:
+        if normalisation is not None or output != "softmax":
+            raise EdgepruneError(
+                f"{path}: normalisation and output are taken with labels or a front-end; give these too."
+            )
         try:
             return NetworkFile(path, read_description(path))
         except EdgepruneError:

@@ -40,10 +40,10 @@ class Description:
         normalisation: mean and standard deviation of each mel band (or colour channel).
         spec: the network's name, classes, input shape and widths; the name is the registry's, or one's own.
         takes_waveform: whether samples enter the file rather than features.
-        task: what it tells of a clip (see `data.labels.Task`).
-        threshold: probability from which a class counts as heard; None where one class a clip is told.
-        own_layout: of a network of one's own.
-        own_output: what the file of one's own gives; None: what its task says.
+        task: what its output says of a clip (see `data.labels.Task`).
+        threshold: probability from which a clip counts as holding a class; None where each clip has one class.
+        own_layout: order of mels and frames of a network of one's own; None: the registry's.
+        own_output: what a network of one's own gives; None: what follows from the task.
     """
 
     labels: tuple[str, ...]
@@ -53,7 +53,6 @@ class Description:
     takes_waveform: bool = False
     task: Task = "scenes"
     threshold: float | None = None
-
     own_layout: Layout | None = None
     own_output: Output | None = None
 

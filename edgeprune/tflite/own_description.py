@@ -40,14 +40,23 @@ def own_description(
     spec = ModelSpec(name, classes, _channels_first(input_shape))
     bands = 1 if frontend is None else frontend.mels
     mean, std = normalisation or (0.0, 1.0)
-    mean, std = (np.broadcast_to(np.asarray(values, np.float32), (bands,)).copy() for values in (mean, std))
+    mean, std = (np.asarray(values, np.float32) for values in (mean, std))
+    if any(values.shape not in ((), (1,), (bands,)) for values in (mean, std)):
+        each = "" if frontend is None else f", or one for each of the {bands} mel bands"
+        raise EdgepruneError(
+            f"{name}: the normalisation has {mean.size} means and {std.size} standard deviations; give one "
+            f"for all{each}."
+        )
+    mean, std = (np.broadcast_to(values, (bands,)).copy() for values in (mean, std))
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        raise EdgepruneError(f"{name}: the normalisation holds NaN or infinity; compute it on finite features.")
     if not (std > 0).all():
         raise EdgepruneError(f"{name}: a standard deviation of {float(std.min()):g} divides nothing; give one above 0.")
     layout: Layout = "mels_frames" if frontend is None else _layout(name, input_shape, frontend)
     task: Task = "scenes" if output != "sigmoid" else "detection" if classes == 1 else "tags"
     threshold = None if task == "scenes" else 0.5
-    heard = Normalisation(mean, std)
-    return Description(names, frontend, heard, spec, False, task, threshold, own_layout=layout, own_output=output)
+    moments = Normalisation(mean, std)
+    return Description(names, frontend, moments, spec, False, task, threshold, own_layout=layout, own_output=output)
 
 
 def _channels_first(shape: Sequence[int]) -> tuple[int, int, int]:

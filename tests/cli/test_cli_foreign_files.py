@@ -89,6 +89,8 @@ def test_a_described_file_computes_the_same(foreign) -> None:
     assert edgeprune.load_tflite(foreign).description is None
     with pytest.raises(EdgepruneError, match="gives 5 values, which need as many different labels; 2 are given"):
         edgeprune.load_tflite(foreign, ["a", "b"])
+    with pytest.raises(EdgepruneError, match="normalisation and output are taken with labels or a front-end"):
+        edgeprune.load_tflite(foreign, output="sigmoid")
 
 
 MLPERF = ["mlperf_ad01_int8", "mlperf_kws_int8", "mlperf_resnet_int8", "mlperf_strww", "mlperf_vww_int8", "mww_v2_vad",

@@ -32,6 +32,14 @@ def test_exports_pass(networks, name) -> None:
     assert (parity.label_flips, parity.transposes, parity.clips) == (0, 0, 24)
 
 
+def test_every_module_keeps_its_mode(dcase21) -> None:
+    model = copy.deepcopy(dcase21.model).train()
+    model.features.eval()  # as when only the classifier is trained
+    modes = [module.training for module in model.modules()]
+    reference_outputs(model, dcase21.inputs[:1])
+    assert [module.training for module in model.modules()] == modes
+
+
 def test_logits_are_compared_with_logits(dcase21, tmp_path) -> None:
     path = export_onnx(dcase21.model, dcase21.spec.input_shape, tmp_path / "logits.onnx", output="logits")
     assert check_onnx(dcase21.model, path, dcase21.inputs, tolerance=1e-4).label_flips == 0

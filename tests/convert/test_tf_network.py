@@ -200,6 +200,31 @@ def test_an_image_enters_channels_last_and_time_stays_before_channels(tmp_path) 
     assert frames.input_axes == (0, 1, 2)
 
 
+def _normal_share(y: Tensor) -> Tensor:
+    """Looks like the end of a GELU, but multiplies with something else."""
+    return (torch.erf(y / 2**0.5) + 1) * y.abs() * 0.5
+
+
+def test_only_a_whole_gelu_becomes_one(tmp_path) -> None:
+    gelu = tf_network(onnx.load(_exported(nn.Sequential(CONV, nn.GELU()), IMAGE, tmp_path)))
+    assert gelu.transposes == []
+    for function in (_normal_share, torch.erf, lambda y: torch.erf(y / 2**0.5) + torch.erf(y / 2**0.5).square()):
+        with pytest.raises(UnsupportedOperatorError, match="TFLite has no such operator"):
+            tf_network(onnx.load(_exported(Then(CONV, function), IMAGE, tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "why"),
+    [
+        (nn.GRU(12, 5), (9, 12), "it takes 9 sequences at once where a file takes one; is batch_first meant"),
+        (nn.GRU(12, 5, batch_first=True), (300, 12), "it runs 300 steps, and at most 256 are written out"),
+    ],
+)
+def test_recurrent_layers_that_cannot_be_written_out(layer, x, why, tmp_path) -> None:
+    with pytest.raises(UnsupportedOperatorError, match=why):
+        tf_network(onnx.load(_exported(Then(layer, lambda y: y[0]), x, tmp_path)))
+
+
 class _Named(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()

@@ -50,7 +50,10 @@ class _Two(nn.Module):
             r"takes \[1, 12, 9, 1\], but the front-end gives 40 ",
         ),
         (_network(3), {"normalisation": (0.0, 0.0)}, "a standard deviation of 0 divides nothing"),
+        (_network(3), {"normalisation": ([0.0] * 12, 1.0)}, "has 12 means and 1 standard deviations; give one for all"),
+        (_network(3), {"normalisation": (float("nan"), 1.0)}, "the normalisation holds NaN or infinity"),
         (_network(3), {"formats": ["int4"]}, "format 'int4' is unknown"),
+        (_network(3), {"label": ["a", "b", "c"]}, "setting of export 'label' is unknown.*labels"),
         (nn.Linear(5, 3), {}, r"Linear: does not take an input of \[1, 1, 12, 9\]"),
     ],
 )
@@ -69,6 +72,12 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path) -> None:
     with pytest.raises(EdgepruneError, match="takes 2 inputs, and a file has one"):
         edgeprune.export(_network(3), (MEL, MEL), out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgepruneError, match="cannot be written"):
+        edgeprune.export(_network(3), MEL, formats=["float32"], out=tmp_path / "file" / "folder")
 
 
 @pytest.fixture(scope="module")
