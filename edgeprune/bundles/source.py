@@ -83,6 +83,7 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
         raise EdgepruneError(f"{model}: is not there; a bundle is made of a finished run with int8 among its formats.")
     check_unchanged(model)
     description = read_description(model)
+    description.check_probabilities(model)
     if description.frontend is None:
         raise EdgepruneError(f"{run}: describes no log-mel front-end; bundles are made for networks of audio.")
     vectors = inputs_for(model, clips)

@@ -86,8 +86,7 @@ def evaluate(target: os.PathLike[str] | str, data: Data | None = None, split: st
         path, data = folder.tflite("pruned", shipped), data or recipe.data
     check_unchanged(path)
     description = read_description(path)
-    if description.output in ("logits", "none"):
-        raise EdgepruneError(f"{path}: gives no probabilities; export it with output='softmax' or 'sigmoid'.")
+    description.check_probabilities(path)
     if data is None:
         raise EdgepruneError(f"{path}: say on which data to evaluate it, as --data.name NAME --data.root FOLDER.")
     if has_images(data) == (description.frontend is not None):

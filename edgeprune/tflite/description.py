@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -70,6 +71,11 @@ class Description:
         if self.frontend is None:
             raise EdgepruneError(f"{self.spec.name}: takes images, or was described without its log-mel front-end.")
         return self.frontend
+
+    def check_probabilities(self, path: Path) -> None:
+        """Refuse a file whose outputs cannot be judged as probabilities."""
+        if self.output in ("logits", "none"):
+            raise EdgepruneError(f"{path}: gives no probabilities; export it with output='softmax' or 'sigmoid'.")
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> Description:

@@ -133,6 +133,8 @@ def test_a_file_of_another_module_is_not_kept(two, tmp_path) -> None:
     assert not file.exists()
     with pytest.raises(EdgepruneError, match="gives no probabilities"):
         edgeprune.evaluate(exported["int8"], edgeprune.Data())
+    with pytest.raises(EdgepruneError, match="gives no probabilities"):
+        edgeprune.deploy(exported["int8"], "c11", tmp_path / "firmware")
 
 
 @pytest.mark.slow
