@@ -1,17 +1,19 @@
 """Log-mel features of whole data sets, computed once by parallel workers and memory-mapped from disk.
 
-A cache entry is a folder named by the hash of the card, the front-end and the clips (name, size, modification time).
+A cache entry is a folder named by the hash of the card, the front-end and the clips (name, size, modification time,
+inode and a probe of the content: a clip may be replaced by another of the same size and time).
 It holds `features.npy` (`[frames of all clips, mels]`, float32), `offsets.npy` and, written last, `manifest.json`.
 A lock keeps other processes out while it is written. `done.npy` marks finished clips, so that an interrupted extraction
 continues where it stopped.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +23,9 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, default_cache, read_json, sha256_json, write_json
 from edgeprune.recipe import LogMel
 
-_VERSION = 3
+_VERSION = 4
+_PROBE_BYTES = 1024
+"""Bytes of a clip that are read at its start, middle and end."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class Features:
         offsets: int64 `[clips + 1]`: clip i owns `frames[offsets[i]:offsets[i + 1]]`.
         rows: position of each file name.
         sha256: hash of card, front-end and clips.
+        audio_sha256: hash of the clips' names, sizes and probes, wherever and since when they lie on the disk.
     """
 
     frames: np.ndarray
     offsets: np.ndarray
     rows: Mapping[str, int]
     sha256: str
+    audio_sha256: str = ""
 
     def clip(self, filename: str) -> np.ndarray:
         """`[frames, mels]` of one clip."""
@@ -62,30 +68,79 @@ def extract(
     """
     import filelock
 
-    key = cache_key(root, filenames, spec, card)
+    states = _states(root, filenames)
+    key = _key(states, spec, card)
     folder = (cache or default_cache()) / "features" / key[:32]
     if not (folder / "manifest.json").exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(folder / "lock"):
                 if not (folder / "manifest.json").exists():
-                    _write(folder, root, filenames, spec, key, workers or os.cpu_count() or 1)
+                    _write(folder, root, filenames, spec, workers or os.cpu_count() or 1)
+                    facts = {"root": str(root.resolve()), "clips_sha256": sha256_json(states)}
+                    content = {"sha256": key, "frontend": asdict(spec), "clips": list(filenames), **facts}
+                    write_json(folder / "manifest.json", content)
+                    (folder / "done.npy").unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-    return _open(folder, key)
+    audio = sorted((Path(state.name).with_suffix("").as_posix(), state.size, state.probe) for state in states)
+    return replace(_open(folder, key), audio_sha256=sha256_json(audio))
 
 
 def cache_key(root: Path, filenames: Sequence[str], spec: LogMel, card: Mapping[str, Any]) -> str:
     """SHA-256 of everything the features depend on; they do not depend on the hop between patches."""
-    clips = []
-    for filename in filenames:
+    return _key(_states(root, filenames), spec, card)
+
+
+def outdated(root: Path, cache: Path | None = None) -> list[Path]:
+    """Cache entries whose clips in this folder are no longer those that the features were computed from."""
+    found = []
+    for path in sorted(((cache or default_cache()) / "features").glob("*/manifest.json")):
         try:
-            status = (root / filename).stat()
+            manifest = read_json(path)
+            computed_in, computed_from, clips = (manifest[name] for name in ("root", "clips_sha256", "clips"))
+        except (EdgepruneError, LookupError, TypeError):
+            continue  # of an earlier version, or damaged: refused where it is used
+        if computed_in != str(root.resolve()):
+            continue
+        try:
+            unchanged = sha256_json(_states(root, clips)) == computed_from
+        except EdgepruneError:  # a clip is gone
+            unchanged = False
+        if not unchanged:
+            found.append(path.parent)
+    return found
+
+
+class _ClipState(NamedTuple):
+    """What tells a clip on the disk from another of its name."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    probe: str
+
+
+def _states(root: Path, filenames: Sequence[str]) -> list[_ClipState]:
+    def state(filename: str) -> _ClipState:
+        try:
+            with open(root / filename, "rb", buffering=0) as stream:
+                status, digest = os.fstat(stream.fileno()), hashlib.sha256()
+                for start in (0, status.st_size // 2, max(0, status.st_size - _PROBE_BYTES)):
+                    stream.seek(start)
+                    digest.update(stream.read(_PROBE_BYTES))
         except OSError as error:
             raise EdgepruneError(
                 f"{root / filename}: the clip is named in the split but is not there; run `edgeprune data verify`."
             ) from error
-        clips.append((filename, status.st_size, status.st_mtime_ns))
+        return _ClipState(filename, status.st_size, status.st_mtime_ns, status.st_ino, digest.hexdigest()[:16])
+
+    with ThreadPoolExecutor() as pool:  # a slow disk answers several at a time
+        return list(pool.map(state, filenames))
+
+
+def _key(clips: Sequence[_ClipState], spec: LogMel, card: Mapping[str, Any]) -> str:
     front = {name: value for name, value in asdict(spec).items() if name != "patch_hop_frames"}
     return sha256_json({"version": _VERSION, "card": card, "frontend": front, "clips": clips})
 
@@ -104,7 +159,7 @@ def _open(folder: Path, key: str) -> Features:
     return Features(frames, offsets, rows, key)
 
 
-def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key: str, workers: int) -> None:
+def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, workers: int) -> None:
     import torch
 
     from edgeprune.audio.logmel import Frontend
@@ -146,8 +201,6 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, key
         torch.set_num_threads(threads)
         frames.flush()
         done.flush()
-    write_json(folder / "manifest.json", {"sha256": key, "frontend": asdict(spec), "clips": list(filenames)})
-    done_path.unlink(missing_ok=True)
 
 
 def _reserve(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeprune.data.cards import Card
 from edgeprune.data.labels import Task
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import Patches
+from edgeprune.files import sha256_json
 from edgeprune.recipe import LogMel
 
 if TYPE_CHECKING:
@@ -56,6 +58,17 @@ class RunData(ABC):
             "frontend": frontend,
             "normalisation": self.normalisation.to_dict(),
         }
+
+    def hashes(self) -> dict[str, str]:
+        """A hash of each thing that must not change while a run is made; the last is of the whole split."""
+        found = {"classes": sha256_json(self.classes)}
+        train = [self.train] if self.validation is None else [self.train, self.validation]
+        for part, tables in (("training", train), ("evaluation", [self.test])):
+            rows = [row for table in tables for row in zip(table["filename"], table["label"], strict=True)]
+            labels = sorted((PurePosixPath(str(name)).with_suffix("").as_posix(), str(label)) for name, label in rows)
+            found[f"{part} clips"] = sha256_json([name for name, _ in labels])
+            found[f"{part} labels"] = sha256_json(labels)
+        return {**found, "split": self.sha256}
 
     def with_normalisation(self, normalisation: Normalisation) -> Self:
         """The same data, normalised with the statistics of another training set."""

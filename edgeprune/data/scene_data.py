@@ -41,6 +41,9 @@ class SceneData(RunData):
     def input_shape(self) -> tuple[int, int, int]:
         return patch_shape(self.frontend, self.layout)
 
+    def hashes(self) -> dict[str, str]:
+        return {**super().hashes(), "audio": self.features.audio_sha256}
+
     def patches(self, clips: pd.DataFrame) -> Patches:
         return LogMelPatches(
             self.features,

@@ -9,6 +9,7 @@ from typing import Literal
 from edgeprune.console import track
 from edgeprune.data.cards import Card
 from edgeprune.data.clip_finder import ClipFinder, is_audio
+from edgeprune.data.feature_cache import outdated
 from edgeprune.data.splits import find_list, load_split, read_rows
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import md5_file
@@ -21,12 +22,20 @@ _OGG_PAGE = 65307
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """Listed clips that are absent, audio in no list, (clip, fault) pairs, and how many listed clips could be read."""
+    """What was found.
+
+    Attributes:
+        missing, extra: listed clips that are absent; audio in no list.
+        corrupt: (clip, fault) pairs.
+        clips: how many listed clips could be read.
+        outdated: folders of cached features that were computed from earlier clips; they are not used any more.
+    """
 
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     corrupt: tuple[tuple[str, str], ...]
     clips: int
+    outdated: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -34,12 +43,12 @@ class VerifyReport:
         return not self.missing and not self.corrupt
 
 
-def verify(card: Card, root: Path | str) -> VerifyReport:
-    """Check every clip of a data set; all paths in the report are relative to `root`.
+def verify(card: Card, root: Path | str, cache: Path | None = None) -> VerifyReport:
+    """Check every clip of a data set; paths of clips in the report are relative to `root`.
 
     The clips are those of all folds on disk and those of a `meta*.csv` in the root, which in TAU 2019 also lists clips
     of no fold. Each is decoded from start to end. Where such a table has a column that starts with `md5`, the MD5 of
-    the file is compared as well.
+    the file is compared as well. `cache` is the folder of cached features (default: the user's).
     """
     root = Path(root)
     finder = ClipFinder(root, card.audio)
@@ -54,7 +63,8 @@ def verify(card: Card, root: Path | str) -> VerifyReport:
         faults = list(track(reasons, f"verifying {card.name}", len(present)))
     corrupt = [(name, fault) for name, fault in zip(present, faults, strict=True) if fault]
     missing = [name for name, place in places.items() if place is None]
-    return VerifyReport(tuple(missing), tuple(extra), tuple(corrupt), len(present) - len(corrupt))
+    older = tuple(map(str, outdated(root, cache)))
+    return VerifyReport(tuple(missing), tuple(extra), tuple(corrupt), len(present) - len(corrupt), older)
 
 
 def _listed(card: Card, root: Path, finder: ClipFinder) -> tuple[dict[str, str], set[str]]:

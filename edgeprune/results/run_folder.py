@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def data_file(self) -> Path:
+        """Hashes of the data that the run was begun with."""
+        return self.path / "data.json"
+
+    @property
     def report_file(self) -> Path:
         return self.path / "report.html"
 

@@ -13,7 +13,7 @@ from edgeprune.devices.inputs import clips_of
 from edgeprune.errors import EdgepruneError
 from edgeprune.models import checkpoint
 from edgeprune.results.run_folder import RunFolder
-from edgeprune.running.data import load_data_of
+from edgeprune.running.data import check_same_data, load_data_of
 from edgeprune.running.export_files import export_network
 from edgeprune.tflite.metadata import read_description
 from edgeprune.tflite.sidecar import write_sidecar
@@ -34,7 +34,9 @@ def export_more(run_folder: Path | str, formats: Sequence[str], waveform: bool =
         raise EdgepruneError(f"{folder.path}: its network takes images, which have no waveform; leave out --waveform.")
     with folder.locked():
         network = checkpoint.load(folder.checkpoint("pruned"))
-        paths = export_network(recipe, load_data_of(recipe, network), network, formats, "pruned", folder)
+        data = load_data_of(recipe, network)
+        check_same_data(data, folder)
+        paths = export_network(recipe, data, network, formats, "pruned", folder)
         if waveform:
             paths |= {f"{name}_waveform": _with_frontend(path) for name, path in paths.items()}
         return paths

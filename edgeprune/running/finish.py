@@ -60,6 +60,7 @@ def finish(
                 "test": len(data.test),
             },
             "sha256": data.sha256,
+            "audio_sha256": data.hashes().get("audio"),
         },
         **figures,
         "budget": _budget_outcome(recipe, pruned, artefacts, program_figures(recipe, pruned, folder)),

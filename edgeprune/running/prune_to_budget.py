@@ -26,6 +26,7 @@ from edgeprune.pruning.scores import criterion
 from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.check import network_budget
+from edgeprune.running.data import load_trained
 from edgeprune.running.export_files import export_network
 from edgeprune.running.program import program_costs
 from edgeprune.running.train_dense import forget_training_state, network_facts, train_network
@@ -35,7 +36,7 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
     """The run's `pruned.ckpt`, made where it is missing, in one step or several."""
     last = folder.checkpoint("pruned")
     if last.is_file():
-        return checkpoint.load(last)
+        return load_trained(last, data)
     table = _latency_table(recipe, data, dense, folder)
     groups = graph_of(dense.spec).prunable(recipe.prune.dense_layers)
     filters = {name: group.filters for name, group in groups.items()}
@@ -54,7 +55,7 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
             facts |= network_facts(recipe, data, model, [*earlier, *history])
             checkpoint.save(path, spec, model, facts)
             forget_training_state(part)
-        network = checkpoint.load(path)
+        network = load_trained(path, data)
     return network
 
 

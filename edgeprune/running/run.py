@@ -34,7 +34,7 @@ def run(recipe: Recipe) -> Result:
 
 def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     """The stages of a run in a folder that is open; they import PyTorch and LiteRT, which a finished run needs not."""
-    from edgeprune.running.data import load_run_data
+    from edgeprune.running.data import check_same_data, load_run_data
     from edgeprune.running.evaluate import evaluate_files
     from edgeprune.running.export_files import export_files
     from edgeprune.running.finish import finish
@@ -45,6 +45,7 @@ def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
 
     console.say(f"run {recipe.name}: folder {folder.path}, seed {recipe.seed}")
     data = load_run_data(recipe)
+    check_same_data(data, folder)
     given_profile(recipe, dense_spec(recipe, data))  # a profile of another network is refused before hours of training
     dense = train_dense(recipe, data, folder)
     data = data.with_normalisation(dense.normalisation)

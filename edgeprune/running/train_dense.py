@@ -14,6 +14,7 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build, make_spec
 from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
+from edgeprune.running.data import load_trained
 from edgeprune.running.threshold import threshold_facts
 from edgeprune.training.fit import fit, use_threads
 
@@ -23,12 +24,12 @@ def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
     use_threads(recipe.train.threads)
     path = folder.checkpoint("dense")
     if path.is_file():
-        return checkpoint.load(path)
+        return load_trained(path, data)
     if recipe.dense_from is not None:
         dense = _adopt(recipe, data, recipe.dense_from)
         of_validation = threshold_facts(recipe, data.with_normalisation(dense.normalisation), dense.model)
         checkpoint.save(path, dense.spec, dense.model, {**dense.extra, **of_validation})
-        return checkpoint.load(path)
+        return load_trained(path, data)
     spec = dense_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     model = build(spec)
@@ -37,7 +38,7 @@ def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
     history = train_network(model, data, recipe.train, recipe.seed, folder.training("dense"))
     checkpoint.save(path, spec, model, network_facts(recipe, data, model, history))
     forget_training_state(folder.training("dense"))
-    return checkpoint.load(path)
+    return load_trained(path, data)
 
 
 def dense_spec(recipe: Recipe, data: RunData) -> ModelSpec:

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import torch
 from edgeprune.audio import decode
 from edgeprune.audio.logmel import Frontend
 from edgeprune.data import feature_cache as features
-from edgeprune.data.feature_cache import Features, cache_key, extract
+from edgeprune.data.feature_cache import Features, cache_key, extract, outdated
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
 
@@ -127,12 +128,49 @@ def grow(root: Path) -> None:
     os.utime(root / NAMES[3], ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-@pytest.mark.parametrize("change", [touch, grow])
+def replace_sound(root: Path) -> None:
+    """Other sound in the same file, of the same size and time."""
+    path, status = root / NAMES[3], (root / NAMES[3]).stat()
+    samples = np.random.default_rng(1).uniform(-0.5, 0.5, 500 + 3000 * 3)
+    with open(path, "r+b") as stream:
+        soundfile.write(stream, samples, 8000, format="WAV")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_ino) == (status.st_size, status.st_ino)
+
+
+def replace_file(root: Path) -> None:
+    """A copy of the same size and time in the file's place."""
+    path = root / NAMES[3]
+    shutil.copy2(path, path.with_suffix(".copy"))
+    os.replace(path.with_suffix(".copy"), path)
+
+
+@pytest.mark.parametrize("change", [touch, grow, replace_sound, replace_file])
 def test_changed_file_changes_the_key(root: Path, change: Callable[[Path], None]) -> None:
     before = cache_key(root, NAMES, SPEC, CARD)
     assert before == cache_key(root, NAMES, SPEC, CARD)
     change(root)
     assert cache_key(root, NAMES, SPEC, CARD) != before
+
+
+def test_other_sound_of_the_same_name_is_computed_anew(root: Path, cache: Path) -> None:
+    before = get(root, cache)
+    assert get(root, cache).audio_sha256 == before.audio_sha256
+    assert outdated(root, cache) == []
+    replace_sound(root)
+    after = get(root, cache)
+    assert after.audio_sha256 != before.audio_sha256
+    assert not np.array_equal(after.clip(NAMES[3]), before.clip(NAMES[3]))
+    np.testing.assert_array_equal(after.clip(NAMES[4]), before.clip(NAMES[4]))
+    assert outdated(root, cache) == [cache / "features" / before.sha256[:32]]
+    assert outdated(root.parent, cache) == []
+
+
+def test_the_audio_is_the_same_where_it_was_copied_to(root: Path, cache: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(root, tmp_path / "copied")
+    first, second = get(root, cache), get(copied, cache)
+    assert first.sha256 != second.sha256
+    assert first.audio_sha256 == second.audio_sha256
 
 
 def test_everything_else_changes_the_key_too(root: Path) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from calls import call
 
 from edgeprune.data.cards import load_card
+from edgeprune.data.feature_cache import extract
 from edgeprune.data.verify import verify
 from edgeprune.errors import EdgepruneError
+from edgeprune.recipe import LogMel
 
 TRAIN = ["bus-lyon-1-1-a", "tram-lyon-2-2-a", "park-paris-5-5-a"]
 TEST = ["bus-paris-3-3-a", "tram-paris-4-4-a"]
@@ -42,6 +45,19 @@ def test_whole(root: Path) -> None:
     report = verify(CARD, root)
     assert (report.missing, report.extra, report.corrupt, report.clips) == ((), (), (), 5)
     assert report.ok
+
+
+def test_features_older_than_the_clips_are_told(root: Path, tmp_path_factory: pytest.TempPathFactory, capsys) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+    names = [f"audio/{name}.wav" for name in TRAIN]
+    extract(root, names, LogMel(16000), CARD.content(), cache, 1)
+    assert verify(CARD, root, cache).outdated == ()
+    soundfile.write(root / names[0], np.zeros(8000), 16000)
+    (folder,) = verify(CARD, root, cache).outdated
+    assert folder.startswith(str(cache))
+    code, out, _ = call(capsys, "data", "verify", CARD.name, "--root", root, "--cache", cache)
+    assert code == 0
+    assert f"{folder}: these cached features are older than the clips" in out
 
 
 def test_missing_and_extra(root: Path) -> None:

@@ -21,6 +21,8 @@ class VerifyCommand:
     """A name from `edgeprune data list` or the path of a card of your own."""
     root: Path
     """Folder of the data set."""
+    cache: Path | None = None
+    """Folder of cached features to compare with the clips (default: the user's)."""
     json: bool = False
     """Print all findings as JSON."""
 
@@ -30,7 +32,7 @@ class VerifyCommand:
         from edgeprune.data.verify_images import verify_images
 
         card = load_card(self.name)
-        report = verify_images(card, self.root) if card.kind == "images" else verify(card, self.root)
+        report = verify_images(card, self.root) if card.kind == "images" else verify(card, self.root, self.cache)
         if self.json:
             print_json({"name": card.name, "root": str(self.root), "ok": report.ok, **asdict(report)})
         else:
@@ -41,4 +43,6 @@ class VerifyCommand:
                     print(f"  and {format_exact(len(clips) - SHOWN)} more (--json lists all)")
             noun = "images" if card.kind == "images" else "clips"
             print(f"{card.name}: {format_exact(report.clips)} {noun} are whole")
+            for folder in report.outdated:
+                print(f"{folder}: these cached features are older than the clips; they are not used, delete them")
         return 0 if report.ok else CheckFailedError.exit_code
