@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edgeprune.convert.memory_order import Axes, OrderedTensor, Pieces, isolate, new_axes, places_of
 from edgeprune.convert.onnx_file import attributes, each, explicit_pads
 from edgeprune.convert.tf_builder import TfBuilder, handles
-from edgeprune.graph.padding import Pads, conv_padding, pool_padding, spans
+from edgeprune.graph.padding import Pads, conv_padding, pool_padding, reached, spans
 
 
 def image(builder: TfBuilder, given: Any) -> OrderedTensor:
@@ -93,15 +93,11 @@ def _conv_transpose(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedT
     pads, strides, dilations, weight = _conv_settings(node, weight, dimensions)
     if attributes(node).get("group", 1) != 1 or set(dilations) != {1}:
         raise builder.refusal("TFLite has none with groups or dilation")
-    extra = _of_image(each(node, "output_padding", dimensions), dimensions, 0)
-    extra = extra if "output_padding" in attributes(node) else [0, 0]
+    extra = _of_image(attributes(node).get("output_padding", [0] * dimensions), dimensions, 0)
     n, height, width, _ = (int(size) for size in x.tensor.shape)
     kernel = tf.constant(weight.transpose(2, 3, 1, 0))
-    same = [
-        (total // 2, total - total // 2)
-        for span, step in zip(weight.shape[2:], strides, strict=True)
-        for total in [span - step]
-    ]
+    totals = [span - step for span, step in zip(weight.shape[2:], strides, strict=True)]
+    same = [(total // 2, total - total // 2) for total in totals]
     if pads == same and not any(extra):
         shape = [n, height * strides[0], width * strides[1], weight.shape[1]]
         y = tf.nn.conv2d_transpose(x.tensor, kernel, shape, strides, "SAME")
@@ -134,25 +130,10 @@ def _pool(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
         for each_axis in zip(before, window, strides, given_pads, strict=True)
     )
     zeros_count = average and bool(settings.get("count_include_pad", 0)) and any(map(any, given_pads))
-    pads = given_pads if zeros_count else pool_padding(before, after, window, strides, given_pads)
-    pads = (
-        [
-            (first, max(last, (out - 1) * step + span - size - first))
-            for size, out, span, step, (first, last) in zip(
-                before, after, window, strides, pads or given_pads, strict=True
-            )
-        ]
-        if pads
-        else []
-    )
+    pads = reached(before, after, window, strides, given_pads)
     function = tf.nn.avg_pool2d if average else tf.nn.max_pool2d
-    if not pads:
-        y = function(
-            x.tensor,
-            window,
-            strides,
-            "SAME" if any(map(any, given_pads)) or _rounds(before, after, window, strides) else "VALID",
-        )
+    if not zeros_count and not pool_padding(before, after, window, strides, given_pads):
+        y = function(x.tensor, window, strides, "SAME" if any(map(any, pads)) else "VALID")
         return _from_image(y, x.axes[0], dimensions)
     edges = [(0, 0), *pads, (0, 0)]
     lowest = 0.0 if average else float(np.finfo(np.float32).min)
@@ -160,12 +141,6 @@ def _pool(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
     if average:
         y = _recounted(builder, y, before, (window, strides), (pads, given_pads), zeros_count)
     return _from_image(y, x.axes[0], dimensions)
-
-
-def _rounds(before: Any, after: Any, window: Any, strides: Any) -> bool:
-    return any(
-        (out - 1) * step + span > size for size, out, span, step in zip(before, after, window, strides, strict=True)
-    )
 
 
 def _pooled(size: int, window: int, stride: int, pads: tuple[int, int], rounds_up: bool) -> int:
@@ -206,13 +181,10 @@ def _matmul(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
     if isinstance(weight, np.ndarray):
         weight = (weight.T if settings.get("transB") else weight) * np.float32(settings.get("alpha", 1.0))
         if weight.ndim == 2:
-            bias = given[2] if len(given) > 2 else None
-            bias = (
-                bias
-                if bias is None
-                else np.broadcast_to(bias * np.float32(settings.get("beta", 1.0)), weight.shape[1:])
-            )
-            return dense(builder, x, weight, bias)
+            if len(given) < 3:
+                return dense(builder, x, weight, None)
+            bias = given[2] * np.float32(settings.get("beta", 1.0))
+            return dense(builder, x, weight, np.broadcast_to(bias, weight.shape[1:]))
     elif settings.get("transB"):
         raise builder.refusal("its second matrix is computed and transposed")
     return _product(builder, builder.value(x), builder.value(weight))
@@ -242,10 +214,8 @@ def _dense_by_frame(
 ) -> OrderedTensor | None:
     """A dense layer over channels and one side of an image, at each place of the other: a convolution without SAME."""
     summed = x.axes[-1]
-    runs = [(piece in summed, piece) for piece in x.order]
-    kept = tuple(piece for inside, piece in runs if not inside)
-    before = tuple(piece for piece in x.order[: x.order.index(kept[0])])
-    after = tuple(piece for piece in x.order[x.order.index(kept[-1]) + 1 :])
+    kept = tuple(piece for piece in x.order if piece not in summed)
+    before, after = x.order[: x.order.index(kept[0])], x.order[x.order.index(kept[-1]) + 1 :]
     if x.order != (*before, *kept, *after) or not before or not after:
         return None
     tf, x = builder.tf, builder.moved(x, ((), before, kept, after))

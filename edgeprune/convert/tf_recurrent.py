@@ -19,11 +19,8 @@ def _recurrent(builder: TfBuilder, node: Any, given: list[Any]) -> list[OrderedT
     """Outputs as ONNX has them: `[steps, directions, n, units]`, then the last states `[directions, n, units]`."""
     tf, settings = builder.tf, attributes(node)
     x, weights, recurrent = given[:3]
-    biases = (
-        given[3]
-        if len(given) > 3 and given[3] is not None
-        else np.zeros((len(weights), 2 * weights.shape[1]), np.float32)
-    )
+    biases = given[3] if len(given) > 3 else None
+    biases = np.zeros((len(weights), 2 * weights.shape[1]), np.float32) if biases is None else biases
     _refuse(builder, node, x, given, settings)
     steps_, inside = x.axes[0], tuple(piece for piece in x.order if piece in x.axes[2])
     x = builder.moved(x, (steps_, inside))

@@ -25,12 +25,19 @@ def conv_padding(
 def pool_padding(
     before: tuple[int, ...], after: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], pads: Pads
 ) -> Pads:
-    """What a PAD adds to a pool's input; an output size that is rounded up needs padding at the end."""
-    sizes = list(zip(before, after, kernel, stride, pads, strict=True))
-    pads = [
+    """What a PAD adds to a pool's input; empty where no PAD is needed."""
+    pads = reached(before, after, kernel, stride, pads)
+    return [] if not any(map(any, pads)) or pads == same_padding(before, kernel, stride) else pads
+
+
+def reached(
+    before: tuple[int, ...], after: tuple[int, ...], kernel: Sequence[int], stride: Sequence[int], pads: Pads
+) -> Pads:
+    """Padding as far as the windows reach: an output size that is rounded up needs more at the end."""
+    sizes = zip(before, after, kernel, stride, pads, strict=True)
+    return [
         (first, max(last, (out - 1) * step + window - size - first)) for size, out, window, step, (first, last) in sizes
     ]
-    return [] if not any(map(any, pads)) or pads == same_padding(before, kernel, stride) else pads
 
 
 def same_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> Pads:
