@@ -12,6 +12,7 @@ from edgeprune.errors import EdgepruneError
 PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi and libnewlib-arm-none-eabi",
     "arm-none-eabi-size": "binutils-arm-none-eabi",
+    "arm-none-eabi-objdump": "binutils-arm-none-eabi",
     "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf and picolibc-riscv64-unknown-elf",
     "riscv64-unknown-elf-size": "binutils-riscv64-unknown-elf",
     "qemu-system-riscv32": "qemu-system-misc",

@@ -158,13 +158,18 @@ class _Reading:
         if len(scales) not in (1, filters) or len(bias) != filters:
             counts = f"{filters} filters, {len(scales)} weight scales and {len(bias)} biases"
             raise self._refused(f"its operator {self._place}, {name}, has {counts}")
-        magnitudes = np.abs(np.moveaxis(weights, axis, 0).reshape(filters, -1).astype(np.int64)).sum(axis=1)
-        if (255 * magnitudes + np.abs(bias)).max() >= 2**31:
-            raise self._refused(f"the sums of its operator {self._place}, {name}, may exceed 32 bits")
         factors = filter_multipliers(x.scale, scales, output.scale)
+        magnitudes = np.abs(np.moveaxis(weights, axis, 0).reshape(filters, -1).astype(np.int64)).sum(axis=1)
+        self._check_sums(name, 255 * magnitudes + np.abs(bias), np.array([factor.shift for factor in factors]))
         common = self._common(name, (x,), output)
         common["rescale"] = self._rescale(factors, output, operator.builtinOptions.fusedActivationFunction)
         return x, weights, bias, common
+
+    def _check_sums(self, name: str, largest: NDArray[np.int64], shifts: NDArray[np.int64]) -> None:
+        """Refuse sums, by their largest magnitudes `[filters]`, that leave int32 before or after they are rescaled."""
+        rescaled = (largest << np.maximum(shifts, 0)) + np.where(shifts < 0, 0, 256)  # and a zero point
+        if rescaled.max() >= 2**31:
+            raise self._refused(f"the sums of its operator {self._place}, {name}, may exceed 32 bits")
 
     def _rescale(self, factors: Sequence[Multiplier], output: Activation, fused: int) -> Rescale:
         mantissas, shifts = np.asarray(factors, np.int64).T

@@ -105,6 +105,19 @@ def test_sums_beyond_32_bits_are_refused(tmp_path):
         assert "the sums of its operator 0, FULLY_CONNECTED, may exceed 32 bits" in refusal(tmp_path, file)
 
 
+def test_sums_that_leave_32_bits_when_they_are_rescaled_are_refused(tmp_path):
+    """They reach 32,385,000: times 24, which shifts them by 5 bits, they fit; times 96, by 7 bits, they do not."""
+    weights = np.full((1, 1000), 127, np.int8)
+    files = []
+    for factor in (24, 96):
+        builder = FileBuilder((1000,), (0.5, 0))
+        files.append(builder.file(builder.dense(builder.input, weights, None, [2.0 * factor], (1.0, 0))))
+    path = tmp_path / "fits.tflite"
+    path.write_bytes(files[0])
+    compile_stream(path, tmp_path)
+    assert "the sums of its operator 0, FULLY_CONNECTED, may exceed 32 bits" in refusal(tmp_path, files[1])
+
+
 def test_a_softmax_whose_sum_may_overflow_is_refused(tmp_path):
     builder = FileBuilder((4096,), SCALE)
     file = builder.file(builder.unary("SOFTMAX", builder.input, (1 / 256, -128), beta=1.0))
