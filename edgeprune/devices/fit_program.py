@@ -30,6 +30,14 @@ class Fitted:
     kind: str
 
 
+def with_smallest_program(costs: StreamCosts, least: Mapping[str, int]) -> StreamCosts | None:
+    """The costs, corrected by a linked program of the narrowest widths; None where none can be linked."""
+    if not can_link() or costs.of(least)["flash"] > MOST_FLASH:
+        return None
+    say(f"{BOARD}: linking programs, to read back what they take")
+    return costs.corrected(read_back(costs, least)[1])
+
+
 def fit_program(
     scored: ScoredNetwork,
     budget: Budget,
@@ -42,12 +50,11 @@ def fit_program(
     The narrowest network is linked first, so that a refusal is proven by a program as well.
     """
     least = narrowest({name: scores.tolist() for name, scores in scored.scores.items()}, scored.settings, caps)
-    if not can_link() or costs.of(least)["flash"] > MOST_FLASH:
+    smallest = with_smallest_program(costs, least)
+    if smallest is None:
         why = "the network is too large to link here" if can_link() else "its toolchain is not installed here"
         say(f"{BOARD}: {why}, so RAM and flash of the program are estimated")
         return Fitted(scored.allocate(budget, profile, caps, costs), "estimated")
-    say(f"{BOARD}: linking programs, to read back what they take")
-    smallest = costs.corrected(read_back(costs, least)[1])
     costs = smallest
     for round_ in range(_ROUNDS):
         try:

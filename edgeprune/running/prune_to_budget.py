@@ -10,7 +10,7 @@ from torch import nn
 from edgeprune import console
 from edgeprune.data.load import RunData, score_batches, sensitivity_batches
 from edgeprune.devices import profiling
-from edgeprune.devices.fit_program import fit_program
+from edgeprune.devices.fit_program import fit_program, with_smallest_program
 from edgeprune.devices.latency_profile import LatencyProfile
 from edgeprune.evaluation.clips import evaluate_clips
 from edgeprune.evaluation.predict import torch_probabilities
@@ -19,7 +19,8 @@ from edgeprune.graph.cost import cost, graph_of
 from edgeprune.models import checkpoint
 from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build
-from edgeprune.pruning.allocation.limits import COSTS
+from edgeprune.pruning.allocation.allocate import allocate_within, narrowest
+from edgeprune.pruning.allocation.limits import COSTS, BudgetLimits
 from edgeprune.pruning.allocation.pruning_steps import PruningStep, pruning_steps
 from edgeprune.pruning.prune import score_filters
 from edgeprune.pruning.scores import criterion
@@ -96,6 +97,22 @@ def given_profile(recipe: Recipe, spec: ModelSpec) -> LatencyProfile | None:
     if limit is None or path is None:
         return None
     return LatencyProfile.load(path).of(limit[1], graph_of(spec), path)
+
+
+def refuse_infeasible(recipe: Recipe, spec: ModelSpec) -> None:
+    """Raise InfeasibleBudgetError where even the narrowest network exceeds a limit.
+
+    A limit on latency is left out: its profile may be measured with the trained network.
+    """
+    graph = graph_of(spec)
+    groups = graph.prunable(recipe.prune.dense_layers)
+    budget = replace(network_budget(recipe), latency_ms=None)
+    equal = {name: [1.0] * group.filters for name, group in groups.items()}
+    program = program_costs(recipe, spec)
+    if program is not None:
+        program = with_smallest_program(program, narrowest(equal, recipe.prune)) or program
+    limits = BudgetLimits.of(graph, budget, None, program)
+    allocate_within(limits, replace(recipe.prune, allocation="uniform"), equal)
 
 
 def _finetuning(recipe: Recipe) -> Train:

@@ -40,13 +40,15 @@ def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     from edgeprune.running.finish import finish
     from edgeprune.running.measure import frontend_figures, measure_files
     from edgeprune.running.program import program_figures
-    from edgeprune.running.prune_to_budget import given_profile, prune_to_budget
+    from edgeprune.running.prune_to_budget import given_profile, prune_to_budget, refuse_infeasible
     from edgeprune.running.train_dense import dense_spec, train_dense
 
     console.say(f"run {recipe.name}: folder {folder.path}, seed {recipe.seed}")
     data = load_run_data(recipe)
     check_same_data(data, folder)
-    given_profile(recipe, dense_spec(recipe, data))  # a profile of another network is refused before hours of training
+    spec = dense_spec(recipe, data)
+    given_profile(recipe, spec)  # a profile of another network is refused before hours of training
+    refuse_infeasible(recipe, spec)  # and so is a budget that nothing can meet
     dense = train_dense(recipe, data, folder)
     data = data.with_normalisation(dense.normalisation)
     pruned = prune_to_budget(recipe, data, dense, folder)

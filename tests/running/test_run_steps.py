@@ -134,7 +134,7 @@ def test_the_budget_of_a_run_in_steps_is_the_one_that_was_asked(stepped):
     result = read_json(stepped / "result.json")
     found = result["budget"]
     asked = {"params": None, "macs": ASKED_MACS, "peak_ram": None, "flash": None, "latency_ms": None}
-    assert found["asked"] == asked | {"include_frontend": False}
+    assert found["asked"] == asked | {"runtime": "tflm", "include_frontend": False}
     assert found["binding"] == "macs"
     assert found["read_from"] == "model_int8.tflite"
     shipped = tflite_cost.cost_of_tflite(stepped / "model_int8.tflite")
