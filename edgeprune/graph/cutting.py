@@ -70,7 +70,7 @@ class PlainWeights:
 
     def __init__(self, model: nn.Module) -> None:
         self._new = [module for module in model.modules() if _has_weight_norm(module)]
-        self._old = [module for module in model.modules() if "weight_g" in module._parameters]
+        self._old = [module for module in model.modules() if _has_old_weight_norm(module)]
         self._dims: list[Any] = [module.parametrizations.weight[0].dim for module in self._new]  # type: ignore[index,union-attr]
         for module in self._new:
             # not `remove_parametrizations`: it takes the weight out of a class that the original shares
@@ -86,6 +86,14 @@ class PlainWeights:
             parametrizations.weight_norm(module, dim=dim)
         for module in self._old:
             weight_norm(module)
+
+
+def has_weight_norms(model: nn.Module) -> bool:
+    return any(_has_weight_norm(module) or _has_old_weight_norm(module) for module in model.modules())
+
+
+def _has_old_weight_norm(module: nn.Module) -> bool:
+    return "weight_g" in module._parameters
 
 
 def _has_weight_norm(module: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cost import count
 from edgeprune.graph.surgery import remove
 from edgeprune.graph.trace import trace
+from edgeprune.pruning.allocation.sensitivity import measure_losses
 
 pytestmark = pytest.mark.slow
 __all__ = ["one_thread"]  # a fixture that all tests here use
@@ -279,6 +280,22 @@ def test_every_criterion_judges_them(name, criterion) -> None:
     )
     assert allocation.widths == {group: max(1, filters // 2) for group, filters in OWN[name][1].items()}
     assert pruned(x).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["weight norm", "weight norm of old"])
+def test_the_loss_without_filters_that_weight_norm_reads(name) -> None:
+    """As of the network whose filters put out zero; the first step of training left its weights with gradients."""
+    torch.manual_seed(0)
+    model, x, labels = OWN[name][0](), torch.randn(2, 1, 8, 8), torch.tensor([0, 2])
+    model.train()(x)
+    graph = trace(model, x)
+    scores = {group: torch.arange(filters, 0.0, -1) for group, filters in OWN[name][1].items()}
+    losses = measure_losses(model, graph, scores, [(x, labels)])
+    with torch.no_grad():
+        quiet = silenced(model.eval(), graph, {"stem": [0]}, (x,))
+        expected = float(nn.functional.cross_entropy(quiet(x), labels))
+    assert losses["stem"][1] == pytest.approx(expected, rel=1e-5)
+    assert losses["stem"][1] != pytest.approx(losses["stem"][8], rel=1e-3)
 
 
 def test_the_message_on_a_budget_tells_why_its_heaviest_layer_stays_whole() -> None:

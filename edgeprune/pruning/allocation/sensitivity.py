@@ -5,8 +5,9 @@ network computes what it would compute without them, whatever batch norm and act
 before the first reader give what they gave to the whole network; their outputs are kept and not computed again.
 """
 
+import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.console import track
+from edgeprune.graph.cutting import PlainWeights, has_weight_norms
 from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.graph.graph import Blocks, Graph
 from edgeprune.pruning.scores.layer_scores import summed_loss
 
+Batches = Sequence[tuple[Tensor, Tensor]]
 SHARES = (0.125, 0.25, 0.5, 0.75)
 """Shares of a group's filters at which the loss is measured, besides one filter and all of them."""
 
@@ -33,9 +36,10 @@ def measure_losses(
     labels `[n]`, at best of clips the network was not trained on, and never of the evaluation part.
     """
     batches, device = list(batches), next(model.parameters()).device
-    groups = {name: _Group(model, graph, name, values) for name, values in scores.items()}
     sums = {name: {len(values): 0.0} for name, values in scores.items()}
     with evaluating(model), torch.inference_mode():
+        model = _with_plain_weights(model, batches, device)
+        groups = {name: _Group(model, graph, name, values) for name, values in scores.items()}
         for x, labels in track(batches, "measuring sensitivity", len(batches)):
             x, labels = x.to(device), labels.to(device)
             with _recorded(model, graph) as outputs:
@@ -45,6 +49,16 @@ def measure_losses(
                 sums[name] = {width: sums[name].get(width, 0.0) + loss for width, loss in losses.items()}
     clips = max(1, sum(len(labels) for _, labels in batches))
     return {name: {width: total / clips for width, total in losses.items()} for name, losses in sums.items()}
+
+
+def _with_plain_weights(model: nn.Module, batches: Batches, device: torch.device) -> nn.Module:
+    """The network, or a copy with plain weights where weight norm makes some: only those can be silenced."""
+    if not has_weight_norms(model) or not batches:
+        return model
+    model(batches[0][0].to(device))  # the weights of a training step cannot be copied, those of inference can
+    copied = copy.deepcopy(model)
+    PlainWeights(copied)
+    return copied
 
 
 class _Group:
