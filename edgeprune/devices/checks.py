@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from edgeprune.devices.request import BenchRequest, Inputs
@@ -17,8 +18,15 @@ from edgeprune.tflite.interpreter import TFLiteModel
 TOLERANCE = 0.06
 """Largest difference of a probability between kernels that round differently: XNNPACK's integers may be a step apart a
 layer, which softmax turns into several hundredths. Of numbers of another kind it is a share of their range."""
+FLOAT_TOLERANCE = 1e-3
+"""The same share for a file that computes in float32 alone."""
+NOISE = 0.5
+"""Largest root mean square of all differences, as a share of the outputs' own standard deviation."""
 STEPS = 4
 """Steps of an output, or of the logits before its softmax, that kernels may be apart whatever the range."""
+
+
+_INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +93,32 @@ def tolerance(path: Path | str, expected: NDArray[Any]) -> float:
         return max(TOLERANCE, float(np.tanh(2 * STEPS * scales[0] / 4)) if len(scales) == 1 else 0.0)
     values = model.dequantise(expected)
     step = max(model.step(number) for number in range(model.outputs))
-    return max(STEPS * step, TOLERANCE * float(np.ptp(values)))
+    whole = all(tensor.type not in _INTEGERS for tensor in graph.tensors)
+    return max(STEPS * step, (FLOAT_TOLERANCE if whole else TOLERANCE) * float(np.ptp(values)))
 
 
 def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> float:
-    """The largest difference of real values from the reference; more than `tolerance` is refused."""
+    """The largest difference of real values from the reference; more than `tolerance` is refused.
+
+    So are the outputs of another network; see `is_another`.
+    """
     if outputs.shape != expected.shape or outputs.dtype != expected.dtype:
         check_exact(device, path, expected, outputs)
     model, limit = TFLiteModel(path), tolerance(path, expected)
-    error = float(np.abs(model.dequantise(outputs).astype(np.float64) - model.dequantise(expected)).max())
+    due = model.dequantise(expected).astype(np.float64)
+    differences = model.dequantise(outputs).astype(np.float64) - due
+    error = float(np.abs(differences).max())
     if not error <= limit:
         excess = f"differs from the reference by {error:.3g}, more than {limit:.3g}"
         raise CheckFailedError(f"device {device}: {Path(path).name} {excess}; nothing was measured.")
+    step = max(model.step(number) for number in range(model.outputs))
+    if is_another(differences, due, step):
+        where = f"device {device}: {Path(path).name}"
+        raise CheckFailedError(f"{where} computes something else than the reference; nothing was measured.")
     return error
+
+
+def is_another(differences: NDArray[np.float64], expected: NDArray[np.float64], step: float) -> bool:
+    """Whether differences together are as large as what the outputs tell: then another network computed them."""
+    noise = float(np.sqrt(np.mean(differences**2)))
+    return noise > max(NOISE * float(expected.std()), STEPS * step)

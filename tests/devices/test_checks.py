@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tiny_tflite
 
-from edgeprune.devices.checks import TOLERANCE, check_close, check_exact, reference, tolerance
+from edgeprune.devices.checks import FLOAT_TOLERANCE, check_close, check_exact, reference, tolerance
 from edgeprune.devices.request import Inputs
 from edgeprune.errors import CheckFailedError
 
@@ -52,8 +52,10 @@ def test_outputs_of_another_shape_or_type_are_refused(int8, got):
 def test_numbers_of_another_kind_are_held_to_a_share_of_their_range(tmp_path):
     path = tiny_tflite.write(tiny_tflite.float_model(inputs=3, outputs=2), tmp_path / "whole.tflite")
     expected = np.array([[-20.0, 30.0]], np.float32)  # a range of 50
-    assert check_close("host", path, expected, expected + np.float32(25 * TOLERANCE)) == pytest.approx(1.5, abs=1e-5)
-    for wrong in (expected + np.float32(75 * TOLERANCE), expected * np.float32("nan")):
+    assert check_close("host", path, expected, expected + np.float32(25 * FLOAT_TOLERANCE)) == pytest.approx(
+        0.025, abs=1e-5
+    )
+    for wrong in (expected + np.float32(75 * FLOAT_TOLERANCE), expected * np.float32("nan")):
         with pytest.raises(CheckFailedError, match="differs from the reference"):
             check_close("host", path, expected, wrong)
 

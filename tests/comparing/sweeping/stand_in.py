@@ -56,7 +56,8 @@ def main(folder: Path) -> int:
     if order == "always kill parent" or (order == "kill parent" and first):
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
-    if recipe["prune"]["keep"] == 1 and not any(recipe["budget"].values()):
+    limits = {**recipe["budget"], "runtime": None}
+    if recipe["prune"]["keep"] == 1 and not any(limits.values()):
         (folder / "dense.ckpt").write_bytes(b"weights")
     elif not Path(recipe["dense_from"]).is_file():
         print("edgeprune: error: there is no dense network.", file=sys.stderr)

@@ -376,7 +376,7 @@ def test_an_infeasible_budget_names_the_cost_and_where_it_goes(limit, words, lea
     assert caught.value.exit_code == 3
     message = str(caught.value)
     assert message.startswith(f"budget: {words} {least - 1:,} cannot be met: the smallest network (1 filter a layer)")
-    assert f"still takes {least:,}, most of it in '{heaviest}' ({its_own:,})" in message
+    assert f"still takes {least:,}, most of it in '{heaviest}' ({its_own:,}" in message
     assert "the least of each cost: params 1,460, macs 205,040, peak ram 4,096, flash 1,799" in message
 
 
