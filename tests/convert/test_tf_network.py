@@ -146,7 +146,7 @@ FREE = {  # without a TRANSPOSE
 MOVED = {
     "channels shuffled before groups": (Then(CONV, _shuffled), IMAGE),
     "softmax over mels": (Then(CONV, lambda y: torch.softmax(y, 2)), IMAGE),
-    "attention between frames": (Then(nn.Linear(12, 12), lambda y: torch.softmax(y @ y.transpose(1, 2), -1) @ y), (9, 12)),
+    "attention between frames": (Then(nn.Linear(12, 12), lambda y: torch.softmax(y @ y.swapaxes(1, 2), -1) @ y), (9, 12)),
 }  # fmt: skip
 
 
