@@ -97,6 +97,10 @@ def _banded(y: Tensor) -> Tensor:
     return F.layer_norm(y.view(n, channels * 5, mels // 5, frames), (frames,)).view(y.shape).mean((2, 3))
 
 
+def _attention(y: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(y @ y.transpose(1, 2), -1) @ y
+
+
 def _shuffled(y: Tensor) -> Tensor:
     return y.view(len(y), 2, 2, *y.shape[2:]).transpose(1, 2).reshape(y.shape).mean((2, 3))
 
@@ -146,7 +150,7 @@ FREE = {  # without a TRANSPOSE
 MOVED = {
     "channels shuffled before groups": (Then(CONV, _shuffled), IMAGE),
     "softmax over mels": (Then(CONV, lambda y: torch.softmax(y, 2)), IMAGE),
-    "attention between frames": (Then(nn.Linear(12, 12), lambda y: torch.softmax(y @ y.swapaxes(1, 2), -1) @ y), (9, 12)),
+    "attention between frames": (Then(nn.Linear(12, 12), _attention), (9, 12)),
 }  # fmt: skip
 
 
