@@ -11,6 +11,7 @@ from edgeprune.audio.decode import load_clip
 from edgeprune.devices.bench import bench
 from edgeprune.devices.checks import reference
 from edgeprune.devices.inputs import clips_of, inputs_for
+from edgeprune.devices.network_check import check_network
 from edgeprune.devices.request import Inputs
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import LogMel
@@ -87,6 +88,7 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
     if description.frontend is None:
         raise EdgepruneError(f"{run}: describes no log-mel front-end; bundles are made for networks of audio.")
     vectors = inputs_for(model, clips)
+    check_network(model, vectors)
     stored, expected = reference(model, vectors)
     if stored.dtype != np.int8 or expected.dtype != np.int8:
         raise EdgepruneError(f"{model}: is not int8 from end to end; export it again.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeprune.devices.find import require_device
 from edgeprune.devices.inputs import inputs_for
+from edgeprune.devices.network_check import check_network
 from edgeprune.devices.record import Measurement, Measurements
 from edgeprune.devices.request import TIMEOUT_S, BenchRequest, DeviceOptions, Inputs
 from edgeprune.errors import EdgepruneError
@@ -52,8 +53,8 @@ def bench(
     Raises:
         EdgepruneError: the device is unknown, lacks something, cannot be reached, takes another kind of file or none of
             the options, or gave no answer in time.
-        CheckFailedError: its outputs are not those of the file, or the file is not the one its sidecar was written for;
-            no latency is reported then.
+        CheckFailedError: its outputs are not those of the file, or the file is not the one its sidecar was written for,
+            or does not compute what the network of its run does; no latency is reported then.
     """
     paths = (files,) if isinstance(files, os.PathLike | str) else files
     module = require_device(device).module
@@ -63,7 +64,7 @@ def bench(
     request = BenchRequest(
         device=device,
         paths=tuple(Path(path) for path in paths),
-        inputs=lambda path: clips if isinstance(clips, Inputs) else inputs_for(path, [Path(clip) for clip in clips]),
+        inputs=lambda path: _checked_inputs(path, clips),
         threads=(threads,) if isinstance(threads, int) else tuple(threads),
         runs=runs,
         timeout_s=timeout_s,
@@ -74,3 +75,10 @@ def bench(
         check_unchanged(path)
     records: list[Measurement] = import_module(f"edgeprune.devices.{module}").measure(request)
     return Measurements(tuple(records))
+
+
+def _checked_inputs(path: Path, clips: Sequence[Path | str] | Inputs) -> Inputs:
+    """What a file's outputs are compared on; the file itself is held to its network there."""
+    inputs = clips if isinstance(clips, Inputs) else inputs_for(path, [Path(clip) for clip in clips])
+    check_network(path, inputs)
+    return inputs
