@@ -311,15 +311,17 @@ def _pad(builder: TfBuilder, node: Any, given: list[Any]) -> OrderedTensor:
     befores, afters = amounts[: len(axes)].tolist(), amounts[len(axes) :].tolist()
     if min(befores + afters) < 0 or mode not in ("constant", "reflect"):
         raise builder.refusal(f"TFLite has no padding by '{mode}'" if min(befores + afters) >= 0 else "it cuts off")
-    for axis, before, after in zip(axes, befores, afters, strict=True):
-        if not (before or after):
-            continue
-        axis %= rank
-        value, at = builder.single(value, axis)
-        edges = [(0, 0)] * len(value.memory)
-        edges[at] = (before, after)
-        more: dict[str, Any] = {"constant_values": filler} if mode == "constant" else {"mode": "REFLECT"}
-        value = builder.renewed(value, axis, at, builder.tf.pad(value.tensor, edges, **more))
+    padded = {axis % rank: ends for axis, *ends in zip(axes, befores, afters, strict=True) if any(ends)}
+    for axis in padded:
+        value, _ = builder.single(value, axis)
+    places = {axis: builder.single(value, axis)[1] for axis in padded}
+    edges = [(0, 0)] * len(value.memory)
+    for axis, ends in padded.items():
+        edges[places[axis]] = tuple(ends)
+    more: dict[str, Any] = {"constant_values": filler} if mode == "constant" else {"mode": "REFLECT"}
+    tensor = builder.tf.pad(value.tensor, edges, **more)
+    for axis, place in places.items():
+        value = builder.renewed(value, axis, place, tensor)
     return value
 
 
