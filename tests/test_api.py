@@ -50,7 +50,7 @@ def test_cost_of_a_name_a_module_and_a_table():
     assert (cost.params, cost.macs, cost.arena_bytes) == (45_990, 29_203_560, 65_280)
     assert "conv1" in cost._repr_html_()
     own = edgeprune.cost(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False)), torch.zeros(1, 1, 5, 5))
-    assert (own.params, own.macs) == (36, 36 * 9)
+    assert (own.params, own.macs) == (36 + 4, 36 * 9)  # the file holds a bias a filter, here zeros
     with pytest.raises(EdgepruneError, match="example"):
         edgeprune.cost(torch.nn.Linear(2, 2))
 

@@ -130,10 +130,10 @@ def test_files_that_have_to_be_newer(at, tmp_path) -> None:
 
 
 def test_wrong_outputs_are_no_measurement(at, int8, float32, monkeypatch) -> None:
-    wrong = "def get_tensor(self, index):\n        return super().get_tensor(index) + 1"
+    wrong = "def get_tensor(self, index):\n        return super().get_tensor(index) * 3"
     monkeypatch.setenv(ssh.REMOTE_PYTHON, str(at.python_with({FAKE: SUBCLASS + wrong})))
     assert "int8.tflite differs from the reference by" in refusal(at, int8, error=CheckFailedError)
-    assert "differs from the reference by 1" in refusal(at, float32, error=CheckFailedError)
+    assert "differs from the reference by" in refusal(at, float32, error=CheckFailedError)
 
 
 @pytest.mark.parametrize(
