@@ -82,9 +82,9 @@ def tolerance(path: Path | str, expected: NDArray[Any]) -> float:
     Args:
         expected: the outputs `[n, values]` as the file stores them.
     """
-    model = TFLiteModel(path)
-    graph = unpack_model(path).subgraphs[0]
-    names = operator_names(unpack_model(path))[: len(graph.operators)]
+    model, unpacked = TFLiteModel(path), unpack_model(path)
+    graph = unpacked.subgraphs[0]
+    names = operator_names(unpacked)[: len(graph.operators)]
     ends = [place for place, name in enumerate(names) if name in ("SOFTMAX", "LOGISTIC")]
     if model.outputs == 1 and ends and set(names[ends[-1] + 1 :]) <= {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}:
         logits = graph.tensors[graph.operators[ends[-1]].inputs[0]].quantization

@@ -186,14 +186,9 @@ def make_plan(network: IntegerNetwork) -> Plan:
     steps = _steps(network)
     entry = _rings_of(network.input, network, steps)
     steps = [replace(step, writes=_rings_of(step.output, network, steps)) for step in steps]
-    by_reader = {
-        (ring.reader, ring.activation): ring for ring in (*entry, *(ring for step in steps for ring in step.writes))
-    }
-    shared = {
-        ring.activation: ring
-        for ring in (*entry, *(ring for step in steps for ring in step.writes))
-        if ring.form == "bytes"
-    }
+    rings = Plan(network, tuple(steps), entry).rings
+    by_reader = {(ring.reader, ring.activation): ring for ring in rings}
+    shared = {ring.activation: ring for ring in rings if ring.form == "bytes"}
     steps = [
         replace(step, reads=tuple(by_reader.get((step.name, x)) or shared[x] for x in step.layer.inputs))
         for step in steps
