@@ -107,7 +107,7 @@ class Train:
     devices: int = 1
     """How many GPUs (or CPU processes)."""
     precision: Literal["32", "bf16"] = "32"
-    """bf16 helps on GPUs and on CPUs with AMX; it is slower on others."""
+    """bf16 helps on GPUs and on CPUs with AVX512-BF16 or AMX; it is slower on others."""
     threads: int = 0
     """Threads of the CPU; 0: one a core."""
     tensorboard: bool = False

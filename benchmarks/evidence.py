@@ -1,0 +1,178 @@
+"""Evidence on pruning: one grid of networks, data sets, folds and seeds, every network's predictions kept.
+
+    python benchmarks/evidence.py --work FOLDER --root-tut2017 DIR --root-esc10 DIR [--seeds 0,1,2,3,4] [--threads 1]
+
+DCASE21_Net is trained on every fold of TUT Acoustic Scenes 2017 and of ESC-10. Each criterion then keeps the given
+share of each layer's filters, and the network is evaluated as it is (cut), after its remaining weights were re-fitted
+to the dense network's outputs on training clips (reconstructed), and after fine-tuning, with the dense one as teacher.
+
+The dense network is trained for N epochs (`--epochs`), a pruned one for M more (`--finetune-epochs`). Controls have the
+same total: the dense network continued for M epochs as a pruned one is, with itself as teacher (`dense-continued`), and
+the same widths from random weights for N + M epochs, without a teacher (`scratch`) and with the same teacher all the
+time (`distilled_scratch`). Nothing is validated and nothing is chosen on the evaluation part: the last epoch counts.
+
+Work goes by seed, then stage, then fold. What is there is not made again, a killed training resumes, and several
+processes may share one folder: each claims a network before it makes it.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evidence_grid import SETS, STAGES, Cell, Choices, cells
+
+from edgeprune.console import say
+from edgeprune.errors import EdgepruneError
+from edgeprune.files import read_json, write_json
+from edgeprune.recipe import Recipe
+from edgeprune.recipe_files import load_recipe
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The folder of a grid and the recipe of each data set, but for fold and seed."""
+
+    folder: Path
+    recipes: dict[str, Recipe]
+
+    def place(self, cell: Cell) -> Path:
+        return self.folder / cell.data_set / f"seed{cell.seed}" / f"fold{cell.fold}"
+
+    def is_made(self, cell: Cell) -> bool:
+        return (self.place(cell) / f"{cell.network}.csv").is_file()
+
+    def check_settings(self, data_set: str) -> None:
+        """Refuse a folder whose networks were trained with other settings."""
+        path, recipe = self.folder / data_set / "settings.json", self.recipes[data_set]
+        settings = {part: recipe.to_dict()[part] for part in ("frontend", "model", "train", "finetune")}
+        for part in ("train", "finetune"):
+            del settings[part]["threads"]
+        if not path.is_file():
+            write_json(path, settings)
+        if read_json(path) != settings:
+            raise EdgepruneError(f"{path}: holds other settings than these; give another folder, or the same settings.")
+
+    def make(self, missing: list[Cell]) -> None:
+        """Make the networks that no other process makes; then wait for those that others make."""
+        import filelock
+
+        for seconds in (0, -1):
+            workplace: tuple[Path, Any] | None = None
+            for cell in missing:
+                folder = self.place(cell)
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    with filelock.FileLock(folder / f".{cell.network}.lock", timeout=seconds):
+                        if self.is_made(cell) or (seconds == 0 and self._waits_for_dense(cell)):
+                            continue
+                        if workplace is None or workplace[0] != folder:
+                            workplace = folder, self._workplace(cell)
+                        workplace[1].make(cell.network)
+                except filelock.Timeout:
+                    say(f"{folder / cell.network}: another process makes it")
+
+    def _waits_for_dense(self, cell: Cell) -> bool:
+        return cell.network != "dense" and not self.is_made(replace(cell, network="dense"))
+
+    def _workplace(self, cell: Cell) -> Any:
+        from evidence_networks import Workplace
+
+        from edgeprune.data.scene_data import load_scenes
+        from edgeprune.models.registry import entry
+
+        recipe = self.recipes[cell.data_set]
+        recipe = replace(recipe, seed=cell.seed, data=replace(recipe.data, fold=cell.fold))
+        data = load_scenes(recipe.data, recipe.frontend, entry(recipe.model.name).layout, cell.seed)
+        recordings = dict(zip(data.test["filename"], data.test["group"], strict=True))
+        write_json(self.folder / cell.data_set / f"recordings-fold{cell.fold}.json", recordings)
+        return Workplace(recipe, data, self.place(cell))
+
+
+def recipe_of(data_set: str, options: argparse.Namespace) -> Recipe:
+    base = load_recipe(SETS[data_set][0])
+    settings: dict[str, Any] = {"threads": options.threads, "choose": "last", "precision": options.precision}
+    epochs, more = options.epochs.get(data_set, base.train.epochs), options.finetune_epochs.get(data_set)
+    return replace(
+        base,
+        data=replace(base.data, root=getattr(options, f"root_{data_set}"), validation=0.0, cache=options.cache),
+        train=replace(base.train, epochs=epochs, **settings),
+        finetune=replace(base.finetune, epochs=more or base.finetune.epochs, **settings),
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _integers(text: str) -> list[int]:
+    return [] if text == "all" else [int(part) for part in text.split(",")]
+
+
+def _shares(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def _by_set(text: str) -> dict[str, int]:
+    """A number for all sets, or one a set, as tut2017=160,esc10=200."""
+    if "=" not in text:
+        return {data_set: int(text) for data_set in SETS}
+    return {name: int(number) for name, number in (part.split("=") for part in text.split(","))}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the networks and their predictions")
+    for data_set in SETS:
+        parser.add_argument(f"--root-{data_set}", type=Path, help=f"folder of {data_set}")
+    parser.add_argument("--cache", type=Path, help="folder of the feature cache")
+    parser.add_argument("--sets", type=_names, default=list(SETS))
+    parser.add_argument("--folds", type=_integers, default=[], help="default: all")
+    parser.add_argument("--seeds", type=_integers, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--stages", type=_names, default=list(STAGES), help=f"default: {','.join(STAGES)}")
+    parser.add_argument("--keep", type=_shares, default=[0.5, 0.25], help="shares of the filters")
+    parser.add_argument("--criteria", type=_names, default=["operator_norm", "l1", "random"])
+    parser.add_argument(
+        "--cut-criteria", type=_names, default=["operator_norm"], help="those of the stage finetune_cut"
+    )
+    parser.add_argument("--epochs", type=_by_set, default={}, help="of dense training: 160, or tut2017=160,esc10=200")
+    parser.add_argument("--finetune-epochs", type=_by_set, default={}, help="the same of fine-tuning")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of training")
+    parser.add_argument("--threads", type=int, default=0, help="0: one a core")
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    from edgeprune.pruning.scores import criterion
+    from edgeprune.training.fit import use_threads
+
+    for kind, names, known in (("stages", options.stages, STAGES), ("sets", options.sets, SETS)):
+        for name in names:
+            if name not in known:
+                raise EdgepruneError(f"--{kind}: {name} is none; there are {', '.join(known)}.")
+    for name in (*options.criteria, *options.cut_criteria):
+        criterion(name)
+    use_threads(options.threads)
+    experiment = Experiment(options.work, {name: recipe_of(name, options) for name in options.sets})
+    for data_set in options.sets:
+        experiment.check_settings(data_set)
+    choices = Choices(options.keep, options.criteria, options.cut_criteria)
+    grid = cells(options.sets, options.seeds, options.folds, options.stages, choices)
+    missing = [cell for cell in grid if not experiment.is_made(cell)]
+    say(f"{len(grid)} networks, {len(missing)} of them are not there yet")
+    experiment.make(missing)
+
+
+def main() -> int:
+    options = _options()
+    try:
+        run(options)
+    except EdgepruneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
