@@ -1,13 +1,12 @@
 """Files that take the waveform, for phones and Linux: the front-end in front of the network as it was exported."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.audio.layout import Layout
+from edgeprune.convert.float_ends import add_float_ends, set_signature
 from edgeprune.convert.waveform_graph import GraphBuilder, add_frontend, check_fft
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes
@@ -15,9 +14,6 @@ from edgeprune.recipe import LogMel
 from edgeprune.tflite.description import WAVEFORM, Description
 from edgeprune.tflite.flatbuffer import describe_tensors, operator_names, pack_model, unpack_model
 from edgeprune.tflite.metadata import read_description, read_metadata, set_metadata
-
-_QUANTISE_VERSIONS = {"int8": 2, "uint8": 1, "int16": 3}
-"""Versions of QUANTIZE and DEQUANTIZE that take the type."""
 
 
 def write_waveform_model(path: Path | str, out: Path | str) -> Path:
@@ -34,29 +30,16 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
     """
     description = read_log_mel_description(path)
     model = unpack_model(path)
-    (network_input,), (network_output,) = describe_tensors(model)
-    check_input(path, description, network_input["shape"])
+    check_input(path, description, describe_tensors(model)[0][0]["shape"])
+    ends_in_probabilities = operator_names(model)[-1] in ("SOFTMAX", "LOGISTIC")
+    add_float_ends(model, path)
     builder, graph = GraphBuilder(model), model.subgraphs[0]
     features, probabilities = graph.inputs[0], graph.outputs[0]
-    if network_input["dtype"] != "float32":
-        features = builder.tensor("frontend/features", tuple(network_input["shape"]))
     waveform = add_frontend(builder, description.logmel, description.normalisation, description.layout, features)
-    if network_input["dtype"] != "float32":
-        version = _quantise_version(path, network_input)
-        builder.apply("QUANTIZE", [features], graph.inputs[0], version)
-    frontend, builder.operators = builder.operators, []
-    if network_output["dtype"] != "float32":
-        probabilities = builder.tensor("", tuple(network_output["shape"]))
-        version = _quantise_version(path, network_output)
-        builder.apply("DEQUANTIZE", [graph.outputs[0]], probabilities, version)
-    ends_in_probabilities = operator_names(model)[-1] in ("SOFTMAX", "LOGISTIC")
     graph.tensors[probabilities].name = "probabilities" if ends_in_probabilities else "logits"
-    graph.operators = [*frontend, *graph.operators, *builder.operators]
-    graph.inputs, graph.outputs = [waveform], [probabilities]
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-    signature.inputs, signature.outputs = _named(graph, waveform), _named(graph, probabilities)
-    model.signatureDefs = [signature]
+    graph.operators = [*builder.operators, *graph.operators]
+    graph.inputs = [waveform]
+    set_signature(model)
     _raise_runtime(model)
     set_metadata(model, {**read_metadata(path), **_waveform_metadata(description.logmel)})
     write_bytes(out, pack_model(model))
@@ -86,12 +69,6 @@ def patch_shape(spec: LogMel, layout: Layout) -> tuple[int, int, int, int]:
     return (1, spec.patch_frames, spec.mels, 1) if layout == "frames_mels" else (1, spec.mels, spec.patch_frames, 1)
 
 
-def _quantise_version(path: Path | str, tensor: Mapping[str, Any]) -> int:
-    if tensor["dtype"] not in _QUANTISE_VERSIONS or tensor["scale"] is None:
-        raise EdgepruneError(f"{path}: has an end of {tensor['dtype']}; export it as float32, int8 or int16x8.")
-    return _QUANTISE_VERSIONS[tensor["dtype"]]
-
-
 def _waveform_metadata(spec: LogMel) -> dict[str, Any]:
     """What a program must know to feed the file."""
     before, _ = spec.samples_around
@@ -104,12 +81,6 @@ def _waveform_metadata(spec: LogMel) -> dict[str, Any]:
             "hop": spec.patch_hop_frames * spec.hop_samples,
         },
     }
-
-
-def _named(graph: Any, tensor: int) -> list[Any]:
-    entry = schema.TensorMapT()
-    entry.name, entry.tensorIndex = graph.tensors[tensor].name, tensor
-    return [entry]
 
 
 def _raise_runtime(model: Any) -> None:
