@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 BOARD := .board
 
-.PHONY: setup board demo test test-fast lint types bench docs clean print-python
+.PHONY: setup board litert-js demo test test-fast lint types bench docs clean print-python
 
 setup: $(VENV)/.installed
 
@@ -25,6 +25,15 @@ $(BOARD)/.installed: Makefile
 	$(BOARD)/bin/python -m pip install --quiet tflite-runtime==2.14.0 numpy==1.26.4
 	touch $@
 
+# What the web page of `deploy` runs on; edgeprune/devices/litert_js.py holds the files to their hashes.
+LITERT_JS := node_modules/@litertjs/core/package.json
+
+litert-js: $(LITERT_JS)
+
+$(LITERT_JS):
+	npm install --prefix . --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
+		@litertjs/core@2.5.3 @litertjs/wasm-utils@2.5.3
+
 demo: setup
 	$(BIN)/edgeprune run quickstart
 
@@ -35,10 +44,10 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-test: lint types board
+test: lint types board litert-js
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-fast: lint types board
+test-fast: lint types board litert-js
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 bench: setup
@@ -51,4 +60,4 @@ print-python:
 	@echo $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-other $(BOARD) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-other $(BOARD) node_modules site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

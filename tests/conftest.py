@@ -7,7 +7,7 @@ import pytest
 
 from edgeprune.console import set_quiet
 
-pytest_plugins = ("exported_networks", "image_cards")
+pytest_plugins = ("browsers", "exported_networks", "image_cards")
 
 
 def _shared() -> Path:

@@ -2,8 +2,6 @@
 
 import io
 import itertools
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,7 @@ from edgeprune.comparing.report.report import write_comparison
 
 pytestmark = pytest.mark.slow  # starts a browser
 
-QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 DESKTOP, PHONE = (1280, 900), (360, 740)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
