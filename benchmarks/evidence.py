@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evidence_grid import SETS, STAGES, Cell, Choices, cells
+from evidence_grid import SETS, STAGES, Cell, Choices, cells, needed_for
 
 from edgeprune.console import say
 from edgeprune.errors import EdgepruneError
@@ -65,7 +65,7 @@ class Experiment:
                 folder.mkdir(parents=True, exist_ok=True)
                 try:
                     with filelock.FileLock(folder / f".{cell.network}.lock", timeout=seconds):
-                        if self.is_made(cell) or (seconds == 0 and self._waits_for_dense(cell)):
+                        if self.is_made(cell) or (seconds == 0 and self._must_wait(cell)):
                             continue
                         if workplace is None or workplace[0] != folder:
                             workplace = folder, self._workplace(cell)
@@ -73,8 +73,9 @@ class Experiment:
                 except filelock.Timeout:
                     say(f"{folder / cell.network}: another process makes it")
 
-    def _waits_for_dense(self, cell: Cell) -> bool:
-        return cell.network != "dense" and not self.is_made(replace(cell, network="dense"))
+    def _must_wait(self, cell: Cell) -> bool:
+        needed = needed_for(cell.network)
+        return needed is not None and not self.is_made(replace(cell, network=needed))
 
     def _workplace(self, cell: Cell) -> Any:
         from evidence_networks import Workplace
@@ -133,9 +134,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--stages", type=_names, default=list(STAGES), help=f"default: {','.join(STAGES)}")
     parser.add_argument("--keep", type=_shares, default=[0.5, 0.25], help="shares of the filters")
     parser.add_argument("--criteria", type=_names, default=["operator_norm", "l1", "random"])
-    parser.add_argument(
-        "--cut-criteria", type=_names, default=["operator_norm"], help="those of the stage finetune_cut"
-    )
+    parser.add_argument("--main", type=_names, default=["operator_norm"], help="criteria of finetune_cut and int8")
     parser.add_argument("--epochs", type=_by_set, default={}, help="of dense training: 160, or tut2017=160,esc10=200")
     parser.add_argument("--finetune-epochs", type=_by_set, default={}, help="the same of fine-tuning")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of training")
@@ -151,13 +150,13 @@ def run(options: argparse.Namespace) -> None:
         for name in names:
             if name not in known:
                 raise EdgepruneError(f"--{kind}: {name} is none; there are {', '.join(known)}.")
-    for name in (*options.criteria, *options.cut_criteria):
+    for name in (*options.criteria, *options.main):
         criterion(name)
     use_threads(options.threads)
     experiment = Experiment(options.work, {name: recipe_of(name, options) for name in options.sets})
     for data_set in options.sets:
         experiment.check_settings(data_set)
-    choices = Choices(options.keep, options.criteria, options.cut_criteria)
+    choices = Choices(options.keep, options.criteria, options.main)
     grid = cells(options.sets, options.seeds, options.folds, options.stages, choices)
     missing = [cell for cell in grid if not experiment.is_made(cell)]
     say(f"{len(grid)} networks, {len(missing)} of them are not there yet")

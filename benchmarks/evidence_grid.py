@@ -9,13 +9,14 @@ STAGES = (
     "dense",
     "oneshot",
     "finetune",
+    "int8",
     "finetune_quarter",
     "scratch",
     "distilled_scratch",
     "continued",
     "finetune_cut",
 )
-"""What the stages make: `network_names` has the networks of each."""
+"""What is made one after the other; `network_names` has the networks of each stage."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Choices:
     Attributes:
         shares: of each layer's filters that are kept.
         criteria: how filters are judged.
-        cut_criteria: those whose networks are also fine-tuned without reconstruction.
+        main: those whose networks are also fine-tuned without reconstruction, and exported as int8 files.
     """
 
     shares: Sequence[float]
     criteria: Sequence[str]
-    cut_criteria: Sequence[str]
+    main: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Cell:
 
 
 def network_names(stage: str, choices: Choices) -> list[str]:
-    """`dense`, `dense-continued`, `SHARE-scratch`, `SHARE-distilled_scratch` or `SHARE-CRITERION-TREATMENT`."""
+    """`dense`, `dense-continued`, `SHARE-scratch`, `SHARE-distilled_scratch`, `SHARE-CRITERION-TREATMENT`.
+
+    Files end in `-int8`, as `dense-int8`.
+    """
     if stage == "dense":
         return ["dense"]
     if stage == "continued":
@@ -56,11 +60,23 @@ def network_names(stage: str, choices: Choices) -> list[str]:
         "finetune": ("finetuned",),
         "finetune_quarter": ("finetuned_quarter",),
         "finetune_cut": ("cut_finetuned",),
+        "int8": ("reconstructed-int8", "finetuned-int8"),
     }[stage]
-    criteria = choices.cut_criteria if stage == "finetune_cut" else choices.criteria
-    return [
-        f"{share:g}-{name}-{treatment}" for share in choices.shares for name in criteria for treatment in treatments
+    criteria = choices.main if stage in ("finetune_cut", "int8") else choices.criteria
+    pruned = [
+        f"{share:g}-{criterion}-{treatment}"
+        for share in choices.shares
+        for criterion in criteria
+        for treatment in treatments
     ]
+    return ["dense-int8", *pruned] if stage == "int8" else pruned
+
+
+def needed_for(network: str) -> str | None:
+    """The network that must be there before this one can be made."""
+    if network.endswith("-int8"):
+        return network.removesuffix("-int8")
+    return None if network == "dense" else "dense"
 
 
 def cells(

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from edgeprune.console import say
 from edgeprune.data.load import score_batches
 from edgeprune.data.scene_data import SceneData
 from edgeprune.errors import EdgepruneError
-from edgeprune.evaluation.predict import torch_probabilities
+from edgeprune.evaluation.predict import file_probabilities, torch_probabilities
 from edgeprune.evaluation.predictions import write_predictions
 from edgeprune.graph.cost import graph_of
 from edgeprune.graph.surgery import remove_filters
@@ -25,7 +25,9 @@ from edgeprune.pruning.allocation.allocate import allocate
 from edgeprune.pruning.group_scores import choose_filters, score_groups
 from edgeprune.recipe import Budget, Prune, Recipe, Train
 from edgeprune.results.run_folder import RunFolder
+from edgeprune.running.export_files import export_network
 from edgeprune.running.train_dense import train_dense
+from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.training.fit import fit
 
 Network = tuple[nn.Module, ModelSpec]
@@ -41,17 +43,21 @@ class Workplace:
 
     def make(self, name: str) -> None:
         """Make one network of the grid, keep it, and keep its predictions on the evaluation part."""
+        patches = self.data.patches(self.data.test)
+        if name.endswith("-int8"):
+            self._keep_predictions(name, file_probabilities(TFLiteModel(self._int8_file(name)), patches))
+            return
         if name == "dense":
             model = train_dense(self.recipe, self.data, RunFolder(self.folder)).model
         else:
             model, spec = self._network(name)
-            checkpoint.save(self.folder / f"{name}.ckpt", spec, model, self.data.describe())
-        self._predict(name, model)
+            checkpoint.save(self._checkpoint(name), spec, model, self.data.describe())
+        self._keep_predictions(name, torch_probabilities(model, patches))
 
     def _network(self, name: str) -> Network:
         """Any network but the dense one, by its name in the grid."""
         if name == "dense-continued":
-            return self._trained(name, (self._copy_of_dense(), self.dense.spec), self.recipe.finetune)
+            return self._trained(name, (self._load("dense").model, self.dense.spec), self.recipe.finetune)
         share, kind, *treatment = name.split("-")
         if kind in ("scratch", "distilled_scratch"):
             return self._from_scratch(name, float(share), distilled=kind == "distilled_scratch")
@@ -59,13 +65,20 @@ class Workplace:
 
     @cached_property
     def dense(self) -> Checkpoint:
-        path = RunFolder(self.folder).checkpoint("dense")
+        return self._load("dense")
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.folder / f"{name}.ckpt"
+
+    def _load(self, name: str) -> Checkpoint:
+        path = self._checkpoint(name)
         if not path.is_file():
-            raise EdgepruneError(f"{path}: is missing; add the stage dense.")
+            raise EdgepruneError(f"{path}: is missing; add the stage that makes it.")
         return checkpoint.load(path)
 
-    def _copy_of_dense(self) -> nn.Module:
-        return checkpoint.load(RunFolder(self.folder).checkpoint("dense")).model
+    def _int8_file(self, name: str) -> Path:
+        network, folder = self._load(name.removesuffix("-int8")), RunFolder(self.folder / "files" / name)
+        return export_network(self.recipe, self.data, network, ("int8",), "pruned", folder)["int8"]
 
     def _pruned(self, name: str, share: float, criterion: str, treatment: str) -> Network:
         graph, dense = graph_of(self.dense.spec), self.dense.model
@@ -76,7 +89,7 @@ class Workplace:
         if not treatment.startswith("cut"):
             from edgeprune.pruning.reconstruction import reconstruct
 
-            model = reconstruct(dense, model, kept, graph, self._batches("reconstruction"))
+            reconstruct(dense, model, kept, graph, self._batches("reconstruction"))
         if treatment in ("cut", "reconstructed"):
             return model, spec
         settings = self.recipe.finetune
@@ -113,17 +126,18 @@ class Workplace:
             settings,
             seed=self.recipe.seed,
             folder=training,
-            title=f"{self.recipe.data.name} seed {self.recipe.seed} fold {self.recipe.data.fold} {name}",
+            title=self._title(name),
             teacher=self.dense.model if settings.distillation else None,
         )
         for state in training.glob("*.ckpt"):
             state.unlink()
         return model, spec
 
-    def _predict(self, name: str, model: Any) -> None:
-        clips = self.data.test
-        probabilities = torch_probabilities(model, self.data.patches(clips))
-        path = self.folder / f"{name}.csv"
+    def _keep_predictions(self, name: str, probabilities: NDArray[np.floating]) -> None:
+        clips, path = self.data.test, self.folder / f"{name}.csv"
         write_predictions(path, list(clips["filename"]), list(clips["label"]), probabilities, self.data.classes)
         right = (np.asarray(self.data.classes)[probabilities.argmax(1)] == clips["label"].to_numpy()).mean()
-        say(f"{self.recipe.data.name} seed {self.recipe.seed} fold {self.recipe.data.fold}: {name} {100 * right:.1f} %")
+        say(f"{self._title(name)}: {100 * right:.1f} %")
+
+    def _title(self, name: str) -> str:
+        return f"{self.recipe.data.name} seed {self.recipe.seed} fold {self.recipe.data.fold} {name}"

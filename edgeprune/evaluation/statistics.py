@@ -1,4 +1,4 @@
-"""Intervals of an accuracy, and of the difference between two systems on the same clips."""
+"""Intervals of an accuracy and of the difference between two systems on the same clips, and many tests at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,13 @@ class Difference:
     difference: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class TestedDifference(Difference):
+    """A difference with the two-sided p-value that goes with its interval."""
+
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,56 @@ def paired_bootstrap(
     return Difference(float(a.mean() - b.mean()), float(low), float(high))
 
 
+def crossed_bootstrap(
+    correct_a: ArrayLike,
+    correct_b: ArrayLike,
+    groups: Sequence[str],
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> TestedDifference:
+    """Accuracy A minus accuracy B over several trainings, with an interval over recordings and over trainings.
+
+    Recordings and seeds are drawn independently of each other, each with replacement; a drawn recording takes all of
+    its clips along, and a drawn seed its networks of all folds (the pigeonhole bootstrap: Owen, Annals of Applied
+    Statistics 1, 2007). The 95 % interval is that of the percentiles, and the p-value the largest at which it excludes
+    zero. Of few seeds the spread between seeds is estimated too small, by a factor of (seeds - 1) / seeds in variance;
+    of one seed it cannot be seen at all, and the interval is over recordings alone.
+
+    Args:
+        correct_a, correct_b: whether each system decided each clip rightly under each seed, `[seeds, clips]`.
+        groups: the recording or location of each clip.
+    """
+    a, b = np.asarray(correct_a), np.asarray(correct_b)
+    if a.ndim != 2 or a.shape != b.shape:
+        raise EdgepruneError(f"comparison: shapes {a.shape} and {b.shape}; give both systems' [seeds, clips].")
+    pairs = [_paired(*rows) for rows in zip(a, b, strict=True)]
+    if resamples < 1 or not pairs:
+        raise EdgepruneError(f"bootstrap: {resamples} resamples of {len(pairs)} seeds; ask for at least 1 of each.")
+    by_seed = [_sums_of_groups(own.astype(np.int64) - other, groups) for own, other in pairs]
+    sums, clips = np.stack([each[0] for each in by_seed]), by_seed[0][1]
+    random, seeds = np.random.default_rng(seed), len(sums)
+    times_group = random.multinomial(len(clips), np.full(len(clips), 1 / len(clips)), size=resamples)
+    times_seed = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    drawn = (times_group @ sums.T * times_seed).sum(axis=1) / (seeds * (times_group @ clips))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p_value = min(1.0, 2 * (1 + tail) / (1 + resamples))
+    return TestedDifference(float(sums.sum() / (seeds * clips.sum())), float(low), float(high), p_value)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979), however they depend.
+
+    Those below 0.05 are all true with at least 95 % confidence, if each p-value is valid by itself.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values)
+    steps = values[order] * np.arange(len(values), 0, -1)
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return corrected
+
+
 def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> McNemar:
     """McNemar's test in its exact binomial form (McNemar, Psychometrika 12, 1947), two-sided.
 
@@ -87,6 +144,15 @@ def _kinds_of_group(
     differences: NDArray[np.int64], groups: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The distinct (sum of differences, clips) of the groups `[kinds, 2]` and how many groups are of each `[kinds]`."""
+    sums_and_clips = np.stack(_sums_of_groups(differences, groups), axis=1)
+    kinds, counts = np.unique(sums_and_clips, axis=0, return_counts=True)
+    return kinds, counts
+
+
+def _sums_of_groups(
+    differences: NDArray[np.int64], groups: Sequence[str] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The sum of the differences and the number of clips of each group, `[groups]` both; None: each clip is one."""
     if groups is None:
         owner = np.arange(len(differences))
     elif len(groups) == len(differences):
@@ -96,8 +162,7 @@ def _kinds_of_group(
     clips = np.bincount(owner)
     sums = np.zeros(len(clips), dtype=np.int64)
     np.add.at(sums, owner, differences)
-    kinds, counts = np.unique(np.stack([sums, clips], axis=1), axis=0, return_counts=True)
-    return kinds, counts
+    return sums, clips
 
 
 def _paired(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.evaluation.statistics import mcnemar, paired_bootstrap, wilson_interval
+from edgeprune.evaluation.statistics import crossed_bootstrap, holm, mcnemar, paired_bootstrap, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,62 @@ def test_bootstrap_refuses_bad_parameters() -> None:
         paired_bootstrap([1], [0], resamples=0)
     with pytest.raises(EdgepruneError, match="2 groups for 1 clips"):
         paired_bootstrap([1], [0], groups=["x", "y"])
+
+
+def test_crossed_bootstrap_of_one_seed_is_that_of_recordings() -> None:
+    generator = np.random.default_rng(1)
+    a, b = generator.random(300) < 0.7, generator.random(300) < 0.6
+    groups = [f"recording {number // 3}" for number in range(300)]
+    crossed, plain = crossed_bootstrap([a], [b], groups), paired_bootstrap(a, b, groups=groups)
+    assert crossed.difference == pytest.approx(plain.difference)
+    assert (crossed.low, crossed.high) == pytest.approx((plain.low, plain.high), abs=0.004)
+
+
+def test_crossed_bootstrap_of_clips_that_agree_is_scipys_of_seeds() -> None:
+    right = np.repeat([1, 1, 0, 1, 0, 1, 1], 40).reshape(7, 40)
+    crossed = crossed_bootstrap(right, np.zeros_like(right), [str(number) for number in range(40)], resamples=20_000)
+    theirs = stats.bootstrap(
+        (right[:, 0].astype(float),), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
+    assert (crossed.low, crossed.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
+def test_crossed_bootstrap_has_the_variance_of_both_factors() -> None:
+    """Owen's (2007) expectation for an additive table: the variances of the seeds' and of the recordings' means add."""
+    generator = np.random.default_rng(3)
+    seeds, recordings, clips = 12, 60, 30
+    chance = 0.5 + generator.normal(0, 0.12, (seeds, 1, 1)) + generator.normal(0, 0.15, (1, recordings, 1))
+    right = (generator.random((seeds, recordings, clips)) < chance).astype(int)
+    groups = [str(number) for number in range(recordings) for _ in range(clips)]
+    flat = right.reshape(seeds, -1)
+    result = crossed_bootstrap(flat, np.zeros_like(flat), groups, resamples=20_000)
+    deviation = (right.mean((1, 2)).var() / seeds + right.mean((0, 2)).var() / recordings) ** 0.5
+    assert (result.high - result.low) / (2 * 1.96) == pytest.approx(deviation, rel=0.1)
+
+
+def test_crossed_bootstrap_has_a_p_value_that_goes_with_its_interval() -> None:
+    generator = np.random.default_rng(4)
+    for chance in (0.5, 0.55, 0.6):
+        a, b = generator.random((3, 100)) < chance, generator.random((3, 100)) < 0.5
+        result = crossed_bootstrap(a, b, [str(number) for number in range(100)])
+        assert (result.p_value < 0.05) == (result.low > 0 or result.high < 0)
+    same = crossed_bootstrap(a, a, [str(number) for number in range(100)])
+    assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+
+
+def test_crossed_bootstrap_refuses() -> None:
+    with pytest.raises(EdgepruneError, match="seeds, clips"):
+        crossed_bootstrap([1, 0], [1, 0], ["x", "y"])
+    with pytest.raises(EdgepruneError, match="0 seeds"):
+        crossed_bootstrap(np.zeros((0, 2)), np.zeros((0, 2)), ["x", "y"])
+    with pytest.raises(EdgepruneError, match="neither right nor wrong"):
+        crossed_bootstrap([[0.5, 1]], [[1, 1]], ["x", "y"])
+    with pytest.raises(EdgepruneError, match="1 groups for 2 clips"):
+        crossed_bootstrap([[0, 1]], [[1, 1]], ["x"])
+
+
+def test_holm_by_hand() -> None:
+    # 4 x 0.005; 3 x 0.01; 2 x 0.03; 1 x 0.04, which may not be below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert len(holm([])) == 0
