@@ -32,6 +32,15 @@ def shared_golden() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Small inputs from the field that failed once."""
+    folder = _shared() / "cases"
+    if not folder.is_dir():
+        pytest.skip("needs the shared cases beside the checkout (or EDGEPRUNE_SHARED)")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _not_quiet_afterwards():
     yield

@@ -1,36 +1,45 @@
-"""Audio files to mono float32 samples at the front-end's rate: soundfile decodes, soxr resamples."""
+"""Audio files to mono float32 samples at the front-end's rate: soundfile decodes, soxr resamples.
 
+A file is read from start to end and whole, or refused by name; what its header promises takes no memory.
+"""
+
+import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from edgeprune.audio.containers import Stream, cut_short, streams
 from edgeprune.errors import EdgepruneError
 
 Samples = NDArray[np.float32]
 BLOCK_S = 0.1
 """Seconds of audio read at once from a stream."""
-_DECODING_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError)
+_BLOCK_VALUES = 1 << 20
+"""Samples of all channels read at once from a file that is read whole."""
+_UNKNOWN = (1 << 63) - 1
+"""Frames of a stream whose header does not say how many it has, as libsndfile gives them."""
+_MOST_FRAMES_A_BYTE = 64
+"""Above it a header's promise is not believed but counted; only near-silence is packed denser."""
+_DECODING_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError)
 
 
 def load_clip(path: Path | str, sample_rate: int) -> Samples:
     """A clip as `[samples]`, full scale 1: the mean of its channels, resampled to `clip_samples` of its frames."""
-    path = Path(path)
-    try:
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except _DECODING_ERRORS as error:
-        raise _undecodable(path, error) from error
-    if len(channels) == 0:
-        raise _empty(path)
-    mono = _mono(path, channels)
-    if rate != sample_rate:
-        _refuse_upsampling(path, rate, sample_rate)
-        wanted = clip_samples(len(mono), rate, sample_rate)
-        mono = soxr.resample(mono, rate, sample_rate, quality="HQ")[:wanted]
+    clip = _ClipFile(Path(path))
+    _refuse_upsampling(clip.path, clip.rate, sample_rate)
+    blocks = list(clip.blocks())
+    if not blocks:
+        raise _empty(clip.path)
+    mono = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    if clip.rate != sample_rate:
+        wanted = clip_samples(len(mono), clip.rate, sample_rate)
+        mono = soxr.resample(mono, clip.rate, sample_rate, quality="HQ")[:wanted]
         mono = np.pad(mono, (0, wanted - len(mono)))
     return np.ascontiguousarray(mono, dtype=np.float32)
 
@@ -41,24 +50,25 @@ def clip_samples(frames: int, rate: int, sample_rate: int) -> int:
 
 
 def probe_clip(path: Path | str, sample_rate: int) -> int:
-    """Samples that `load_clip` will return, read from the file's header alone."""
-    path = Path(path)
-    try:
-        info = soundfile.info(str(path))
-    except _DECODING_ERRORS as error:
-        raise _undecodable(path, error) from error
-    if info.frames == 0:
-        raise _empty(path)
-    _refuse_upsampling(path, info.samplerate, sample_rate)
-    return clip_samples(info.frames, info.samplerate, sample_rate)
+    """Samples that `load_clip` will return: from the file's headers, or counted where they do not say."""
+    clip = _ClipFile(Path(path))
+    _refuse_upsampling(clip.path, clip.rate, sample_rate)
+    return clip_samples(clip.frames(), clip.rate, sample_rate)
+
+
+def check_clip(path: Path | str) -> None:
+    """Decode a clip from start to end; raise EdgepruneError where it cannot be used."""
+    clip = _ClipFile(Path(path))
+    if not sum(len(block) for block in clip.blocks()):
+        raise _empty(clip.path)
 
 
 def file_blocks(path: Path | str, sample_rate: int, block_s: float = BLOCK_S) -> Iterator[Samples]:
     """An audio file block by block; put together, the blocks are the samples of `load_clip`."""
-    probe_clip(path, sample_rate)
-    with soundfile.SoundFile(path) as stream:
-        size = max(1, round(block_s * stream.samplerate))
-        yield from resampled(_decoded(Path(path), stream, size), stream.samplerate, sample_rate)
+    clip = _ClipFile(Path(path))
+    _refuse_upsampling(clip.path, clip.rate, sample_rate)
+    clip.frames()  # refuses an empty one
+    yield from resampled(clip.blocks(max(1, round(block_s * clip.rate))), clip.rate, sample_rate)
 
 
 def resampled(blocks: Iterable[Samples], rate: int, sample_rate: int) -> Iterator[Samples]:
@@ -79,16 +89,76 @@ def resampled(blocks: Iterable[Samples], rate: int, sample_rate: int) -> Iterato
     yield np.pad(last, (0, max(0, rest - len(last))))
 
 
-def _decoded(path: Path, stream: Any, size: int) -> Iterator[Samples]:
-    """Mono blocks of an open file at its own rate."""
-    while True:
+class _Forward(soundfile.SoundFile):
+    """Read from start to end alone: soundfile seeks after each read, which fails where the length is unknown."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class _StreamHeader:
+    """One stream of a file, and how many frames its header promises."""
+
+    stream: Stream
+    promised: int
+
+    def open(self) -> _Forward:
+        return _Forward(BytesIO(self.stream) if isinstance(self.stream, bytes) else self.stream)
+
+    @property
+    def bytes(self) -> int:
+        return len(self.stream) if isinstance(self.stream, bytes) else os.path.getsize(self.stream)
+
+
+class _ClipFile:
+    """An audio file's headers, and its mono samples block by block at its own rate."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._headers: list[_StreamHeader] = []
+        rates = set()
         try:
-            block = stream.read(size, dtype="float32", always_2d=True)
+            for stream in streams(path):
+                with _StreamHeader(stream, 0).open() as sound:
+                    self._headers.append(_StreamHeader(stream, sound.frames))
+                    rates.add(sound.samplerate)
         except _DECODING_ERRORS as error:
             raise _undecodable(path, error) from error
-        if len(block) == 0:
-            return
-        yield np.ascontiguousarray(_mono(path, block))
+        if len(rates) > 1:
+            raise EdgepruneError(f"{path}: is several recordings of different sample rates in one file; split them.")
+        (self.rate,) = rates
+
+    def frames(self) -> int:
+        """Frames of all streams; those of an unlikely promise are counted. None at all are refused."""
+        frames = sum(
+            header.promised
+            if header.promised <= _MOST_FRAMES_A_BYTE * header.bytes
+            else sum(len(block) for block in self._read(header, 0))
+            for header in self._headers
+        )
+        if frames == 0:
+            raise _empty(self.path)
+        return frames
+
+    def blocks(self, frames: int = 0) -> Iterator[Samples]:
+        """Mono blocks of this many frames; 0: as many as fit well into memory."""
+        for header in self._headers:
+            yield from self._read(header, frames)
+
+    def _read(self, header: _StreamHeader, frames: int) -> Iterator[Samples]:
+        held = 0
+        try:
+            with header.open() as sound:
+                size = frames or max(1, _BLOCK_VALUES // sound.channels)
+                # never more than is promised: libsndfile fills the rest of what it was asked for with zeros
+                while len(block := sound.read(min(size, header.promised - held), dtype="float32", always_2d=True)):
+                    held += len(block)
+                    yield np.ascontiguousarray(_mono(self.path, block))
+        except _DECODING_ERRORS as error:
+            raise _undecodable(self.path, error) from error
+        if header.promised not in (held, _UNKNOWN):
+            raise cut_short(self.path, held, header.promised, "frames")
 
 
 def _mono(path: Path, channels: Samples) -> Samples:
@@ -113,5 +183,5 @@ def _refuse_upsampling(path: Path, rate: int, sample_rate: int) -> None:
     if rate < sample_rate:
         raise EdgepruneError(
             f"{path}: is sampled at {rate} Hz, below the front-end's {sample_rate} Hz, so its upper mel bands would be "
-            f"empty; set --frontend.sample-rate {rate} or use the original clips."
+            f"empty; use the original clips, or set --frontend.sample-rate {rate} --frontend.fmax {rate / 2:g}."
         )

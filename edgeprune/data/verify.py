@@ -4,8 +4,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from edgeprune.audio.decode import check_clip
 from edgeprune.console import track
 from edgeprune.data.cards import Card
 from edgeprune.data.clip_finder import ClipFinder, is_audio
@@ -13,11 +13,6 @@ from edgeprune.data.feature_cache import outdated
 from edgeprune.data.splits import find_list, load_split, read_rows
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import md5_file
-
-_BLOCK = 1 << 16
-"""Frames decoded at a time."""
-_OGG_PAGE = 65307
-"""Bytes of the longest Ogg page (RFC 3533)."""
 
 
 @dataclass(frozen=True)
@@ -105,46 +100,12 @@ def _clips_of_folds(card: Card, root: Path, folds: list[int]) -> dict[str, str]:
 
 def _fault(path: Path, md5: str) -> str:
     """The fault of a file, "" for none."""
-    import soundfile
-
     try:
         if md5 and md5_file(path) != md5:
             return "has another MD5 than its list gives"
-        if short := _cut_short(path):
-            return short
-        with soundfile.SoundFile(path) as sound:
-            promised, read = sound.frames, 0
-            while frames := len(sound.read(_BLOCK)):
-                read += frames
-    except (OSError, RuntimeError) as error:  # soundfile's own errors are RuntimeErrors
-        return f"cannot be read ({error})"
-    if not read:
-        return "holds no sound"
-    return "" if read == promised else f"holds {read} of {promised} frames"
-
-
-def _cut_short(path: Path) -> str:
-    """The fault of a WAV, AIFF or Ogg file that ends too early, which libsndfile reads without an error."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        head = stream.read(8)
-        stream.seek(max(0, size - _OGG_PAGE))
-        tail = stream.read()
-    orders: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"FORM": "big"}
-    if head[:4] in orders:
-        promised = int.from_bytes(head[4:], orders[head[:4]])
-        # Programs that stream write all ones; some leave out the last padding byte.
-        if promised != 0xFFFFFFFF and size < promised + 8 - 1:
-            return f"is cut short: {size} of {promised + 8} bytes"
-    if head[:4] == b"OggS" and not _is_last_page(tail[tail.rfind(b"OggS") :]):
-        return "is cut short: its last Ogg page is missing or not whole"
+        check_clip(path)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    except EdgepruneError as error:
+        return str(error).removeprefix(f"{path}: ").rstrip(".")
     return ""
-
-
-def _is_last_page(page: bytes) -> bool:
-    """Whether these bytes are a whole Ogg page that is marked as the last of its stream (RFC 3533, section 6)."""
-    header = 27
-    if len(page) < header or not page[5] & 4:
-        return False
-    segments = page[26]
-    return len(page) >= header + segments + sum(page[header : header + segments])

@@ -97,8 +97,8 @@ def test_no_sound_and_no_audio(root: Path) -> None:
     soundfile.write(root / "audio/bus-lyon-1-1-a.wav", np.zeros(0), 16000)
     (root / "audio/tram-lyon-2-2-a.wav").write_bytes(b"<html>404</html>")
     reasons = dict(verify(CARD, root).corrupt)
-    assert reasons["audio/bus-lyon-1-1-a.wav"] == "holds no sound"
-    assert reasons["audio/tram-lyon-2-2-a.wav"].startswith("cannot be read")
+    assert reasons["audio/bus-lyon-1-1-a.wav"] == "the clip is empty; fetch it again or leave it out"
+    assert reasons["audio/tram-lyon-2-2-a.wav"].startswith("cannot be decoded")
 
 
 def test_md5_where_a_table_gives_it(root: Path) -> None:
