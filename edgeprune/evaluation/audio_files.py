@@ -17,7 +17,8 @@ from edgeprune.tflite.metadata import read_description
 def audio_probabilities(path: Path | str, files: Sequence[Path], title: str = "evaluating") -> NDArray[np.float64]:
     """Means of the class probabilities over each clip's patches, `[clips, classes]` in the order of the file's labels.
 
-    The .tflite takes log-mel or the waveform. Clips are decoded and resampled one at a time.
+    The .tflite takes log-mel or the waveform; `TFLiteModel.probabilities` says how it is read. Clips are decoded and
+    resampled one at a time.
     """
     description = read_description(path)
     model = TFLiteModel(path, threads=os.cpu_count() or 1)
@@ -27,7 +28,7 @@ def audio_probabilities(path: Path | str, files: Sequence[Path], title: str = "e
     try:
         for row, file in enumerate(console.track(files, title, len(files))):
             patches = description.patches(load_clip(file, description.logmel.sample_rate))
-            probabilities[row] = model.predict(patches).mean(axis=0, dtype=np.float64)
+            probabilities[row] = model.probabilities(patches).mean(axis=0, dtype=np.float64)
     finally:
         torch.set_num_threads(torch_threads)
     return probabilities

@@ -34,12 +34,12 @@ def torch_probabilities(model: nn.Module, patches: Patches, batch: int = 64) -> 
 
 
 def file_probabilities(file: TFLiteModel, patches: Patches, title: str = "evaluating", batch: int = 16) -> np.ndarray:
-    """`[clips, classes]` from an exported file."""
+    """`[clips, classes]` from an exported file; see `TFLiteModel.probabilities`."""
     parts = []
     with console.progress(title, len(patches)) as bar:
         for start in range(0, len(patches), batch):
             rows = np.arange(start, min(start + batch, len(patches)))
             x = patches.network_inputs(rows).permute(0, 2, 3, 1)
-            parts.append(file.predict(np.ascontiguousarray(x.numpy())))
+            parts.append(file.probabilities(np.ascontiguousarray(x.numpy())))
             bar.advance(bar.task_ids[0], len(rows))
     return clip_means(np.concatenate(parts), patches)

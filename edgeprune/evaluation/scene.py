@@ -85,7 +85,8 @@ def log_loss(labels: Sequence[str], probabilities: ArrayLike, classes: Sequence[
     """Multi-class cross-entropy: minus the mean natural logarithm of the true class's probability.
 
     Clipping at `EPSILON` and the division by the row's sum after it are those of the DCASE 2021 and 2022 baselines (the
-    default of scikit-learn before 1.3), so that a probability of exactly zero costs 34.5 nats.
+    default of scikit-learn before 1.2), so that a probability of exactly zero costs 34.5 nats. Exported files of
+    integers give none: `TFLiteModel.probabilities` reads their zeros as half a step, before anything is written.
     """
     truth, rows = validate(labels, probabilities, classes)
     return float(np.mean(_clip_losses(truth, rows)))

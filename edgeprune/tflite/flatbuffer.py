@@ -91,6 +91,18 @@ def operator_names(model: Any) -> list[str]:
     return [codes[operator.opcodeIndex] for graph in model.subgraphs for operator in graph.operators or ()]
 
 
+def output_step(model: Any) -> float:
+    """The distance of two values that the first output of a `ModelT` can have; 0 where it is not of integers.
+
+    It is the scale of the output, or of the integers that a DEQUANTIZE makes it of.
+    """
+    graph, (_, outputs) = model.subgraphs[0], describe_tensors(model)
+    for name, operator in zip(operator_names(model), graph.operators, strict=False):
+        if name == "DEQUANTIZE" and graph.outputs[0] in operator.outputs:
+            return _describe(graph.tensors[operator.inputs[0]])["scale"] or 0.0
+    return outputs[0]["scale"] or 0.0
+
+
 def describe_tensors(model: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Inputs and outputs of a `ModelT`: name, shape, dtype, and scale and zero point (None when not quantised).
 

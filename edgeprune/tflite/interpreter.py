@@ -148,6 +148,17 @@ class TFLiteModel:
         (outputs,) = self.predict_all(x)
         return outputs.reshape(len(outputs), math.prod(outputs.shape[1:]))
 
+    def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
+        """What `predict` gives of a file that ends in probabilities, with zeros read as what they stand for.
+
+        In an output of integers, zero stands for all that is less than half a step (1/512 of int8), and is read as
+        half a step. Read as zero, it would cost any metric with a logarithm all that the metric's own limit allows.
+        Where classes are many, it is read as 1/32 shared among all of them, so that what is added stays small.
+        """
+        values = self.predict(x)
+        floor = min(flatbuffer.output_step(flatbuffer.unpack_model(self.path)) / 2, 1 / (32 * values.shape[1]))
+        return np.maximum(values, np.float32(floor))
+
     def predict_all(self, x: ArrayLike) -> list[NDArray[np.float32]]:
         """Every output of many clips, float32 `[clips, ...]`, dequantised; clips as `predict` takes them."""
         if {"VAR_HANDLE", "ASSIGN_VARIABLE"} & set(self.operators()):

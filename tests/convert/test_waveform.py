@@ -178,7 +178,7 @@ def chain_probabilities(source: Path, clips: list[Path]) -> np.ndarray:
     spec, layout = description.logmel, description.layout
     waveforms = [load_clip(clip, spec.sample_rate) for clip in clips]
     patches = [python_chain(waveform, spec, description.normalisation, layout) for waveform in waveforms]
-    return np.stack([model.predict(clip).mean(axis=0) for clip in patches])
+    return np.stack([model.probabilities(clip).mean(axis=0) for clip in patches])
 
 
 @pytest.mark.parametrize("format", ["float32", "float16", "dynamic", "int8", "int16x8"])

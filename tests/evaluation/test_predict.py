@@ -90,7 +90,7 @@ class File:
         self.matrix, self.bias = generator.standard_normal((CLASSES, MELS * PATCH)), np.zeros(CLASSES)
         self.batches: list[int] = []
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
         assert x.shape[1:] == (*self.size, 1)
         assert x.dtype == np.float32
         assert x.flags.c_contiguous

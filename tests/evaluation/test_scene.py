@@ -3,12 +3,14 @@ import json
 
 import numpy as np
 import pytest
+import tiny_tflite
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation import scene
+from edgeprune.tflite.interpreter import TFLiteModel
 
 CLASSES = ["tram", "bus", "park"]  # not alphabetical on purpose: columns follow `classes`
 LABELS = ["tram", "bus", "bus", "tram"]
@@ -82,6 +84,18 @@ def test_published_results_of_real_systems(shared_data, system, file, accuracy, 
     assert sum(map(sum, result["confusion"])) == 29_680
 
 
+def test_rounding_to_eight_bits_does_not_change_the_log_loss_of_a_real_system(shared_data, tmp_path) -> None:
+    """The figures of docs/statistics.md: probabilities of 29,680 clips as they are, and as an int8 file gives them."""
+    split = shared_data / "dcase_splits" / "tau2022_mobile_development" / "fold1_evaluate.csv.gz"
+    labels = [line.split("\t")[1] for line in gzip.decompress(split.read_bytes()).decode().splitlines()[1:]]
+    rows = np.load(shared_data / "models" / "surrey_dcase2022" / "C1" / "prob_32.npy")
+    rounding = tiny_tflite.quantise_model(10, "int8", (1 / 256, -128))
+    file = TFLiteModel(tiny_tflite.write(rounding, tmp_path / "rounding.tflite"))
+    classes, given = sorted(set(labels)), (file.predict(rows), file.probabilities(rows))
+    found = [scene.log_loss(labels, probabilities, classes) for probabilities in given]
+    assert [round(value, 3) for value in found] == [1.597, 1.468]
+
+
 def test_one_clip() -> None:
     result = scene.evaluate(["bus"], [[0.0, 1.0, 0.0]], CLASSES)
     assert (result["accuracy"], result["macro_accuracy"], result["per_device"]) == (1.0, 1.0, {})
@@ -93,6 +107,15 @@ def test_a_tie_goes_to_the_first_class() -> None:
     tie = [[0.5, 0.5, 0.0]]
     assert scene.accuracy(["tram"], tie, CLASSES) == 1.0
     assert scene.accuracy(["bus"], tie, CLASSES) == 0.0
+
+
+def test_log_loss_of_a_zero_of_an_int8_file(tmp_path) -> None:
+    path = tiny_tflite.write(tiny_tflite.quantise_model(3, "int8", (1 / 256, -128)), tmp_path / "file.tflite")
+    stored = TFLiteModel(path).probabilities([[0.999, 0.001, 0.0]])  # 256/256 saturates at 255/256
+    assert scene.log_loss(["bus"], stored, CLASSES) == pytest.approx(
+        -np.log((1 / 512) / (255 / 256 + 2 / 512)), rel=1e-6
+    )
+    assert scene.log_loss(["tram"], stored, CLASSES) == pytest.approx(-np.log(510 / 512), rel=1e-6)
 
 
 def test_log_loss_of_a_zero_is_finite_and_rows_are_renormalised() -> None:

@@ -221,6 +221,36 @@ def test_the_dcase_2022_baseline_runs(shared_data) -> None:
     assert (probabilities[0] == probabilities[1]).all()
 
 
+@pytest.mark.parametrize(("ends", "scale"), [("int8", (1 / 256, -128)), ("int16", (1 / 32768, 0))])
+def test_a_stored_zero_is_read_as_half_a_step(tmp_path, ends, scale) -> None:
+    model = TFLiteModel(tiny_tflite.write(tiny_tflite.quantise_model(4, ends, scale), tmp_path / "file.tflite"))
+    row = [0.75, 0.25, 0.4 * scale[0], 0.0]
+    assert model.predict([row]).tolist() == [[0.75, 0.25, 0, 0]]
+    assert model.probabilities([row]).tolist() == [[0.75, 0.25, scale[0] / 2, scale[0] / 2]]
+
+
+def test_zeros_of_many_classes_share_a_thirty_second(tmp_path) -> None:
+    model = TFLiteModel(
+        tiny_tflite.write(tiny_tflite.quantise_model(64, "int8", (1 / 256, -128)), tmp_path / "file.tflite")
+    )
+    row = np.eye(64, dtype=np.float32)[5] * 0.5
+    assert model.probabilities([row]).tolist() == [[0.5 if place == 5 else 1 / 2048 for place in range(64)]]
+
+
+def test_a_zero_of_floats_is_a_zero(tmp_path) -> None:
+    weights, bias = np.zeros((3, 2), np.float32), np.array([1, 0, 0], np.float32)
+    model = TFLiteModel(tiny_tflite.write(tiny_tflite.dense_model(weights, bias), tmp_path / "file.tflite"))
+    assert model.probabilities([[5, 7]]).tolist() == [[1, 0, 0]]
+
+
+def test_a_zero_of_integers_that_the_file_makes_floats_of(shared_data) -> None:
+    model = TFLiteModel(shared_data / "models" / "dcase2022_baseline" / "model_task1.tflite")
+    clips = (1 + np.linspace(-5, 5, 40)[:, None, None]) * np.ones((1, 40, 51, 1))  # louder from mel to mel
+    stored, read = model.predict(clips), model.probabilities(clips)
+    assert (stored == 0).any()
+    np.testing.assert_array_equal(read, np.where(stored == 0, 1 / 512, stored))
+
+
 def test_networks_of_others_run(shared_data) -> None:
     folders = shared_data / "models" / "surrey_dcase2022"
     for name in ("C1", "C12", "unpruned"):
