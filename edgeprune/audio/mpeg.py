@@ -24,7 +24,7 @@ _VBRI_AT = 36
 
 
 @dataclass
-class _Stream:
+class _Encoding:
     """Frames of one encoding, and how many its length header promises; `info` is that header's frame."""
 
     first: "_Header"
@@ -48,19 +48,19 @@ def mpeg_streams(path: Path) -> list[bytes]:
 
     Raises EdgepruneError for a file with fewer frames than its length header promises, or of changing rate.
     """
-    streams: list[_Stream] = []
+    encodings: list[_Encoding] = []
     for header, frame in _frames(path.read_bytes()):
         promised = _promised(header, frame)
         if promised is not None:
-            streams.append(_Stream(header, [], promised or None, frame))
+            encodings.append(_Encoding(header, [], promised or None, frame))
             continue
-        if not streams:
-            streams.append(_Stream(header, []))
-        stream = streams[-1]
-        if (header.rate, header.mono) != (stream.first.rate, stream.first.mono):
+        if not encodings:
+            encodings.append(_Encoding(header, []))
+        encoding = encodings[-1]
+        if (header.rate, header.mono) != (encoding.first.rate, encoding.first.mono):
             raise EdgepruneError(f"{path}: changes its sample rate or channels inside; convert it to WAV.")
-        stream.frames.append(frame)
-    return [_with_length(path, stream) for stream in streams if stream.frames]
+        encoding.frames.append(frame)
+    return [_with_length(path, encoding) for encoding in encodings if encoding.frames]
 
 
 def header_of(data: bytes) -> _Header | None:
@@ -114,15 +114,15 @@ def _promised(header: _Header, frame: bytes) -> int | None:
     return 0 if frame[_VBRI_AT : _VBRI_AT + 4] == b"VBRI" else None
 
 
-def _with_length(path: Path, stream: _Stream) -> bytes:
+def _with_length(path: Path, encoding: _Encoding) -> bytes:
     """The frames behind a length header that counts them: their own if it is right, which also tells the padding."""
-    counted = len(stream.frames)
-    if stream.promised is not None and counted < stream.promised - 1:  # some writers count the header's own frame
+    counted = len(encoding.frames)
+    if encoding.promised is not None and counted < encoding.promised - 1:  # some writers count the header's own frame
         raise EdgepruneError(
-            f"{path}: is cut short: {counted} of {stream.promised} frames; fetch the clip again or leave it out."
+            f"{path}: is cut short: {counted} of {encoding.promised} frames; fetch the clip again or leave it out."
         )
-    info = stream.info if stream.promised == counted else _length_frame(stream.first, stream.frames[0], counted)
-    return info + b"".join(stream.frames)
+    info = encoding.info if encoding.promised == counted else _length_frame(encoding.first, encoding.frames[0], counted)
+    return info + b"".join(encoding.frames)
 
 
 def _length_frame(header: _Header, frame: bytes, counted: int) -> bytes:
