@@ -121,7 +121,7 @@ def prune(
     example_input: "Tensor | tuple[Tensor, ...]",
     budget: "Budget | None" = None,
     settings: "Prune | None" = None,
-    batches: "Iterable[tuple[Tensor, Tensor]] | None" = None,
+    batches: "Iterable[Tensor | tuple[Tensor | tuple[Tensor, ...], Tensor]] | None" = None,
 ) -> "tuple[nn.Module, Allocation]":
     """Prune whole filters of any network until it fits a budget; fine-tune it afterwards as you trained it.
 
@@ -137,8 +137,8 @@ def prune(
         budget: limits; None where `settings.keep` alone says how much stays.
         settings: criterion, objective, share to keep, fewest filters a layer, multiples, whether hidden dense layers
             are pruned, latency profile.
-        batches: network inputs `[n, ...]` and labels `[n]`, for criteria that look at data and for the objective
-            `sensitivity`.
+        batches: some hundred training clips, as pairs of network inputs `[n, ...]` and labels `[n]`, for criteria that
+            look at data and for the objective `sensitivity`; for `settings.reconstruct` inputs alone are enough.
 
     Returns:
         the pruned copy, on the model's device and in evaluation mode; and the allocation: widths, cost, limits asked

@@ -4,7 +4,7 @@
 profiles come from, and a run fine-tunes afterwards.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -21,10 +21,14 @@ from edgeprune.pruning.allocation.objective import check_objective
 from edgeprune.pruning.allocation.runtime_limit import RuntimeCosts
 from edgeprune.pruning.allocation.sensitivity import measure_losses
 from edgeprune.pruning.group_scores import choose_filters, score_groups
+from edgeprune.pruning.reconstruction import reconstruct
+from edgeprune.pruning.scores import criterion
 from edgeprune.recipe import Budget, Prune
 
 Example = Tensor | tuple[Tensor, ...]
 Batches = Iterable[tuple[Tensor, Tensor]]
+Clips = Iterable[Tensor | tuple[Example, Tensor]]
+"""Network inputs alone, or with their labels."""
 MOST_REASONS = 8
 """Layers whose reason a message gives."""
 
@@ -97,7 +101,7 @@ def prune(
     example_input: Example,
     budget: Budget | None = None,
     settings: Prune | None = None,
-    batches: Batches | None = None,
+    batches: Clips | None = None,
     profile: LatencyTable | None = None,
     runtime: Callable[[Graph], RuntimeCosts] | None = None,
 ) -> tuple[nn.Module, Allocation]:
@@ -110,9 +114,9 @@ def prune(
     _check_settings(budget, settings)
     graph = trace(model, example_input)
     _check_prunable(model, graph, settings)
-    if batches is not None:
-        batches = list(batches)  # scores and losses each go through them
-    scored = score_filters(model, example_input, graph, settings, batches, batches)
+    clips = None if batches is None else list(batches)  # scores, losses and reconstruction each go through them
+    labelled = _labelled(clips, settings)
+    scored = score_filters(model, example_input, graph, settings, labelled, labelled)
     costs = runtime(graph) if runtime is not None and budget.limits_program else None
     while True:
         allocation = scored.allocate(budget, profile, runtime=costs)
@@ -121,7 +125,22 @@ def prune(
         except UnlikeSilencedError as error:
             scored = _without(scored, error)
             continue
+        if settings.reconstruct:
+            if clips is None:
+                raise EdgepruneError("prune.reconstruct: layers are fitted on clips; give batches= of network inputs.")
+            report = reconstruct(model, pruned, scored.kept(allocation), scored.graph, clips)
+            console.say(report.sentence())
         return pruned.to(next(model.parameters()).device), allocation
+
+
+def _labelled(clips: Sequence[Tensor | tuple[Example, Tensor]] | None, settings: Prune) -> Batches | None:
+    """Batches for the criterion and the objective, which may need labels."""
+    reader = settings.criterion if criterion(settings.criterion).active else settings.objective
+    if clips is None or reader not in (settings.criterion, "sensitivity"):
+        return None
+    if any(isinstance(batch, Tensor) for batch in clips):
+        raise EdgepruneError(f"prune: {reader} looks at clips with labels; give batches= of pairs (inputs, labels).")
+    return clips  # type: ignore[return-value]
 
 
 def _without(scored: ScoredNetwork, error: UnlikeSilencedError) -> ScoredNetwork:

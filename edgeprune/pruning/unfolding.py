@@ -44,10 +44,16 @@ def unfolded(layer: nn.Module, x: Tensor, rows: Tensor) -> Tensor:
 
 
 def outputs_at(layer: nn.Module, y: Tensor, rows: Tensor) -> Tensor:
-    """Outputs `[groups, rows, filters of a group]` at the same rows."""
-    last = y if isinstance(layer, nn.Linear) else y.movedim(1, -1)
-    picked = last.flatten(0, -2)[rows] if last.is_contiguous() else last[torch.unravel_index(rows, last.shape[:-1])]
-    return picked.reshape(len(rows), groups_of(layer), -1).transpose(0, 1)
+    """Outputs `[rows, filters]` at the same rows."""
+    if isinstance(layer, nn.Linear):
+        return y.flatten(0, -2)[rows]
+    last = y.movedim(1, -1)
+    return last[torch.unravel_index(rows, last.shape[:-1])]
+
+
+def by_group(layer: nn.Module, outputs: Tensor) -> Tensor:
+    """Outputs `[rows, filters]` as `[groups, rows, filters of a group]`."""
+    return outputs.unflatten(1, (groups_of(layer), -1)).transpose(0, 1)
 
 
 def weight_of(layer: nn.Module) -> Tensor:

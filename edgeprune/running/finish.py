@@ -45,6 +45,8 @@ def finish(
     pruned, subset = networks["pruned"], recipe.data.subset
     figures: dict[str, Any] = {name: _network_figures(name, networks[name], data, folder) for name in NETWORKS}
     figures["pruned"]["before_finetuning"] = pruned.extra["before_finetuning"]
+    if "reconstruction" in pruned.extra:
+        figures["pruned"]["reconstruction"] = pruned.extra["reconstruction"]
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "recipe": recipe.to_dict(),

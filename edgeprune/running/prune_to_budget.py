@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgeprune import console
-from edgeprune.data.load import RunData, score_batches, sensitivity_batches
+from edgeprune.data.load import RunData, labelled_batches, score_batches, sensitivity_batches
 from edgeprune.devices import profiling
 from edgeprune.devices.fit_program import fit_program, with_smallest_program
 from edgeprune.devices.latency_profile import LatencyProfile
@@ -23,6 +23,7 @@ from edgeprune.pruning.allocation.allocate import allocate_within, narrowest
 from edgeprune.pruning.allocation.limits import COSTS, BudgetLimits
 from edgeprune.pruning.allocation.pruning_steps import PruningStep, pruning_steps
 from edgeprune.pruning.prune import score_filters
+from edgeprune.pruning.reconstruction import reconstruct
 from edgeprune.pruning.scores import criterion
 from edgeprune.recipe import Recipe, Train
 from edgeprune.results.run_folder import RunFolder
@@ -142,8 +143,11 @@ def _prune(
         f"{_width_changes(network.spec.widths, allocation.widths)}; {allocation.cost.params:,} parameters, "
         f"{allocation.cost.macs:,} MACs"
     )
-    probabilities = torch_probabilities(model, data.patches(data.test))
-    before_finetuning = evaluate_clips(data.test, probabilities, data.classes, network.threshold)
+    scores = _scores(model, data, network.threshold)
+    repaired: dict[str, Any] = {}
+    if settings.reconstruct:
+        repaired = {"reconstruction": {**_reconstruct(recipe, data, network, model, kept), "cut_only": scores}}
+        scores = _scores(model, data, network.threshold)
     torch.manual_seed(recipe.seed + step.number)
     if settings.restart:
         console.say("its weights are drawn anew: the control that is trained from scratch")
@@ -151,9 +155,26 @@ def _prune(
     facts = {
         "budget": {**allocation.to_dict(), "asked": asdict(step.budget)},
         "kept": kept,
-        "before_finetuning": before_finetuning,
+        "before_finetuning": scores,
+        **repaired,
     }
     return model, spec, facts
+
+
+def _reconstruct(
+    recipe: Recipe, data: RunData, network: Checkpoint, model: nn.Module, kept: Mapping[str, list[int]]
+) -> dict[str, Any]:
+    """Fit the cut network, in place, to the one it was cut from, on training clips; what that did, as plain values."""
+    batches = labelled_batches(data, data.train, recipe.prune.clips, "reading clips")
+    inputs = [x for x, _ in batches]
+    report = reconstruct(network.model, model, kept, graph_of(network.spec), inputs)
+    console.say(report.sentence())
+    return report.to_dict()
+
+
+def _scores(model: nn.Module, data: RunData, threshold: float | None) -> dict[str, Any]:
+    """Metrics of the float network on the evaluation part."""
+    return evaluate_clips(data.test, torch_probabilities(model, data.patches(data.test)), data.classes, threshold)
 
 
 def _width_changes(before: Mapping[str, int], after: Mapping[str, int], most: int = 12) -> str:
