@@ -40,6 +40,13 @@ def say(text: str) -> None:
         _errors().print(text, markup=False, soft_wrap=True)
 
 
+def show(text: str, drawing: str = "") -> None:
+    """What the user has to act on, to standard error, quiet or not; the drawing on a terminal alone, white on black."""
+    _errors().print(text, markup=False, soft_wrap=True)
+    if drawing and _errors().is_terminal:
+        _errors().print(drawing, markup=False, soft_wrap=True, style="#ffffff on #000000")
+
+
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Append every line of `say` to the file at `path` too, with the time."""

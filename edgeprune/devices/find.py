@@ -1,11 +1,12 @@
 """The table of devices and what each needs."""
 
 import importlib.util
-import shutil
 import sys
 from dataclasses import dataclass
 
+from edgeprune.devices import litert_js
 from edgeprune.devices.record import Kind
+from edgeprune.devices.tools import find_program
 from edgeprune.errors import EdgepruneError, unknown_name
 
 
@@ -18,6 +19,7 @@ class Device:
         module: of `edgeprune.devices`, with `measure(request: BenchRequest) -> list[Measurement]`.
         programs: needed on the search path.
         modules: Python packages needed, by the names they are imported by.
+        litert_js: whether TensorFlow Lite for browsers is needed.
     """
 
     names: tuple[str, ...]
@@ -26,15 +28,18 @@ class Device:
     kind: Kind = "measured"
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    litert_js: bool = False
     install: str = ""
 
     def missing(self) -> list[str]:
         """Programs and packages that are not here."""
-        programs = [name for name in self.programs if shutil.which(name) is None]
-        return programs + [name for name in self.modules if not _is_installed(name)]
+        programs = [name for name in self.programs if find_program(name) is None]
+        packages = [name for name in self.modules if not _is_installed(name)]
+        return programs + packages + (["LiteRT.js"] if self.litert_js and not _has_litert_js() else [])
 
 
 _MCU = "pip install 'edgeprune[mcu]'"
+_BROWSER = f"pip install 'edgeprune[browser]'; {litert_js.INSTALL}"
 DEVICES = (
     Device(("host",), "host", "latency and memory on this machine"),
     Device(
@@ -84,6 +89,23 @@ DEVICES = (
         programs=("adb",),
         install="apt-get install adb; TFLite's benchmark_model for the phone's processor",
     ),
+    Device(
+        ("browser",),
+        "browser",
+        "latency as WebAssembly in headless Chromium",
+        programs=("chromium",),
+        modules=("playwright",),
+        litert_js=True,
+        install=f"apt-get install chromium, or name one in EDGEPRUNE_CHROMIUM; {_BROWSER}",
+    ),
+    Device(
+        ("browser://",),
+        "browser",
+        "latency as WebAssembly on a phone that opens the page at HOST:PORT",
+        modules=("segno",),
+        litert_js=True,
+        install=_BROWSER,
+    ),
 )
 
 
@@ -105,6 +127,13 @@ def require_device(name: str) -> Device:
     if missing := device.missing():
         raise EdgepruneError(f"device {name}: needs {', '.join(missing)}, not installed here; {device.install}.")
     return device
+
+
+def _has_litert_js() -> bool:
+    try:
+        return litert_js.find_litert_js().is_dir()
+    except EdgepruneError:
+        return False
 
 
 def _is_installed(module: str) -> bool:

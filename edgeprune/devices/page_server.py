@@ -57,4 +57,4 @@ def open_server(
         return ThreadingHTTPServer((host, port), partial(handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise EdgepruneError(f"port {port}: cannot be opened ({reason}); choose another --port.") from error
+        raise EdgepruneError(f"{host}:{port}: cannot be opened ({reason}); choose another port.") from error

@@ -51,7 +51,7 @@ class BenchRequest:
     """A measurement to make.
 
     Attributes:
-        device: as on the command line: `host`, `tflm`, `cortex-m4`, `ssh://user@host:22`, `adb:SERIAL` ...
+        device: as on the command line: `host`, `tflm`, `cortex-m4`, `ssh://user@host:22`, `adb:SERIAL`, `browser` ...
         inputs: gives the inputs of a file.
         threads: thread counts; each gets its own records. Devices with one core take 1 alone.
         runs: timed runs of each file, where the device has a clock.

@@ -21,9 +21,22 @@ PACKAGES = {
 """Debian packages of programs, where they have another name."""
 
 
+_ALTERNATIVES = {"chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")}
+"""Programs that do the same under other names."""
+_VARIABLES = {"chromium": "EDGEPRUNE_CHROMIUM"}
+"""Environment: names a program that is not on the search path."""
+
+
+def find_program(program: str) -> str | None:
+    """Path of a program, or of one that does the same; None where there is none."""
+    named = os.environ.get(_VARIABLES.get(program, ""))
+    names = (named,) if named else _ALTERNATIVES.get(program, (program,))
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
 def require(program: str, device: str) -> str:
     """Path of a program on the search path."""
-    path = shutil.which(program)
+    path = find_program(program)
     if path is None:
         package = PACKAGES.get(program, program)
         raise EdgepruneError(f"device {device}: needs {program}, which is not installed; install {package}.")

@@ -25,13 +25,15 @@ from edgeprune.errors import EdgepruneError
         ("ssh://pi@board:2222", "ssh"),
         ("adb:", "adb"),
         ("adb:R58M123ABC", "adb"),
+        ("browser", "browser"),
+        ("browser://0.0.0.0:0", "browser"),
     ],
 )
 def test_devices_by_name(name, module):
     assert find_device(name).module == module
 
 
-@pytest.mark.parametrize("name", ["hosts", "", "ssh", "ssh:/board", "adb", "http://board", "host "])
+@pytest.mark.parametrize("name", ["hosts", "", "ssh", "ssh:/board", "adb", "browser:", "http://board", "host "])
 def test_other_names_are_refused(name):
     with pytest.raises(EdgepruneError, match=f"device '{name}' is unknown"):
         find_device(name)

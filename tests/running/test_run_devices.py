@@ -20,7 +20,7 @@ from edgeprune.tflite.interpreter import TFLiteModel
 
 pytestmark = pytest.mark.slow  # trains, exports and emulates small networks
 
-DEVICES = ("host", "tflm", "cortex-m4", "ethos-u55-128")
+DEVICES = ("host", "browser", "tflm", "cortex-m4", "ethos-u55-128")
 RAM, FLASH = 36_000, 40_000
 
 
@@ -53,8 +53,8 @@ def recipe_of(root: Path, folder: Path) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def done(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    needs("arm-none-eabi-gcc", "qemu-system-arm")
+def done(shared_data: Path, litert_js: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs("arm-none-eabi-gcc", "qemu-system-arm", "chromium")
     recipe = recipe_of(shared_data / "tut2017", tmp_path_factory.mktemp("devices"))
     run(recipe)
     return recipe.folder()
@@ -68,11 +68,11 @@ def test_every_device_tells_of_both_networks(done):
     asked = [(device, name) for device in DEVICES for name in ("model_int8.tflite", "dense_int8.tflite")]
     assert sorted((row["device"], row["model"]) for row in rows) == sorted(asked)
     kinds = {row["device"]: row["kind"] for row in rows}
-    assert kinds == dict(zip(DEVICES, ("measured", "measured", "emulated", "estimated"), strict=True))
+    assert kinds == dict(zip(DEVICES, (*["measured"] * 3, "emulated", "estimated"), strict=True))
     for row in rows:
         assert row["sha256"] == sha256_file(done / row["model"])
         assert "test inputs of tut2017" in row["detail"]["inputs"]
-    for device in DEVICES[1:]:
+    for device in DEVICES[2:]:  # no clock, on which a busy computer tells
         median = {row["model"]: row["median"] for row in rows if row["device"] == device}
         assert median["model_int8.tflite"] < median["dense_int8.tflite"]
 
@@ -115,10 +115,10 @@ def test_a_device_that_stops_the_run_loses_nothing_already_measured(done, tmp_pa
     recipe = replace(recipe_of(Path(read_json(done / "recipe.json")["data"]["root"]), done.parent), out=folder)
     with pytest.raises(CheckFailedError, match="computes something else"):
         run(recipe)
-    assert {row["device"] for row in read_json(folder / "latency.json")} == {"host", "tflm"}
+    assert {row["device"] for row in read_json(folder / "latency.json")} == {"host", "browser", "tflm"}
     assert not (folder / "result.json").exists()
     again = run(recipe).to_json()["latency"]
-    assert asked == ["tflm", "cortex-m4", "cortex-m4", "ethos-u55-128"]
+    assert asked == ["browser", "tflm", "cortex-m4", "cortex-m4", "ethos-u55-128"]
     assert [(row["device"], row["model"]) for row in again] == [(row["device"], row["model"]) for row in before]
     assert [row for row in again if row["device"] == "host"] == [row for row in before if row["device"] == "host"]
 

@@ -21,7 +21,8 @@ class BenchCommand:
     """.tflite files; on a device with a clock they are timed against each other."""
     device: str = "host"
     """host, tflm, cortex-m0, cortex-m4, cortex-m7, cortex-m33, riscv32, ethos-u55-128, ethos-u55-256, ethos-u85-256,
-    ssh://user@host:port, adb:SERIAL; `edgeprune doctor` tells which can be used here."""
+    ssh://user@host:port, adb:SERIAL, browser, browser://HOST:PORT for that of a phone; `edgeprune doctor` tells which
+    can be used here."""
     clips: tuple[Path, ...] = ()
     """Audio to compare outputs on (default: evaluation clips of the run a file lies in, else synthetic scenes)."""
     threads: Numbers = (1,)

@@ -4,13 +4,13 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
 from edgeprune.cli.output import print_json
 from edgeprune.console import print_table
 from edgeprune.devices.find import DEVICES, Device
+from edgeprune.devices.tools import find_program
 from edgeprune.version import __version__
 
 
@@ -40,6 +40,7 @@ TOOLS = {
     "qemu-system-riscv32": "emulating RISC-V",
     "adb": "measuring on Android",
     "ssh": "measuring on other computers",
+    "chromium": "measuring in a browser",
     "make": "building the c11 bundle",
     "gcc": "building the c11 bundle for this machine, and estimating cycles",
 }
@@ -60,7 +61,7 @@ def examine() -> dict[str, Any]:
         "interpreter": _interpreter(),
         "packages": {name: _version(name) for name in required},
         "extras": {extra: {name: _version(name) for name in names} for extra, names in extras.items()},
-        "tools": {name: shutil.which(name) for name in TOOLS},
+        "tools": {name: find_program(name) for name in TOOLS},
         "devices": [_device(device) for device in DEVICES],
     }
 
