@@ -1,6 +1,8 @@
 """Evidence on pruning: one grid of networks, data sets, folds and seeds, every network's predictions kept.
 
     python benchmarks/evidence.py --work FOLDER --root-tut2017 DIR --root-esc10 DIR [--seeds 0,1,2,3,4] [--threads 1]
+    python benchmarks/evidence.py --work FOLDER --pack benchmarks/evidence/predictions.csv.gz
+    python benchmarks/evidence.py --show [--json | --markdown] [--plots DIR] [--read FILE | --work FOLDER]
 
 DCASE21_Net is trained on every fold of TUT Acoustic Scenes 2017 and of ESC-10. Each criterion then keeps the given
 share of each layer's filters, and the network is evaluated as it is (cut), after its remaining weights were re-fitted
@@ -12,10 +14,16 @@ the same widths from random weights for N + M epochs, without a teacher (`scratc
 time (`distilled_scratch`). Nothing is validated and nothing is chosen on the evaluation part: the last epoch counts.
 
 Work goes by seed, then stage, then fold. What is there is not made again, a killed training resumes, and several
-processes may share one folder: each claims a network before it makes it.
+processes may share one folder: each claims a network before it makes it. `--pack` puts all predictions into one small
+file, from which `--show` computes every figure again.
+
+Accuracies pool the clips of all folds, of the seeds that have them all. Differences are paired by clip, seed and fold.
+Intervals are bootstraps over recordings and seeds, and p-values are corrected by Holm within each question
+(`edgeprune.evaluation.statistics`).
 """
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +31,13 @@ from typing import Any
 
 from evidence_grid import SETS, STAGES, Cell, Choices, cells, needed_for
 
-from edgeprune.console import say
+from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, write_json
 from edgeprune.recipe import Recipe
-from edgeprune.recipe_files import load_recipe
+from edgeprune.recipe_files import differences, from_dict, identity, load_recipe
+
+PACKED = Path(__file__).parent / "evidence" / "predictions.csv.gz"
 
 
 @dataclass(frozen=True)
@@ -43,16 +53,20 @@ class Experiment:
     def is_made(self, cell: Cell) -> bool:
         return (self.place(cell) / f"{cell.network}.csv").is_file()
 
-    def check_settings(self, data_set: str) -> None:
-        """Refuse a folder whose networks were trained with other settings."""
+    def check_settings(self, data_set: str, stages: list[str]) -> None:
+        """Refuse a folder whose networks were trained with other settings; fine-tuning's play no part in dense ones."""
         path, recipe = self.folder / data_set / "settings.json", self.recipes[data_set]
-        settings = {part: recipe.to_dict()[part] for part in ("frontend", "model", "train", "finetune")}
-        for part in ("train", "finetune"):
-            del settings[part]["threads"]
-        if not path.is_file():
-            write_json(path, settings)
-        if read_json(path) != settings:
-            raise EdgepruneError(f"{path}: holds other settings than these; give another folder, or the same settings.")
+        parts = ["frontend", "model", "train"] + ["finetune"] * (stages != ["dense"])
+        settings = {part: identity(recipe.to_dict())[part] for part in parts}
+        stored = read_json(path) if path.is_file() else {}
+        known = identity(from_dict({"name": recipe.name, **stored}).to_dict())  # later fields have their defaults
+        old = {part: known[part] for part in parts if part in stored}
+        changed = differences(old, {part: settings[part] for part in old})
+        if changed:
+            raise EdgepruneError(
+                f"{path}: its networks have other settings ({'; '.join(changed)}); give another --work."
+            )
+        write_json(path, {**stored, **settings})
 
     def make(self, missing: list[Cell]) -> None:
         """Make the networks that no other process makes; then wait for those that others make."""
@@ -122,9 +136,9 @@ def _by_set(text: str) -> dict[str, int]:
     return {name: int(number) for name, number in (part.split("=") for part in text.split(","))}
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of the networks and their predictions")
+    parser.add_argument("--work", type=Path, help="folder of the networks and their predictions")
     for data_set in SETS:
         parser.add_argument(f"--root-{data_set}", type=Path, help=f"folder of {data_set}")
     parser.add_argument("--cache", type=Path, help="folder of the feature cache")
@@ -139,10 +153,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--finetune-epochs", type=_by_set, default={}, help="the same of fine-tuning")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of training")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
-    return parser.parse_args()
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="put all predictions of --work into one file")
+    parser.add_argument("--show", action="store_true", help="print the tables, make no network")
+    parser.add_argument("--read", type=Path, default=PACKED, help="packed predictions, where --work is not given")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--markdown", action="store_true", help="print tables for a document")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots of a document")
+    return parser.parse_args(arguments)
+
+
+def _work(options: argparse.Namespace) -> Path:
+    if options.work is None:
+        raise EdgepruneError("--work: say which folder has the networks.")
+    return Path(options.work)
 
 
 def run(options: argparse.Namespace) -> None:
+    """Make every network of the grid that is not there yet."""
     from edgeprune.pruning.scores import criterion
     from edgeprune.training.fit import use_threads
 
@@ -153,9 +180,9 @@ def run(options: argparse.Namespace) -> None:
     for name in (*options.criteria, *options.main):
         criterion(name)
     use_threads(options.threads)
-    experiment = Experiment(options.work, {name: recipe_of(name, options) for name in options.sets})
+    experiment = Experiment(_work(options), {name: recipe_of(name, options) for name in options.sets})
     for data_set in options.sets:
-        experiment.check_settings(data_set)
+        experiment.check_settings(data_set, options.stages)
     choices = Choices(options.keep, options.criteria, options.main)
     grid = cells(options.sets, options.seeds, options.folds, options.stages, choices)
     missing = [cell for cell in grid if not experiment.is_made(cell)]
@@ -163,10 +190,38 @@ def run(options: argparse.Namespace) -> None:
     experiment.make(missing)
 
 
-def main() -> int:
-    options = _options()
+def show(options: argparse.Namespace) -> None:
+    """Print the tables, and draw the plots where asked to."""
+    from evidence_predictions import from_folder, unpack
+    from evidence_summary import summarise
+    from evidence_tables import as_markdown, tables
+
+    summary = summarise(unpack(options.read) if options.work is None else from_folder(options.work))
+    if options.plots is not None:
+        from evidence_plots import write_plots
+
+        for path in write_plots(summary, options.plots):
+            say(f"{path} written")
+    if options.json:
+        print(json.dumps(summary, indent=2))
+    elif options.markdown:
+        print("\n".join(as_markdown(table) for table in tables(summary)))
+    else:
+        for table in tables(summary):
+            print_table(table.title, table.columns, table.rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _options(arguments)
     try:
-        run(options)
+        if options.pack is not None:
+            from evidence_predictions import from_folder, pack
+
+            pack(from_folder(_work(options)), options.pack)
+        elif options.show or options.json or options.markdown or options.plots:
+            show(options)
+        else:
+            run(options)
     except EdgepruneError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
