@@ -23,6 +23,7 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.pruning.allocation.allocate import allocate
 from edgeprune.pruning.group_scores import choose_filters, score_groups
+from edgeprune.pruning.reconstruction import reconstruct
 from edgeprune.recipe import Budget, Prune, Recipe, Train
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.export_files import export_network
@@ -87,8 +88,6 @@ class Workplace:
         kept = choose_filters(scores, self._widths(share))
         model, spec = remove_filters(dense, self.dense.spec, kept)
         if not treatment.startswith("cut"):
-            from edgeprune.pruning.reconstruction import reconstruct
-
             reconstruct(dense, model, kept, graph, self._batches("reconstruction"))
         if treatment in ("cut", "reconstructed"):
             return model, spec

@@ -54,10 +54,11 @@ def _accuracy_plot(name: str, of_set: dict[str, Any]) -> str:
     def draw(axes: "Axes") -> None:
         axes.axhline(100 * dense["accuracy"], color=MUTED, linewidth=1)
         axes.text(len(shares) - 0.45, 100 * dense["accuracy"], "dense", va="bottom", ha="right")
-        for place, (treatment, (label, color, style)) in enumerate(LINES.items()):
-            keys = [
-                f"{share}-{treatment if treatment == 'scratch' else f'{_CRITERION}-{treatment}'}" for share in shares
-            ]
+        lines = [line for line in LINES if not line.endswith("int8")]
+        for place, treatment in enumerate(lines):
+            label, color, style = LINES[treatment]
+            network = treatment if treatment == "scratch" else f"{_CRITERION}-{treatment}"
+            keys = [f"{share}-{network}" for share in shares]
             points = [(x, networks[key]) for x, key in enumerate(keys) if key in networks]
             if not points:
                 continue
@@ -102,7 +103,7 @@ def _difference_plot(name: str, questions: dict[str, Any]) -> str:
         axes.set_yticks(range(len(order)), [f"{criterion}, {share_name(share)}" for share, criterion in order])
         axes.set_ylim(len(order) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("points above or below the dense network")
+        axes.set_xlabel("points from the dense network")
         axes.grid(axis="x")
         axes.figure.legend(loc="outside lower center", ncols=len(shown))
 

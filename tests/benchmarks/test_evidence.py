@@ -1,10 +1,12 @@
 """The evidence grid: a tiny one is made, resumed and packed; its figures are held to hand computation."""
 
+import re
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import filelock
 import numpy as np
@@ -21,6 +23,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import evidence  # noqa: E402
 import evidence_grid  # noqa: E402
+import evidence_plots  # noqa: E402
 import evidence_predictions  # noqa: E402
 import evidence_summary  # noqa: E402
 import evidence_tables  # noqa: E402
@@ -102,9 +105,11 @@ def test_the_same_command_makes_nothing_again(grid, place) -> None:
 
 
 def test_other_settings_are_refused(grid, capsys) -> None:
-    assert evidence.main([*grid[1][:-4], "2", "--stages", "dense"]) == 0  # fine-tuning plays no part in dense ones
-    assert evidence.main([*grid[1], "--finetune-epochs", "2"]) == 2
-    assert "finetune.epochs: 1 -> 2" in capsys.readouterr().err
+    assert evidence.main([*grid[1], "--epochs", "2"]) == 2
+    assert "train.epochs: 1 -> 2" in capsys.readouterr().err
+    longer = [*grid[1], "--finetune-epochs", "2"]
+    assert evidence.main(longer) == 2
+    assert evidence.main([*longer, "--stages", "dense"]) == 0  # fine-tuning plays no part in dense networks
 
 
 def test_packed_predictions_give_the_same_figures(grid, tmp_path) -> None:
@@ -142,7 +147,8 @@ def test_a_network_that_another_process_makes_is_waited_for(tmp_path) -> None:
     assert experiment.is_made(cell)
 
 
-def test_work_goes_by_seed_then_stage_then_fold() -> None:
+def test_work_goes_by_seed_then_stage_then_fold(monkeypatch) -> None:
+    monkeypatch.setattr(evidence_grid, "SETS", {"tut2017": ("", 4), "esc10": ("", 5)})
     choices = evidence_grid.Choices([0.5, 0.25], ["l1", "random"], ["l1"])
     cells = evidence_grid.cells(["tut2017", "esc10"], [0, 1], [], ["dense", "oneshot"], choices)
     assert len(cells) == 2 * 9 * (1 + 2 * 2 * 2)
@@ -194,6 +200,17 @@ def test_p_values_are_corrected_within_a_question() -> None:
     assert smaller["p_corrected"] == pytest.approx(min(1, 2 * smaller["p"]))
     assert larger["p_corrected"] == pytest.approx(max(larger["p"], smaller["p_corrected"]))
     assert criteria[0]["p_corrected"] == criteria[0]["p"]
+
+
+def test_plots_are_whole_svg_files(tmp_path) -> None:
+    (accuracy, difference) = evidence_plots.write_plots(evidence_summary.summarise(hand_made()), tmp_path)
+    for path in (accuracy, difference):
+        text = path.read_text()
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "prefers-color-scheme:dark" in text
+        assert not re.search("#0[1-8]0[1-8]0[1-8]", text)  # no placeholder colour is left
+    assert "fine-tuned" in accuracy.read_text()
+    assert "points from the dense network" in difference.read_text()
 
 
 def test_tables_say_where_seeds_are_fewer() -> None:
