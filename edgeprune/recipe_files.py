@@ -51,12 +51,15 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     write_json(path, recipe.to_dict())
 
 
-def check_same_run(folder: Path, recipe: Recipe) -> None:
-    """Raise EdgepruneError if a run folder holds the run of a recipe that gives another result."""
+def changed_fields(folder: Path, recipe: Recipe) -> list[str]:
+    """Fields in which a recipe gives another result than the one in a run folder, as `train.epochs: 80 -> 40`."""
     stored = from_dict(read_json(folder / RECIPE)).to_dict()
-    changed = differences(identity(stored), identity(recipe.to_dict()))
-    if changed:
-        raise EdgepruneError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); choose another --out.")
+    return differences(identity(stored), identity(recipe.to_dict()))
+
+
+def is_after_dense(field: str) -> bool:
+    """Whether a field, named as by `differences`, leaves the dense network as it is."""
+    return field.startswith(("budget.", "prune.", "finetune.", "export.", "bench.", "data.detect_recall:", "name:"))
 
 
 _MACHINE_FIELDS = {"data": ("root", "cache", "workers"), "train": ("threads",), "finetune": ("threads",)}

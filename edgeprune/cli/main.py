@@ -28,7 +28,8 @@ def run_recipe(recipe: "Recipe", args: Sequence[str]) -> int:
     """Parse the flags of a recipe script and run the recipe; returns the exit code."""
     from edgeprune.cli.verbs.run import run_with_flags
 
-    return guarded(lambda rest: run_with_flags(recipe, rest), args, f"python {shlex.quote(sys.argv[0])}")
+    program = f"python {shlex.quote(sys.argv[0])}"
+    return guarded(lambda rest: run_with_flags(recipe, rest, program), args, program)
 
 
 def _choose(args: list[str], group: str = "") -> int:

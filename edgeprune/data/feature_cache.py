@@ -2,7 +2,8 @@
 
 A cache entry is a folder named by the hash of the card, the front-end and the clips (name, size, modification time,
 inode and a probe of the content: a clip may be replaced by another of the same size and time).
-It holds `features.npy` (`[frames of all clips, mels]`, float32), `offsets.npy` and, written last, `manifest.json`.
+It holds `features.npy` (`[frames of all clips, mels]`, float32), `offsets.npy`, `levels.npy` (how loud the clips
+are; absent in caches of earlier versions) and, written last, `manifest.json`.
 A lock keeps other processes out while it is written. `done.npy` marks finished clips, so that an interrupted extraction
 continues where it stopped.
 """
@@ -11,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from edgeprune import console
 from edgeprune.audio.decode import load_clip, probe_clip
+from edgeprune.audio.levels import Levels, measure_levels
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, default_cache, read_json, sha256_json, write_json
 from edgeprune.recipe import LogMel
@@ -38,6 +40,7 @@ class Features:
         rows: position of each file name.
         sha256: hash of card, front-end and clips.
         audio_sha256: hash of the clips' names, sizes and probes, wherever and since when they lie on the disk.
+        levels: of the clips, in their order; empty in a cache of an earlier version.
     """
 
     frames: np.ndarray
@@ -45,6 +48,7 @@ class Features:
     rows: Mapping[str, int]
     sha256: str
     audio_sha256: str = ""
+    levels: Levels = field(default_factory=Levels)
 
     def clip(self, filename: str) -> np.ndarray:
         """`[frames, mels]` of one clip."""
@@ -70,7 +74,7 @@ def extract(
 
     states = _states(root, filenames)
     key = _key(states, spec, card)
-    folder = (cache or default_cache()) / "features" / key[:32]
+    folder = _entry(key, cache)
     if not (folder / "manifest.json").exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +89,22 @@ def extract(
             raise cannot_write(folder, error) from error
     audio = sorted((Path(state.name).with_suffix("").as_posix(), state.size, state.probe) for state in states)
     return replace(_open(folder, key), audio_sha256=sha256_json(audio))
+
+
+def check_headers(
+    root: Path,
+    filenames: Sequence[str],
+    spec: LogMel,
+    card: Mapping[str, Any],
+    cache: Path | None = None,
+    workers: int = 0,
+) -> None:
+    """Refuse clips that are no audio, empty or below the front-end's rate, by their headers; see `extract`.
+
+    Clips whose features are in the cache are not opened.
+    """
+    if not (_entry(cache_key(root, filenames, spec, card), cache) / "manifest.json").exists():
+        _samples(root, filenames, spec, workers or os.cpu_count() or 1)
 
 
 def cache_key(root: Path, filenames: Sequence[str], spec: LogMel, card: Mapping[str, Any]) -> str:
@@ -140,6 +160,16 @@ def _states(root: Path, filenames: Sequence[str]) -> list[_ClipState]:
         return list(pool.map(state, filenames))
 
 
+def _entry(key: str, cache: Path | None) -> Path:
+    return (cache or default_cache()) / "features" / key[:32]
+
+
+def _samples(root: Path, filenames: Sequence[str], spec: LogMel, workers: int) -> list[int]:
+    """Samples of each clip at the front-end's rate, by the headers."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda name: probe_clip(root / name, spec.sample_rate), filenames))
+
+
 def _key(clips: Sequence[_ClipState], spec: LogMel, card: Mapping[str, Any]) -> str:
     front = {name: value for name, value in asdict(spec).items() if name != "patch_hop_frames"}
     return sha256_json({"version": _VERSION, "card": card, "frontend": front, "clips": clips})
@@ -156,7 +186,9 @@ def _open(folder: Path, key: str) -> Features:
     except (EdgepruneError, OSError, ValueError, LookupError, TypeError, EOFError) as error:
         reason = str(error).rstrip(".")
         raise EdgepruneError(f"{folder}: this feature cache is damaged ({reason}); delete the folder.") from error
-    return Features(frames, offsets, rows, key)
+    path = folder / "levels.npy"
+    levels = Levels(*np.load(path).T) if path.is_file() else Levels()
+    return Features(frames, offsets, rows, key, levels=levels)
 
 
 def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, workers: int) -> None:
@@ -166,23 +198,26 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, wor
 
     frontend = Frontend(spec)
     frontend(torch.zeros(1))  # window, filter bank and compiled loops are made once, before the threads share them
-    offsets_path, done_path, frames_path = (folder / f"{name}.npy" for name in ("offsets", "done", "features"))
-    with ThreadPoolExecutor(workers) as pool:
-        samples = list(pool.map(lambda name: probe_clip(root / name, spec.sample_rate), filenames))
+    offsets_path, done_path, frames_path, levels_path = (
+        folder / f"{name}.npy" for name in ("offsets", "done", "features", "levels")
+    )
+    samples = _samples(root, filenames, spec, workers)
     offsets = np.concatenate([[0], np.cumsum([frontend.frames(count) for count in samples])]).astype(np.int64)
-    if not _resumable(offsets_path, done_path, frames_path, offsets):
+    if not levels_path.is_file() or not _resumable(offsets_path, done_path, frames_path, offsets):
         # `done` goes first: old marks beside new, empty frames would pass for finished clips
         _reserve(done_path, np.uint8, (len(filenames),))
         _reserve(frames_path, np.float32, (int(offsets[-1]), spec.mels))
+        _reserve(levels_path, np.float32, (len(filenames), 2))
         np.save(offsets_path, offsets)
     frames = np.load(frames_path, mmap_mode="r+")
-    done = np.load(done_path, mmap_mode="r+")
+    done, levels = (np.load(path, mmap_mode="r+") for path in (done_path, levels_path))
 
     def one(row: int) -> None:
         waveform = load_clip(root / filenames[row], spec.sample_rate)
         if len(waveform) != samples[row]:
             raise EdgepruneError(f"{root / filenames[row]}: holds fewer samples than its header says; fetch it again.")
         frames[offsets[row] : offsets[row + 1]] = frontend(torch.from_numpy(waveform)).numpy()
+        levels[row] = measure_levels(root / filenames[row], waveform)
         done[row] = 1
 
     # One clip a thread: decoding, resampling and the FFT all release the interpreter.
@@ -199,8 +234,8 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, wor
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
-        frames.flush()
-        done.flush()
+        for array in (frames, levels, done):
+            array.flush()
 
 
 def _reserve(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from edgeprune.data.cards import Card, load_card
+from edgeprune.data.clip_warnings import label_warnings
 from edgeprune.data.image_files import read_part
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import Patches
@@ -98,7 +99,9 @@ def load_images(data: Data, seed: int = 0) -> ImageData:
     digests = [hashlib.sha256(array.tobytes()).hexdigest() for array in (pixels, train_labels, test_labels)]
     sha256 = sha256_json({"classes": card.classes, "shape": pixels.shape, "content": digests})
     classes = card.classes
-    return ImageData(card, classes, "scenes", train, validation, test, None, normalisation, sha256, pixels, rows)
+    warnings = tuple(label_warnings(classes, published, test))
+    parts_of = (train, validation, test)
+    return ImageData(card, classes, "scenes", *parts_of, None, sha256, warnings, normalisation, pixels, rows)
 
 
 def _table(card: Card, part: str, labels: np.ndarray) -> pd.DataFrame:

@@ -9,8 +9,9 @@ from edgeprune import console
 from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import has_images
 from edgeprune.data.image_data import load_images
+from edgeprune.data.run_data import FoundData as FoundData
 from edgeprune.data.run_data import RunData as RunData
-from edgeprune.data.scene_data import evenly, load_scenes
+from edgeprune.data.scene_data import evenly, find_clips, load_scenes
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data, LogMel
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BATCH = 20
+
+
+def find_data(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> FoundData:
+    """What `load_data` will load, without computing features: what is wrong with lists and headers is told here."""
+    if has_images(data):
+        return load_images(data, seed)
+    return find_clips(data, frontend, layout, seed)
 
 
 def load_data(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> RunData:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RunData(ABC):
-    """Clips or images of a split.
+class FoundData(ABC):
+    """Clips or images of a split, found and cut into parts; no feature is computed yet.
 
     Attributes:
         train, validation, test: tables of clips (see `splits.Split`); `validation` is None where none was cut.
         task: `scenes` (and images), `tags` or `detection` (see `labels.Task`).
         frontend: None for images.
-        normalisation: of the training part without validation, unless replaced by `with_normalisation`.
+        warnings: what is odd about the data, a sentence each without its full stop.
     """
 
     card: Card
@@ -36,13 +36,24 @@ class RunData(ABC):
     validation: pd.DataFrame | None
     test: pd.DataFrame
     frontend: LogMel | None
-    normalisation: Normalisation
     sha256: str
+    warnings: tuple[str, ...]
 
     @property
     @abstractmethod
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a network input."""
+
+
+@dataclass(frozen=True)
+class RunData(FoundData):
+    """Clips or images of a split, ready for a network.
+
+    Attributes:
+        normalisation: of the training part without validation, unless replaced by `with_normalisation`.
+    """
+
+    normalisation: Normalisation
 
     @abstractmethod
     def patches(self, clips: pd.DataFrame) -> Patches:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from edgeprune.audio.decode import probe_clip
 from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import MIXTURES, SYNTHETIC, Card, load_card
-from edgeprune.data.feature_cache import Features, extract
+from edgeprune.data.clip_warnings import label_warnings, sound_warnings
+from edgeprune.data.feature_cache import Features, check_headers, extract
 from edgeprune.data.labels import rarest
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import LogMelPatches, Patches
-from edgeprune.data.run_data import RunData
+from edgeprune.data.run_data import FoundData, RunData
 from edgeprune.data.splits import Split, load_split, split_validation
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import default_cache, sha256_json
@@ -25,12 +26,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SceneData(RunData):
-    """Clips of a split with their features.
+class FoundClips(FoundData):
+    """Clips of a split that are there and whose headers were read.
 
     Attributes:
         sha256: hash of the clips, labels and groups on each side of the official split.
         layout: how the network takes a patch.
+        root: folder of the clips.
+        filenames: of the official split, in its order.
+    """
+
+    frontend: LogMel
+    layout: Layout
+    root: Path
+    filenames: tuple[str, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return patch_shape(self.frontend, self.layout)
+
+
+@dataclass(frozen=True)
+class SceneData(RunData):
+    """Clips of a split with their features.
+
+    Attributes:
+        sha256, layout: as in `FoundClips`.
     """
 
     frontend: LogMel
@@ -62,8 +83,8 @@ def patch_shape(frontend: LogMel, layout: Layout) -> tuple[int, int, int]:
     return (1, frames, mels) if layout == "frames_mels" else (1, mels, frames)
 
 
-def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> SceneData:
-    """Read the split, cut the validation part, and compute the log-mel features or take them from the cache.
+def find_clips(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> FoundClips:
+    """Read the split, cut the validation part, and see by their headers that the front-end takes the clips.
 
     Missing synthetic scenes are made first. Their clips are as long as one patch of the front-end, up to 10 s.
     """
@@ -79,23 +100,42 @@ def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", se
         raise EdgepruneError(
             f"{card.name}: {bare.iloc[0]} has no label in the training part; label it or leave it out."
         )
-    train, _ = stratified(split.train, data.train_share, seed)
-    validation = None
-    if data.validation:
-        train, validation = split_validation(train, data.validation, seed)
-    filenames = [*split.train["filename"], *split.test["filename"]]
-    features = extract(root, filenames, frontend, card.content(), data.cache, data.workers)
-    return SceneData(
+    used, _ = stratified(split.train, data.train_share, seed)
+    train, validation = split_validation(used, data.validation, seed) if data.validation else (used, None)
+    filenames = (*split.train["filename"], *split.test["filename"])
+    check_headers(root, filenames, frontend, card.content(), data.cache, data.workers)
+    return FoundClips(
         card=card,
         classes=split.classes,
         task=split.task,
         train=train,
         validation=validation,
         test=split.test,
-        features=features,
         frontend=frontend,
-        normalisation=Normalisation.of(features, list(train["filename"])),
         sha256=_split_sha256(split),
+        warnings=(*split.warnings, *label_warnings(split.classes, used, split.test)),
+        layout=layout,
+        root=root,
+        filenames=filenames,
+    )
+
+
+def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> SceneData:
+    """Find the clips, and compute their log-mel features or take them from the cache."""
+    found = find_clips(data, frontend, layout, seed)
+    features = extract(found.root, found.filenames, frontend, found.card.content(), data.cache, data.workers)
+    return SceneData(
+        card=found.card,
+        classes=found.classes,
+        task=found.task,
+        train=found.train,
+        validation=found.validation,
+        test=found.test,
+        frontend=frontend,
+        sha256=found.sha256,
+        warnings=(*found.warnings, *sound_warnings(features)),
+        normalisation=Normalisation.of(features, list(found.train["filename"])),
+        features=features,
         layout=layout,
     )
 

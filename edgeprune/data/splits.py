@@ -14,7 +14,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeprune.console import say
 from edgeprune.data.cards import Card, SplitLayout
 from edgeprune.data.clip_finder import ClipFinder, stem
 from edgeprune.data.labels import NONE, SEPARATOR, Task, check_cell, in_class_order, names_in, rarest
@@ -45,6 +44,7 @@ class Split:
         classes: labels in the order of the network's outputs.
         lists: the files the split was read from, relative to the root.
         task: `tags` where clips may hold several classes.
+        warnings: sentences about what is odd in the lists.
     """
 
     train: pd.DataFrame
@@ -52,6 +52,7 @@ class Split:
     classes: tuple[str, ...]
     lists: tuple[str, ...]
     task: Task = "scenes"
+    warnings: tuple[str, ...] = ()
 
     def detecting(self, sound: str) -> Split:
         """The same clips, labelled with whether they hold one sound."""
@@ -82,7 +83,7 @@ def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", ch
     root = Path(root)
     if not root.is_dir():
         raise EdgepruneError(f"{card.name}: the folder {root} does not exist; give the right one or fetch the data.")
-    parts, lists = _read_parts(card, root, fold, subset)
+    parts, lists, remarks = _read_parts(card, root, fold, subset)
     finder = ClipFinder(root, card.audio)
     train, test = (_clip_table(card, part, finder, check_files) for part in parts)
     for part, frame in zip(parts, (train, test), strict=True):
@@ -91,13 +92,13 @@ def load_split(card: Card, root: Path | str, fold: int = 1, subset: str = "", ch
         twice = frame["filename"][frame["filename"].duplicated()]
         if len(twice):
             raise EdgepruneError(f"{part.where}: {twice.iloc[0]} is listed twice; keep one row a clip.")
-    _check_apart(card, fold, train, test)
+    remarks += _check_apart(card, fold, train, test)
     labels = {*train["label"], *test["label"]} - {""}
     if not card.several_labels and not any(SEPARATOR in label for label in labels):
-        return Split(train, test, card.classes or tuple(sorted(labels)), lists)
+        return Split(train, test, card.classes or tuple(sorted(labels)), lists, warnings=tuple(remarks))
     classes = card.classes or tuple(sorted({name for label in labels for name in names_in(label)}))
     train, test = (in_class_order(part, classes) for part in (train, test))
-    return Split(train, test, classes, lists, "tags")
+    return Split(train, test, classes, lists, "tags", tuple(remarks))
 
 
 def split_validation(train: pd.DataFrame, fraction: float = 0.15, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -198,8 +199,8 @@ def find_list(root: Path, name: str) -> Path | None:
     return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
 
 
-def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_Part], tuple[str, ...]]:
-    """The train and test rows of the first layout whose files exist, and those files."""
+def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_Part], tuple[str, ...], list[str]]:
+    """The train and test rows of the first layout whose files exist, those files, and warnings."""
     if subset and subset not in card.subsets:
         have = ", ".join(card.subsets) or "none"
         raise EdgepruneError(f"{card.name}: has no subset '{subset}'; its subsets: {have}.")
@@ -213,10 +214,11 @@ def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_P
         if parts:
             expected = layout.rows.get(str(fold))
             rows = tuple(len(part.rows) for part in parts)
+            remarks = []
             if expected and rows != expected:
-                say(f"warning: {card.name} fold {fold}: {rows} rows for train and test, published {expected}")
+                remarks.append(f"{card.name} fold {fold}: {rows} rows for train and test, published {expected}")
             lists = dict.fromkeys(part.where.relative_to(root).as_posix() for part in parts)
-            return parts, tuple(lists)
+            return parts, tuple(lists), remarks
     raise EdgepruneError(
         f"{card.name} fold {fold}: no split found in {root}; looked for {', then '.join(tried)}; "
         f"check the folder, or run `edgeprune data fetch {card.name} --root {root}`."
@@ -345,18 +347,20 @@ def _origins(card: Card, part: _Part, places: list[str]) -> dict[str, list[str]]
     return origins
 
 
-def _check_apart(card: Card, fold: int, train: pd.DataFrame, test: pd.DataFrame) -> None:
+def _check_apart(card: Card, fold: int, train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+    """Refuse a clip on both sides; a warning if a group is."""
     both = sorted(set(train["filename"]) & set(test["filename"]))
     if both:
         raise EdgepruneError(
             f"{card.name} fold {fold}: {both[0]}{_more(both)} in both train and test; remove it from one of the lists."
         )
     shared = sorted(set(train["group"]) & set(test["group"]))
-    if shared:
-        say(
-            f"warning: {card.name} fold {fold}: group {shared[0]}{_more(shared)} in both train and test; "
-            "the test score will flatter the network"
-        )
+    if not shared:
+        return []
+    return [
+        f"{card.name} fold {fold}: group {shared[0]}{_more(shared)} in both train and test; "
+        "the test score will flatter the network"
+    ]
 
 
 def _more(items: Iterable[str]) -> str:

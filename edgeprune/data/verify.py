@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.audio.decode import check_clip
-from edgeprune.console import track
+from edgeprune.console import say, track
 from edgeprune.data.cards import Card
 from edgeprune.data.clip_finder import ClipFinder, is_audio
 from edgeprune.data.feature_cache import outdated
@@ -92,6 +92,8 @@ def _clips_of_folds(card: Card, root: Path, folds: list[int]) -> dict[str, str]:
         except EdgepruneError as error:
             failures.append(error)
         else:
+            for warning in split.warnings:
+                say(f"warning: {warning}")
             listed |= dict.fromkeys([*split.train["filename"], *split.test["filename"]], "")
     if not listed:
         raise failures[0]

@@ -35,6 +35,12 @@ MEMORY_MODE = "Shared_Sram"
 """Activations in SRAM, shared with the processor; weights stay in flash, as with TFLite Micro."""
 
 
+def check_name(device: str) -> None:
+    """Refuse an accelerator that Vela does not know."""
+    if device not in ACCELERATORS:
+        raise unknown_name("device", device, ACCELERATORS)
+
+
 def measure(request: BenchRequest) -> list[Measurement]:
     """Estimate the cycles and memory of each file with Vela.
 
@@ -43,8 +49,7 @@ def measure(request: BenchRequest) -> list[Measurement]:
     out: activations and the buffers of weights. Operators that stay on the processor are in `detail["cpu_operators"]`,
     and their time is not in the cycles.
     """
-    if request.device not in ACCELERATORS:
-        raise unknown_name("device", request.device, ACCELERATORS)
+    check_name(request.device)
     if importlib.util.find_spec("ethosu") is None or importlib.util.find_spec("ethosu.vela") is None:
         raise EdgepruneError(f"device {request.device}: needs the package ethos-u-vela; pip install 'edgeprune[mcu]'.")
     request.check_one_core()

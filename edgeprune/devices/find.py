@@ -1,5 +1,6 @@
 """The table of devices and what each needs."""
 
+import importlib
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -127,6 +128,13 @@ def require_device(name: str) -> Device:
     if missing := device.missing():
         raise EdgepruneError(f"device {name}: needs {', '.join(missing)}, not installed here; {device.install}.")
     return device
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that is unknown, misspelt or needs what is not installed here; nothing is contacted."""
+    module = importlib.import_module(f"edgeprune.devices.{require_device(name).module}")
+    if hasattr(module, "check_name"):
+        module.check_name(name)
 
 
 def _has_litert_js() -> bool:

@@ -53,6 +53,11 @@ _REFUSALS = {
 """Words of ssh about a connection it does not make, and our messages."""
 
 
+def check_name(device: str) -> None:
+    """Refuse what is no address."""
+    parse(device)
+
+
 def measure(request: BenchRequest) -> list[Measurement]:
     """Time the files against each other on a board; `request.timeout_s` holds for all of them together.
 

@@ -57,6 +57,7 @@ def _context(result: Result) -> dict[str, Any]:
         "title": result.name or "edgeprune run",
         "lead": ", ".join(filter(None, (subject, *parts))),
         "synthetic": data in SYNTHETIC,
+        "warnings": result.data.warnings,
         "tiles": _tiles(result),
         "shipped": after.label if after else "",
         "summary": summary_table(result),

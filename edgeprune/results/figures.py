@@ -282,19 +282,22 @@ class BudgetOutcome:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Which clips: data set, split, clips by part (`train`, `validation`, `test`), and the split's hash."""
+    """Which clips: data set, split, clips by part (`train`, `validation`, `test`), the split's hash, what is odd."""
 
     name: str = ""
     split: str | None = None
     clips: Mapping[str, int] = field(default_factory=dict)
     sha256: str | None = None
+    warnings: tuple[str, ...] = ()
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> DataFacts:
         clips = value.get("clips")
         counts = {"all": clips} if not isinstance(clips, Mapping | None) else dict(clips or {})
         parts = {name: int(count) for name, count in numbers(counts).items()}
-        return DataFacts(name=str(value.get("name") or ""), clips=parts, **plain_fields(DataFacts, value))
+        warnings = tuple(str(sentence) for sentence in sequence(value, "warnings", "data."))
+        name = str(value.get("name") or "")
+        return DataFacts(name=name, clips=parts, warnings=warnings, **plain_fields(DataFacts, value))
 
 
 @dataclass(frozen=True)

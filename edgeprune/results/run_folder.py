@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from itertools import count
 from pathlib import Path
 
 from edgeprune import console
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, read_json
 from edgeprune.recipe import Recipe
-from edgeprune.recipe_files import RECIPE, check_same_run, load_recipe, write_recipe
+from edgeprune.recipe_files import RECIPE, changed_fields, is_after_dense, load_recipe, write_recipe
 from edgeprune.results.result import NetworkName, Result, artefact_key
 
 FAILED = "failed.json"
@@ -27,6 +29,23 @@ class RunState(Enum):
     FAILED = "failed"
     UNFINISHED = "unfinished"
     DAMAGED = "damaged"
+
+
+class OtherRecipeError(EdgepruneError):
+    """A run folder holds the run of another recipe.
+
+    Attributes:
+        flags: that go on from the run's dense network in a folder of their own; empty where the recipe needs another
+            dense network, or the run has none yet.
+    """
+
+    def __init__(self, path: Path, changed: Sequence[str], dense: Path | None = None, out: Path | None = None) -> None:
+        self.flags = () if dense is None else ("--dense-from", str(dense), "--out", str(out))
+        self.reason = f"{path}: holds a run with other settings ({'; '.join(changed)})"
+        if self.flags:
+            self.reason += ", none of which changes its dense network"
+        advice = f"go on from that network with {shlex.join(self.flags)}" if self.flags else "choose another --out"
+        super().__init__(f"{self.reason}; {advice}.")
 
 
 @dataclass(frozen=True)
@@ -168,12 +187,25 @@ class RunFolder:
     @staticmethod
     @contextmanager
     def open(recipe: Recipe) -> Iterator[RunFolder]:
-        """The recipe's folder, locked, with the recipe in it; refused where it holds the run of another recipe."""
+        """The recipe's folder, locked, with the recipe in it; refused where it holds the run of another recipe.
+
+        A run that failed before its first epoch was over holds nothing to keep: a corrected recipe takes its place.
+        """
         with RunFolder(recipe.folder()).locked() as folder:
-            if folder.is_run:
-                check_same_run(folder.path, recipe)
+            changed = changed_fields(folder.path, recipe) if folder.is_run else []
+            if changed and (folder.is_done or any(folder.path.rglob("*.ckpt"))):
+                raise folder._other_recipe(changed)
+            if changed:
+                folder.data_file.unlink(missing_ok=True)
             write_recipe(folder.recipe_file, recipe)
             yield folder
+
+    def _other_recipe(self, changed: Sequence[str]) -> OtherRecipeError:
+        dense = self.checkpoint("dense")
+        if not dense.is_file() or not all(is_after_dense(field) for field in changed):
+            return OtherRecipeError(self.path, changed)
+        numbered = (self.path.with_name(f"{self.path.name}-{number}") for number in count(2))
+        return OtherRecipeError(self.path, changed, dense, next(path for path in numbered if not path.exists()))
 
 
 def load(run_folder: Path | str) -> Result:

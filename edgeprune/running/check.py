@@ -1,8 +1,10 @@
 """Checks of a recipe before hours of work."""
 
+from collections.abc import Callable
+
 from edgeprune.convert.tflite_export import check_formats
 from edgeprune.data.cards import has_images
-from edgeprune.devices.find import require_device
+from edgeprune.devices.find import check_device
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.frontend_budget import left_for_network
 from edgeprune.models.registry import entry, make_spec
@@ -31,6 +33,8 @@ def check(recipe: Recipe) -> None:
         )
     _check_devices(recipe)
     _check_training(recipe)
+    if recipe.export.calibration_clips < 1:
+        raise EdgepruneError(f"export.calibration_clips: {recipe.export.calibration_clips}; give at least 1.")
     if recipe.bench.runs < 1:
         raise EdgepruneError(f"bench.runs: {recipe.bench.runs}; give at least 1 (50 for a figure to publish).")
 
@@ -67,7 +71,7 @@ def _check_devices(recipe: Recipe) -> None:
     if not bench.timeout_s > 0:
         raise EdgepruneError(f"bench.timeout_s: {bench.timeout_s:g}; give seconds above 0.")
     for name in bench.devices:
-        require_device(name)
+        check_device(name)
         if name != "host" and "int8" not in recipe.export.formats:
             raise EdgepruneError(f"bench.devices: {name} takes the int8 file; put int8 among --export.formats.")
 
@@ -81,14 +85,27 @@ def _check_detection(data: Data, images: bool) -> None:
         raise EdgepruneError("data.detect: the threshold is set on validation clips; give --data.validation above 0.")
 
 
+_TRAINING_RULES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (
+        ("epochs", "weight_decay", "mixup", "freq_mask", "time_mask", "shift", "patience", "threads"),
+        lambda value: value >= 0,
+        "0 or more",
+    ),
+    (("batch_size", "devices"), lambda value: value >= 1, "1 or more"),
+    (("lr", "temperature", "mixstyle_alpha"), lambda value: value > 0, "more than 0"),
+    (("label_smoothing", "mixstyle", "distillation"), lambda value: 0 <= value <= 1, "a share from 0 to 1"),
+)
+"""Fields of `Train`, and which values they take."""
+
+
 def _check_training(recipe: Recipe) -> None:
     images = has_images(recipe.data)
     _check_detection(recipe.data, images)
     for part, train in (("train", recipe.train), ("finetune", recipe.finetune)):
-        if train.epochs < 0:
-            raise EdgepruneError(f"{part}.epochs: {train.epochs} epochs; give 0 or more.")
-        if train.shift < 0:
-            raise EdgepruneError(f"{part}.shift: {train.shift} pixels; give 0 or more.")
+        for names, fits, rule in _TRAINING_RULES:
+            for name in names:
+                if not fits(value := getattr(train, name)):
+                    raise EdgepruneError(f"{part}.{name}: {value:g}; give {rule}.")
         if images and train.epochs and train.time_roll:
             raise EdgepruneError(
                 f"{part}.time_roll: rolls clips in time, and {recipe.data.name} holds images; turn it off with "

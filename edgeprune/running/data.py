@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgeprune.data.load import RunData, load_data, refuse_unlabelled_test
+from edgeprune.data.load import FoundData, RunData, find_data, load_data, refuse_unlabelled_test
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, write_json
 from edgeprune.models import checkpoint
@@ -10,6 +10,13 @@ from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.models.registry import entry
 from edgeprune.recipe import Recipe
 from edgeprune.results.run_folder import RunFolder
+
+
+def find_run_data(recipe: Recipe) -> FoundData:
+    """The recipe's data before any feature is computed."""
+    data = find_data(recipe.data, recipe.frontend, entry(recipe.model.name).layout, recipe.seed)
+    refuse_unlabelled_test(data.card.name, data.test)
+    return data
 
 
 def load_run_data(recipe: Recipe) -> RunData:

@@ -63,6 +63,7 @@ def finish(
             },
             "sha256": data.sha256,
             "audio_sha256": data.hashes().get("audio"),
+            "warnings": list(data.warnings),
         },
         **figures,
         "budget": _budget_outcome(recipe, pruned, artefacts, program_figures(recipe, pruned, folder)),

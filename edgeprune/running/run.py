@@ -19,12 +19,17 @@ def run(recipe: Recipe) -> Result:
         result.networks["pruned"].files["int8"].scores.accuracy
 
     Raises:
-        EdgepruneError: the recipe or its data cannot be used, the folder holds another recipe's run, or another process
-            works in it.
+        EdgepruneError: the recipe or its data cannot be used, or another process works in the folder.
+        OtherRecipeError: the folder holds another recipe's run.
         InfeasibleBudgetError: no allocation meets the budget.
         CheckFailedError: an exported file does not compute what its network does, or exceeds the budget.
     """
     check(recipe)
+    begun = RunFolder(recipe.folder())
+    if not begun.is_done:
+        from edgeprune.running.check_start import check_start  # imports PyTorch, which a finished run needs not
+
+        check_start(recipe, begun)
     with RunFolder.open(recipe) as folder:
         if folder.is_done:
             console.say(f"{folder.path}: this run is done; its result is read, nothing is computed again")
@@ -40,15 +45,14 @@ def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     from edgeprune.running.finish import finish
     from edgeprune.running.measure import frontend_figures, measure_files
     from edgeprune.running.program import program_figures
-    from edgeprune.running.prune_to_budget import given_profile, prune_to_budget, refuse_infeasible
-    from edgeprune.running.train_dense import dense_spec, train_dense
+    from edgeprune.running.prune_to_budget import prune_to_budget
+    from edgeprune.running.train_dense import train_dense
 
     console.say(f"run {recipe.name}: folder {folder.path}, seed {recipe.seed}")
     data = load_run_data(recipe)
     check_same_data(data, folder)
-    spec = dense_spec(recipe, data)
-    given_profile(recipe, spec)  # a profile of another network is refused before hours of training
-    refuse_infeasible(recipe, spec)  # and so is a budget that nothing can meet
+    for warning in data.warnings:
+        console.say(f"warning: {warning}")
     dense = train_dense(recipe, data, folder)
     data = data.with_normalisation(dense.normalisation)
     pruned = prune_to_budget(recipe, data, dense, folder)

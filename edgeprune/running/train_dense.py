@@ -1,5 +1,6 @@
 """Stage: the unpruned network, trained or taken from another run; and training as the pruned one has it too."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,12 @@ import torch
 from torch import nn
 
 from edgeprune import console
-from edgeprune.data.load import RunData
+from edgeprune.data.load import FoundData, RunData
 from edgeprune.errors import EdgepruneError
 from edgeprune.models import checkpoint, cnn14, vggish
 from edgeprune.models.checkpoint import Checkpoint
-from edgeprune.models.registry import ModelSpec, build, make_spec
-from edgeprune.recipe import Recipe, Train
+from edgeprune.models.registry import ModelSpec, build, entry, make_spec
+from edgeprune.recipe import Model, Recipe, Train
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.data import load_trained
 from edgeprune.running.threshold import threshold_facts
@@ -26,7 +27,7 @@ def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
     if path.is_file():
         return load_trained(path, data)
     if recipe.dense_from is not None:
-        dense = _adopt(recipe, data, recipe.dense_from)
+        dense = adopt_dense(recipe, data, recipe.dense_from)
         of_validation = threshold_facts(recipe, data.with_normalisation(dense.normalisation), dense.model)
         checkpoint.save(path, dense.spec, dense.model, {**dense.extra, **of_validation})
         return load_trained(path, data)
@@ -41,21 +42,25 @@ def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
     return load_trained(path, data)
 
 
-def dense_spec(recipe: Recipe, data: RunData) -> ModelSpec:
+def dense_spec(recipe: Recipe, data: FoundData) -> ModelSpec:
     """The spec of the recipe's unpruned network for these classes and patches or images."""
     return make_spec(recipe.model.name, len(data.classes), data.input_shape, recipe.model.width)
 
 
+def check_audioset_weights(model: Model) -> None:
+    """Refuse AudioSet weights for a network that nobody published any for."""
+    if model.audioset_weights is not None and entry(model.name).name not in ("vggish", "cnn14"):
+        raise EdgepruneError(
+            f"model.audioset_weights: only vggish and cnn14 can start from AudioSet weights, not {model.name}."
+        )
+
+
 def load_audioset_weights(model: Any, name: str, path: Path, data: RunData) -> None:
-    """Start a network from AudioSet weights."""
+    """Start VGGish or CNN14 from AudioSet weights."""
     if name == "vggish":
         layers = vggish.load_audioset_weights(model, path)
-    elif name == "cnn14":
-        layers = cnn14.load_panns_weights(model, path, data.normalisation.mean, data.normalisation.std)
     else:
-        raise EdgepruneError(
-            f"model.audioset_weights: only vggish and cnn14 can start from AudioSet weights, not {name}."
-        )
+        layers = cnn14.load_panns_weights(model, path, data.normalisation.mean, data.normalisation.std)
     console.say(f"AudioSet weights loaded: {', '.join(layers)}")
 
 
@@ -93,10 +98,11 @@ def network_facts(recipe: Recipe, data: RunData, model: nn.Module, history: list
     return {**data.describe(), "data_sha256": data.sha256, "history": history, **threshold}
 
 
-def _adopt(recipe: Recipe, data: RunData, path: Path) -> Checkpoint:
+def adopt_dense(recipe: Recipe, data: FoundData, path: Path) -> Checkpoint:
     """The dense network of another run, if it was trained on this split with this front-end."""
     dense = checkpoint.load(path)
-    frontends = [{**described["frontend"], "patch_hop_frames": 0} for described in (dense.extra, data.describe())]
+    own = {} if data.frontend is None else asdict(data.frontend)
+    frontends = [{**frontend, "patch_hop_frames": 0} for frontend in (dense.extra["frontend"], own)]
     if dense.spec != dense_spec(recipe, data) or frontends[0] != frontends[1]:
         raise EdgepruneError(f"{path}: is a network of another kind, input or front-end than the recipe's; train one.")
     if dense.extra["data_sha256"] != data.sha256:

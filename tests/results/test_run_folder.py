@@ -9,8 +9,8 @@ import pytest
 from stored_result import stored_result
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.recipe import Recipe, Train
-from edgeprune.results.run_folder import RunFolder, RunState
+from edgeprune.recipe import Bench, Budget, Export, Prune, Recipe, Train
+from edgeprune.results.run_folder import OtherRecipeError, RunFolder, RunState
 
 
 @pytest.fixture
@@ -109,11 +109,48 @@ def test_the_same_recipe_opens_it_again(folder, recipe) -> None:
     assert folder.recipe().data.root == Path("/elsewhere")
 
 
-def test_another_recipe_does_not(folder, recipe) -> None:
-    other = replace(recipe, train=Train(epochs=1))
-    with pytest.raises(EdgepruneError, match=r"other settings \(train\.epochs: .* -> 1\); choose another --out"):
+def test_a_failed_start_takes_a_corrected_recipe(folder, recipe) -> None:
+    """Nothing was trained yet, so nothing is lost."""
+    folder.data_file.write_text("{}")
+    corrected = replace(recipe, train=Train(epochs=1))
+    with RunFolder.open(corrected):
+        assert folder.recipe() == corrected
+        assert not folder.data_file.exists()
+
+
+def test_another_recipe_does_not_take_the_place_of_work(folder, recipe) -> None:
+    state = folder.training("dense") / "last.ckpt"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"an epoch")
+    other = replace(recipe, train=Train(epochs=1), budget=Budget(params="10k"))
+    with pytest.raises(OtherRecipeError, match=r"train\.epochs: .* -> 1\); choose another --out") as caught:
         RunFolder.open(other).__enter__()
+    assert caught.value.flags == ()
     assert folder.recipe() == recipe
+
+
+AFTER_DENSE = {
+    "budget": lambda recipe: replace(recipe, budget=Budget(params="10k")),
+    "criterion": lambda recipe: replace(recipe, prune=Prune(criterion="l1")),
+    "fine-tuning": lambda recipe: replace(recipe, finetune=Train(epochs=3)),
+    "formats": lambda recipe: replace(recipe, export=Export(formats=("int8",))),
+    "bench": lambda recipe: replace(recipe, bench=Bench(runs=3)),
+    "recall": lambda recipe: replace(recipe, data=replace(recipe.data, detect_recall=0.8)),
+}
+
+
+@pytest.mark.parametrize("what", AFTER_DENSE)
+def test_what_comes_after_the_dense_network_goes_on_from_it(what, folder, recipe) -> None:
+    folder.checkpoint("dense").write_bytes(b"trained")
+    folder.path.with_name("run-2").mkdir()
+    changed = AFTER_DENSE[what](recipe)
+    with pytest.raises(OtherRecipeError, match="none of which changes its dense network; go on from") as caught:
+        RunFolder.open(changed).__enter__()
+    third = folder.path.with_name("run-3")
+    assert caught.value.flags == ("--dense-from", str(folder.checkpoint("dense")), "--out", str(third))
+    for of_dense in (replace(changed, seed=1), replace(changed, train=Train(epochs=1))):
+        with pytest.raises(OtherRecipeError, match="choose another --out"):
+            RunFolder.open(of_dense).__enter__()
 
 
 def test_two_processes_do_not_share_it(folder, recipe) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgeprune.files import read_json, sha256_file
 from edgeprune.models import checkpoint
 from edgeprune.recipe import Budget, Export, Prune, Train
 from edgeprune.recipe_files import load_recipe
+from edgeprune.results.run_folder import OtherRecipeError, RunFolder
 from edgeprune.running.evaluate import evaluate
 from edgeprune.running.export_more import export_more
 from edgeprune.running.run import run
@@ -123,6 +125,30 @@ def test_other_settings_need_another_folder(done, cache):
     recipe = tiny(done, cache)
     with pytest.raises(EdgepruneError, match=r"train.epochs: 3 -> 4.*choose another --out"):
         run(replace(recipe, train=replace(recipe.train, epochs=4)))
+
+
+def test_another_budget_goes_on_from_the_dense_network(done, cache, capsys, monkeypatch):
+    """The run names the command, which is taken at its word here, but for the work."""
+    recipe = tiny(done, cache)
+    with pytest.raises(OtherRecipeError, match=r"budget.macs: 1000000 -> 900000\), none of which changes"):
+        run(replace(recipe, budget=Budget(macs="900k")))
+    flags = ["run", str(done), "--out", str(done), "--budget.macs", "900k", "--json"]
+    assert main(flags) == 2
+    command = capsys.readouterr().err.strip().rpartition("go on from that network with: ")[2]
+    program, *args = shlex.split(command)
+    assert (program, args[:2]) == ("edgeprune", ["run", str(done)])
+    begun = []
+
+    def stages(*recipe_and_folder):
+        begun.extend(recipe_and_folder)
+        return RunFolder(done).result()
+
+    monkeypatch.setattr("edgeprune.running.run.run_stages", stages)
+    assert main(args) == 0
+    taken, folder = begun
+    assert folder.path == taken.out == done.with_name("tiny-2")
+    assert (taken.dense_from, taken.budget) == (done / "dense.ckpt", Budget(macs=900_000))
+    assert replace(taken, out=done, dense_from=None, budget=recipe.budget) == recipe
 
 
 def test_a_folder_in_use_is_left_alone(done, cache):

@@ -9,7 +9,8 @@ import pytest
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
 from edgeprune.models import cnn14, vggish
-from edgeprune.running.train_dense import load_audioset_weights
+from edgeprune.recipe import Model
+from edgeprune.running.train_dense import check_audioset_weights, load_audioset_weights
 
 DATA = SimpleNamespace(normalisation=Normalisation(np.full(64, -5, np.float32), np.full(64, 3, np.float32)))
 
@@ -33,4 +34,4 @@ def test_vggish_takes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_networks_have_none() -> None:
     with pytest.raises(EdgepruneError, match="only vggish and cnn14 can start from AudioSet weights, not dcase21"):
-        load_audioset_weights("network", "dcase21", Path("weights.pth"), DATA)
+        check_audioset_weights(Model(name="dcase21", audioset_weights=Path("weights.pth")))

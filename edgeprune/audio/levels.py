@@ -1,0 +1,59 @@
+"""How loud clips are, to tell those that a network cannot hear: silent ones, and stereo that cancels itself out."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUIET = 10 ** (-40 / 20)
+"""Root mean square, full scale 1, below which the channels of a clip are looked at."""
+SILENT = 10 ** (-90 / 20)
+"""Root mean square below which a clip is silent: a 16-bit file's last bit flips now and then."""
+CANCELLED = 10 ** (-30 / 20)
+"""Share of its loudest channel below which a mix is lost."""
+
+
+def _none() -> NDArray[np.float32]:
+    return np.empty(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Root mean squares of clips, full scale 1.
+
+    Attributes:
+        mix, loudest: float32 `[clips]`, of the mono mix and of the loudest channel; where the mix is not `QUIET`,
+            `loudest` repeats it.
+    """
+
+    mix: NDArray[np.float32] = field(default_factory=_none)
+    loudest: NDArray[np.float32] = field(default_factory=_none)
+
+    @property
+    def silent(self) -> NDArray[np.intp]:
+        """Rows of the clips that hold nothing."""
+        return np.flatnonzero(self.loudest < SILENT)
+
+    @property
+    def cancelled(self) -> NDArray[np.intp]:
+        """Rows of the clips whose channels are opposite to each other."""
+        return np.flatnonzero((self.loudest >= SILENT) & (self.mix < CANCELLED * self.loudest))
+
+
+def measure_levels(path: Path, mix: NDArray[np.float32]) -> tuple[float, float]:
+    """Root mean square of a clip's mono mix `[samples]`, and of its loudest channel in the file."""
+    level = float(np.sqrt(np.mean(np.square(mix, dtype=np.float64))))
+    return (level, level) if level >= QUIET else (level, max(level, _loudest_channel(path)))
+
+
+def _loudest_channel(path: Path) -> float:
+    import soundfile
+
+    try:
+        if soundfile.info(str(path)).channels == 1:
+            return 0.0
+        channels = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    except (soundfile.LibsndfileError, OSError, RuntimeError):  # decoded in another way
+        return 0.0
+    return float(np.sqrt(np.square(channels, dtype=np.float64).mean(axis=0)).max())

@@ -1,0 +1,52 @@
+"""Checks of a recipe against this machine, its data and its network: all that can be known before work begins."""
+
+from importlib.util import find_spec
+
+import torch
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.recipe import Recipe
+from edgeprune.results.run_folder import RunFolder
+from edgeprune.running.data import find_run_data
+from edgeprune.running.prune_to_budget import given_profile, refuse_infeasible
+from edgeprune.running.train_dense import adopt_dense, check_audioset_weights, dense_spec
+from edgeprune.training.trackers import require
+
+_PACKAGES = ("lightning", "onnx", "onnxscript", "onnxruntime", "tensorflow")
+"""What training and the export import."""
+
+
+def check_start(recipe: Recipe, folder: RunFolder) -> None:
+    """Raise EdgepruneError for data or a network that cannot be used, InfeasibleBudgetError for the budget.
+
+    It reads lists and the clips' headers, builds the network's graph, and computes no feature. The run's folder need
+    not exist.
+    """
+    _check_machine(recipe)
+    check_audioset_weights(recipe.model)
+    needs_dense = not folder.checkpoint("dense").is_file()
+    files = {"prune.profile": recipe.prune.profile}
+    if needs_dense:
+        files |= {"model.audioset-weights": recipe.model.audioset_weights, "dense-from": recipe.dense_from}
+    for name, path in files.items():
+        if path is not None and not path.is_file():
+            raise EdgepruneError(f"{path}: there is no such file; correct --{name}.")
+    data = find_run_data(recipe)
+    spec = dense_spec(recipe, data)
+    given_profile(recipe, spec)
+    refuse_infeasible(recipe, spec)
+    if recipe.dense_from is not None and needs_dense:
+        adopt_dense(recipe, data, recipe.dense_from)
+
+
+def _check_machine(recipe: Recipe) -> None:
+    """Packages and the processor that training and export need."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise EdgepruneError(f"{', '.join(missing)}: not installed here, and a run needs it; pip install edgeprune.")
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    for part, train in (("train", recipe.train), ("finetune", recipe.finetune)):
+        if train.accelerator == "gpu" and not has_gpu:
+            raise EdgepruneError(f"{part}.accelerator: PyTorch sees no GPU here; leave it at cpu, or take auto.")
+        if train.tensorboard:
+            require("tensorboard")
