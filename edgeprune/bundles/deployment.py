@@ -1,4 +1,4 @@
-"""How a network is deployed into firmware: by which runtime, by which rules it decides, under which names."""
+"""How a network is deployed into firmware or an app: by which runtime, by which rules, under which names."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,6 +13,14 @@ OWN_FILES = (
     "(classify|fft|fifo|frontend|frontend_config|frontend_tables|labels|listen|listen_config|network|selftest|stream)"
 )
 """Names of our own C files, without `edgeprune_`."""
+PACKAGE = "edgeprune"
+_RESERVED = (
+    "(abstract|as|assert|boolean|break|byte|case|catch|char|class|const|continue|default|do|double|else|enum|"
+    "extends|false|final|finally|float|for|fun|goto|if|implements|import|in|instanceof|int|interface|is|long|"
+    "native|new|null|object|package|private|protected|public|return|short|static|strictfp|super|switch|"
+    "synchronized|this|throw|throws|transient|true|try|typealias|typeof|val|var|void|volatile|when|while)"
+)
+"""Words of Java and Kotlin that name no package."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,8 @@ class Deployment:
     """stream: the network as C that takes frames as they come; tflm: TensorFlow Lite Micro."""
     prefix: str = "ep"
     """Of all names in C, so that two bundles link into one program."""
+    package: str = PACKAGE
+    """Of the Kotlin classes."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]{0,20}", self.prefix):
@@ -32,6 +42,12 @@ class Deployment:
             )
         if self.prefix != "ep" and self.runtime == "tflm":
             raise EdgepruneError("prefix: networks under TensorFlow Lite Micro keep their names; use --runtime stream.")
+        parts = self.package.split(".")
+        if not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) and not re.fullmatch(_RESERVED, part) for part in parts):
+            raise EdgepruneError(
+                f"package: '{self.package}' names no Kotlin package; use words of a-z, 0-9 and _ with dots between, a "
+                "letter first in each, such as org.example.listening."
+            )
 
     @property
     def network_prefix(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeprune.bundles import android, c11, micro
-from edgeprune.bundles.deployment import Deployment, Runtime
+from edgeprune.bundles.deployment import PACKAGE, Deployment, Runtime
 from edgeprune.bundles.micro import MICRO_TARGETS
 from edgeprune.bundles.source import source_of
 from edgeprune.errors import EdgepruneError, unknown_name
@@ -43,10 +43,12 @@ def write_bundle(
         target: one of `TARGETS`.
         out: folder to write; it must be absent or empty.
         clips: audio files for the test vectors (default: evaluation clips of the run).
-        deployment: rules, runtime and prefix (default: the target's runtime).
+        deployment: rules, runtime and names (default: the target's runtime).
     """
     deployment = deployment or Deployment(runtime=runtime_of(target, None))
     runtime_of(target, deployment.runtime)
+    if deployment.package != PACKAGE and target != "android":
+        raise EdgepruneError(f"package: {target} has no Kotlin; leave out --package, or take --target android.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EdgepruneError(f"{out}: is there already; choose another --out.")
     source = source_of(run, clips, arena=deployment.runtime == "tflm")
@@ -61,7 +63,7 @@ def write_bundle(
             elif target == "c11":
                 c11.write(source, folder, deployment)
             else:
-                android.write(source, folder)
+                android.write(source, folder, deployment)
             folder.rename(out)
     except OSError as error:
         raise cannot_write(error.filename or out, error) from error

@@ -22,15 +22,20 @@ METADATA_NAME = "edgeprune.json"
 def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
     """Embed `metadata` in a `ModelT` as the buffer `edgeprune.json`, replacing what was there."""
     text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), default=to_jsonable, allow_nan=False)
-    content = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+    embed(model, METADATA_NAME, text.encode("utf-8"))
+
+
+def embed(model: Any, name: str, content: bytes) -> None:
+    """Embed a named buffer in a `ModelT`, replacing the one of that name."""
+    data = np.frombuffer(content, dtype=np.uint8)
     model.metadata = model.metadata or []
     for item in model.metadata:
-        if item.name == METADATA_NAME.encode():
-            model.buffers[item.buffer].data = content
+        if item.name == name.encode():
+            model.buffers[item.buffer].data = data
             return
-    model.buffers.append(schema.BufferT(content))
+    model.buffers.append(schema.BufferT(data))
     item = schema.MetadataT()
-    item.name = METADATA_NAME
+    item.name = name
     item.buffer = len(model.buffers) - 1
     model.metadata.append(item)
 

@@ -1,4 +1,4 @@
-package edgeprune
+package @PACKAGE@
 
 import android.content.Context
 import com.google.ai.edge.litert.Accelerator

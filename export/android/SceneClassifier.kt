@@ -1,4 +1,4 @@
-package edgeprune
+package @PACKAGE@
 
 import android.content.Context
 import com.google.ai.edge.litert.Accelerator
@@ -17,14 +17,18 @@ class SceneClassifier(context: Context) : AutoCloseable {
     private val inputs = model.createInputBuffers()
     private val outputs = model.createOutputBuffers()
 
+    /** Probabilities of a window: [Settings.SAMPLES] 16-bit samples. */
+    fun probabilities(samples: ShortArray): FloatArray =
+        probabilities(FloatArray(samples.size) { samples[it] / 32768f })
+
     /**
-     * Probabilities of the classes.
+     * Probabilities of a window.
      *
-     * @param waveform [SAMPLES] samples at [SAMPLE_RATE] Hz, mono, full scale 1. The first [BEFORE] lie before the patch
-     *   that is classified; where the recording begins or ends within, put zeros.
+     * @param waveform [Settings.SAMPLES] samples at [Settings.SAMPLE_RATE] Hz, mono, full scale 1. The first
+     *   [Settings.BEFORE] lie before the patch that is classified; where the recording begins or ends within, put zeros.
      */
     fun probabilities(waveform: FloatArray): FloatArray {
-        require(waveform.size == SAMPLES) { "takes $SAMPLES samples, not ${waveform.size}" }
+        require(waveform.size == Settings.SAMPLES) { "takes ${Settings.SAMPLES} samples, not ${waveform.size}" }
         inputs[0].writeFloat(waveform)
         model.run(inputs, outputs)
         return outputs[0].readFloat()
@@ -34,17 +38,5 @@ class SceneClassifier(context: Context) : AutoCloseable {
         inputs.forEach { it.close() }
         outputs.forEach { it.close() }
         model.close()
-    }
-
-    companion object {
-        const val SAMPLE_RATE = @SAMPLE_RATE@
-        const val SAMPLES = @SAMPLES@
-        const val BEFORE = @BEFORE@
-
-        /** Samples from one patch to the next. */
-        const val HOP = @HOP@
-
-        /** 16-bit samples as the model takes them. */
-        fun toFloats(samples: ShortArray) = FloatArray(samples.size) { samples[it] / 32768f }
     }
 }

@@ -31,6 +31,8 @@ class DeployCommand:
     target tflm."""
     prefix: str = "ep"
     """Of all names in C, so that two bundles link into one program."""
+    package: str = "edgeprune"
+    """Of the Kotlin classes of the target android, such as org.example.listening."""
     json: bool = False
     """Print the manifest."""
     rules: OmitArgPrefixes[ListenRules] = field(default_factory=ListenRules)
@@ -43,7 +45,7 @@ class DeployCommand:
         from edgeprune.bundles.deployment import Deployment
         from edgeprune.bundles.targets import runtime_of, write_bundle
 
-        deployment = Deployment(self.rules, runtime_of(self.target, self.runtime), self.prefix)
+        deployment = Deployment(self.rules, runtime_of(self.target, self.runtime), self.prefix, self.package)
         with only_results():
             described = self.description.of(self.run)
             folder = write_bundle(described.path, self.target, self.out, self.clips, deployment)

@@ -1,0 +1,4 @@
+// Stub of AndroidX Test's runner.
+package androidx.test.ext.junit.runners
+
+class AndroidJUnit4
