@@ -47,14 +47,32 @@ def _recipe_of_script(path: Path) -> Recipe:
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a recipe as JSON."""
-    write_json(path, recipe.to_dict())
+    """Write a recipe as JSON, its paths absolute: whoever reads it may work in another folder."""
+    write_json(path, with_absolute_paths(recipe).to_dict())
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe with its paths absolute, so that it means the same in any working directory."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    data, name = recipe.data, recipe.data.name
+    name = str(Path(name).absolute()) if name.endswith(".toml") else name
+    return replace(
+        recipe,
+        data=replace(data, name=name, root=absolute(data.root), cache=absolute(data.cache)),
+        model=replace(recipe.model, audioset_weights=absolute(recipe.model.audioset_weights)),
+        prune=replace(recipe.prune, profile=absolute(recipe.prune.profile)),
+        dense_from=absolute(recipe.dense_from),
+    )
 
 
 def changed_fields(folder: Path, recipe: Recipe) -> list[str]:
     """Fields in which a recipe gives another result than the one in a run folder, as `train.epochs: 80 -> 40`."""
-    stored = from_dict(read_json(folder / RECIPE)).to_dict()
-    return differences(identity(stored), identity(recipe.to_dict()))
+    stored = from_dict(read_json(folder / RECIPE))
+    old, new = (identity(with_absolute_paths(each).to_dict()) for each in (stored, recipe))
+    return differences(old, new)
 
 
 def is_after_dense(field: str) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
 import warnings
 from collections.abc import Iterable
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING
 from edgeprune.data.cards import Card, SplitLayout
 from edgeprune.data.clip_finder import ClipFinder, stem
 from edgeprune.data.labels import NONE, SEPARATOR, Task, check_cell, in_class_order, names_in, rarest
+from edgeprune.data.lists import find_list, read_rows
 from edgeprune.errors import EdgepruneError, nearest
 
 if TYPE_CHECKING:
@@ -164,41 +162,6 @@ class _Part:
     rows: pd.DataFrame
 
 
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read a list or table, plain or .gz: every cell a stripped string, and a column `row` with the line number.
-
-    A header starts with `filename`. Without one the columns are filename and label.
-    """
-    import pandas as pd
-
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise EdgepruneError(f"{path}: cannot be read as a list of clips ({error}).") from error
-    first = text.partition("\n")[0]
-    separator = max("\t;,", key=first.count) if "\t" not in first else "\t"
-    lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
-    headed = bool(lines) and lines[0][0].strip().lower() == "filename"
-    columns = [cell.strip().lower() for cell in lines[0]] if headed else ["filename", "label"]
-    body = lines[1:] if headed else lines
-    for number, line in enumerate(body, 1 + headed):
-        if (headed and len(line) != len(columns)) or (separator != "\t" and not headed):
-            raise EdgepruneError(
-                f"{path}: row {number} has {len(line)} columns where {len(columns)} are expected; correct it."
-            )
-    width = min([len(columns), *(len(line) for line in body)])
-    cells = [[cell.strip() for cell in line[:width]] for line in body]
-    frame = pd.DataFrame(cells, columns=columns[:width], dtype=str)
-    frame["row"] = range(1 + headed, 1 + headed + len(body))
-    return frame
-
-
-def find_list(root: Path, name: str) -> Path | None:
-    """The list `name` under `root`, or the same with .gz, or None."""
-    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
-
-
 def _read_parts(card: Card, root: Path, fold: int, subset: str) -> tuple[list[_Part], tuple[str, ...], list[str]]:
     """The train and test rows of the first layout whose files exist, those files, and warnings."""
     if subset and subset not in card.subsets:
@@ -279,12 +242,13 @@ def _read_table(card: Card, layout: SplitLayout, root: Path, fold: int, tried: l
             have = ", ".join(sorted(set(rows["fold"]))) or "none"
             raise EdgepruneError(f"{path}: has no fold {fold}; its folds: {have}.")
     else:
-        odd = rows[~rows["split"].isin(["train", "test"])]
+        sides = rows["split"].str.lower()
+        odd = rows[~sides.isin(["train", "test"])]
         if len(odd):
             raise EdgepruneError(
                 f"{path}: row {odd['row'].iloc[0]} has the split '{odd['split'].iloc[0]}'; write train or test."
             )
-        tested = rows["split"] == "test"
+        tested = sides == "test"
     return [_Part("training", path, rows[~tested]), _Part("testing", path, rows[tested])]
 
 

@@ -10,7 +10,8 @@ from edgeprune.console import say, track
 from edgeprune.data.cards import Card
 from edgeprune.data.clip_finder import ClipFinder, is_audio
 from edgeprune.data.feature_cache import outdated
-from edgeprune.data.splits import find_list, load_split, read_rows
+from edgeprune.data.lists import find_list, read_rows
+from edgeprune.data.splits import load_split
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import md5_file
 

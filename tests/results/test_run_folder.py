@@ -109,6 +109,22 @@ def test_the_same_recipe_opens_it_again(folder, recipe) -> None:
     assert folder.recipe().data.root == Path("/elsewhere")
 
 
+def test_relative_paths_are_found_from_another_working_folder(
+    tmp_path: Path, recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    relative = replace(recipe, data=replace(recipe.data, name="card.toml", root=Path("clips"), cache=Path("cache")))
+    with RunFolder.open(relative) as folder:
+        path = folder.path.absolute()
+    with RunFolder.open(relative):  # the same recipe again
+        pass
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    data = RunFolder.existing(path).recipe().data
+    assert (data.name, data.root, data.cache) == (str(tmp_path / "card.toml"), tmp_path / "clips", tmp_path / "cache")
+
+
 def test_a_failed_start_takes_a_corrected_recipe(folder, recipe) -> None:
     """Nothing was trained yet, so nothing is lost."""
     folder.data_file.write_text("{}")

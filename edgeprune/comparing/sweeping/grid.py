@@ -142,20 +142,3 @@ def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threa
         dense_from=base.dense_from if dense else out / cell.dense_folder / "dense.ckpt",
         out=out / cell.folder,
     )
-
-
-def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """The recipe with its paths absolute, so that it means the same in any working directory."""
-
-    def absolute(path: Path | None) -> Path | None:
-        return None if path is None else path.absolute()
-
-    data, name = recipe.data, recipe.data.name
-    name = str(Path(name).absolute()) if name.endswith(".toml") else name
-    return replace(
-        recipe,
-        data=replace(data, name=name, root=absolute(data.root), cache=absolute(data.cache)),
-        model=replace(recipe.model, audioset_weights=absolute(recipe.model.audioset_weights)),
-        prune=replace(recipe.prune, profile=absolute(recipe.prune.profile)),
-        dense_from=absolute(recipe.dense_from),
-    )

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeprune.comparing.sweeping.grid import Cell, Grid, cells, recipe_of, with_absolute_paths
+from edgeprune.comparing.sweeping.grid import Cell, Grid, cells, recipe_of
 from edgeprune.comparing.sweeping.jobs import Job
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json, write_json
 from edgeprune.recipe import Recipe
-from edgeprune.recipe_files import differences, from_dict, write_recipe
+from edgeprune.recipe_files import differences, from_dict, with_absolute_paths, write_recipe
 from edgeprune.results.run_folder import RunFolder
 
 SCHEMA = 1

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeprune.comparing.sweeping.grid import Grid, cells, recipe_of, with_absolute_paths
+from edgeprune.comparing.sweeping.grid import Grid, cells, recipe_of
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json
-from edgeprune.recipe_files import from_dict, load_recipe
+from edgeprune.recipe_files import from_dict, load_recipe, with_absolute_paths
 
 
 def folders(grid: Grid, recipe) -> list[str]:
