@@ -1,6 +1,8 @@
 """Recipes as files: by name, in a Python file or in a run's folder; written and read as JSON."""
 
-from dataclasses import replace
+import ast
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -22,16 +24,49 @@ def load_recipe(text: str) -> Recipe:
         return replace(from_dict(read_json(path)), out=path.parent)
     if path.suffix == ".py":
         return _recipe_of_script(path)
+    if Path(f"{text}.py").is_file() and text not in recipe_names():
+        return _recipe_of_script(Path(f"{text}.py"))
     names = recipe_names()
     if text in names:
         return _recipe_of_script(share_folder("recipes") / f"{text}.py")
-    hint = nearest(text, names, f"there are {', '.join(names)}")
+    alike = [name for name in names if name.startswith(text)] or [name for name in names if text and text in name]
+    if alike:
+        like = "begin so" if alike[0].startswith(text) else "have it in their names"
+        raise EdgepruneError(
+            f"recipe '{text}': no such recipe; these {like}: {', '.join(alike)} (`edgeprune recipes` tells more)."
+        )
+    hint = nearest(text, names, "`edgeprune recipes` lists them")
     raise EdgepruneError(f"recipe '{text}': no such recipe; {hint}, or give the path of a .py file or of a run folder.")
 
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with edgeprune, sorted."""
     return sorted(path.stem for path in share_folder("recipes").glob("*.py"))
+
+
+@dataclass(frozen=True)
+class RecipeAbout:
+    """What the file of a recipe says about it.
+
+    Attributes:
+        about: the first sentence of its docstring.
+        time: how long a run takes and whether that is measured or estimated, from its line `Time:`; "" without one.
+    """
+
+    recipe: Recipe
+    about: str
+    time: str
+
+
+def shipped_recipes() -> list[RecipeAbout]:
+    """The recipes that come with edgeprune, by name."""
+    found = []
+    for name in recipe_names():
+        path = share_folder("recipes") / f"{name}.py"
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        time = re.search(r"^Time: (.+)\.$", text, re.MULTILINE)
+        found.append(RecipeAbout(_recipe_of_script(path), text.partition("\n")[0], time[1] if time else ""))
+    return found
 
 
 def _recipe_of_script(path: Path) -> Recipe:

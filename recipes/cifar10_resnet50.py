@@ -2,6 +2,8 @@
 
 5,000 images train it, mirrored and moved by up to 4 pixels. One core takes 60 s an epoch of training and 43 s of
 fine-tuning, 40 minutes in all.
+
+Time: 40 min on 1 core, measured.
 """
 
 from edgeprune.recipe import Budget, Data, Export, Model, Prune, Recipe, Train

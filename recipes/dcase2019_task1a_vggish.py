@@ -1,6 +1,8 @@
 """DCASE 2019 task 1A (TAU Urban Acoustic Scenes 2019) with VGGish, half of every convolution's filters.
 
 One GPU is recommended: `--train.accelerator gpu --finetune.accelerator gpu`.
+
+Time: 6 days on 2 cores, estimated.
 """
 
 from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train

@@ -4,6 +4,8 @@ One core takes 24 s an epoch of training and 21 s of fine-tuning, 35 minutes in 
 
 With the public checkpoint of the PANNs expect far more, in hours or on a GPU: `--model.width 1
 --model.audioset-weights FILE --train.lr 1e-4 --finetune.lr 1e-4 --budget.params 21M --budget.macs 2.6G`.
+
+Time: 35 min on 1 core, measured.
 """
 
 from edgeprune.recipe import Budget, Data, Export, LogMel, Model, Prune, Recipe, Train

@@ -1,6 +1,8 @@
 """ESC-10 with MobileNetV3-Small at half its width, whole 5-second clips: MACs halved again.
 
 320 clips train, too few to hold any out: the last epoch of the schedule counts.
+
+Time: 10 min on 2 cores, estimated.
 """
 
 from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train

@@ -2,6 +2,8 @@
 
 Patches do not overlap and epochs are few, so that two cores train it in half an hour; a patch costs about 0.08 s.
 With AudioSet weights of your own (`--model.audioset-weights FILE`) expect far more.
+
+Time: 25 min on 2 cores, estimated.
 """
 
 from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train

@@ -3,6 +3,8 @@
 Half of the training images are used. One core takes 190 s an epoch of training and 115 s of fine-tuning, half an hour
 in all. The whole network on all images (`--model.width 1 --data.train-share 1 --budget.params 4M --budget.macs 68M`)
 takes about eight times as long.
+
+Time: 30 min on 1 core, measured.
 """
 
 from edgeprune.recipe import Budget, Data, Export, Model, Prune, Recipe, Train

@@ -1,6 +1,8 @@
 """One sound among others: is the metro heard in a second of the synthetic mixtures, at how many false alarms an hour.
 
 The threshold is set so that it is found in nine of ten validation clips that hold it.
+
+Time: 2 min on 2 cores, estimated.
 """
 
 from edgeprune.recipe import Budget, Data, LogMel, Prune, Recipe, Train

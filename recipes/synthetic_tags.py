@@ -1,4 +1,7 @@
-"""Several sounds in a clip: synthetic mixtures of one second, and DCASE21_Net with half of every layer's filters."""
+"""Several sounds in a clip: synthetic mixtures of one second, and DCASE21_Net with half of every layer's filters.
+
+Time: 2 min on 2 cores, estimated.
+"""
 
 from edgeprune.recipe import Budget, Data, LogMel, Prune, Recipe, Train
 
