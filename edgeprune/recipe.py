@@ -120,7 +120,7 @@ class Prune(_Paths):
 
     criterion: str = "operator_norm"
     """How filters are judged: operator_norm, operator_norm_unsigned, l1, l2, geometric_mean, geometric_median,
-    similarity, batchnorm_scale, hrank, energy, apoz, entropy, taylor, random."""
+    similarity, batchnorm_scale, hrank, energy, apoz, entropy, taylor, stand_in, random."""
     keep: float = 1.0
     """No layer keeps more than this share of its filters; 1: the budget alone decides."""
     dense_layers: bool = False

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from edgeprune.errors import EdgepruneError
 from edgeprune.graph.graph import Block, FilterGroup, Graph
+from edgeprune.pruning.readers import stand_in_scores
+from edgeprune.pruning.scores import criterion as find
 from edgeprune.pruning.scores.layer_scores import score_network
 
 
@@ -21,9 +24,14 @@ def score_groups(
     A layer that is pruned alone keeps its own scores. Where layers lose the same filters (their outputs are added, or
     one filters each channel of the other), each layer's scores are divided by their mean, since layers differ in scale
     and fan-in, and a filter's score is the mean over the layers. Filters of a layer that can only go together have the
-    mean of their scores. Active criteria need `batches` of network inputs `[n, ...]` and labels `[n]`.
+    mean of their scores. The criterion `stand_in` scores groups, not layers. Active criteria need `batches` of network
+    inputs `[n, ...]` and labels `[n]`.
     """
     groups = graph.prunable(dense_layers)
+    if find(criterion).needs == "readers":
+        if batches is None:
+            raise EdgepruneError(f"criterion '{criterion}' needs data; give batches of inputs and labels.")
+        return stand_in_scores(model, graph, groups, batches)
     layers = {path: model.get_submodule(path) for group in groups.values() for path in group.layers}
     names = {path: name if len(groups[name].layers) == 1 else path for name in groups for path in groups[name].layers}
     scores = score_network(model, criterion, {names[path]: layer for path, layer in layers.items()}, batches, graph)

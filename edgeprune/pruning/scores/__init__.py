@@ -10,11 +10,12 @@ from edgeprune.errors import EdgepruneError, unknown_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-Needs = Literal["weight", "batch_norm", "activations", "gradients"]
+Needs = Literal["weight", "batch_norm", "activations", "gradients", "readers"]
 _WHAT = {
     "batch_norm": "the scale of the batch norm after a layer",
     "activations": "a network's activations on data",
     "gradients": "a network's activations and gradients on data",
+    "readers": "what the layers after it read on data",
 }
 
 
@@ -26,7 +27,8 @@ class Criterion:
         module: the file in this folder.
         needs: what its function takes. From a `weight` `[filters, channels, *kernel]`, or the scale `[filters]` of a
             `batch_norm`, it computes `[filters]`. From a layer's `activations` `[n, filters, ...]`, or those and their
-            `gradients`, it computes a value for each clip, `[n, filters]`, which `over_clips` makes `[filters]` of.
+            `gradients`, it computes a value for each clip, `[n, filters]`, which `over_clips` makes `[filters]` of. Of
+            the `readers` of a group of layers (see `pruning.readers`) it takes what they get and their weights.
         source: where it was published.
         pools: `over_clips` needs the values of all clips; otherwise their mean, as one row, is enough.
     """
@@ -40,7 +42,7 @@ class Criterion:
     @property
     def active(self) -> bool:
         """Whether the network must see data."""
-        return self.needs in ("activations", "gradients")
+        return self.needs in ("activations", "gradients", "readers")
 
     def function(self) -> "Callable[..., Tensor]":
         """The function that computes the score in float64."""
@@ -108,6 +110,13 @@ CRITERIA = {
             "taylor",
             "gradients",
             "Molchanov et al., 'Pruning Convolutional Neural Networks for Resource Efficient Inference', ICLR 2017",
+        ),
+        Criterion(
+            "stand_in",
+            "stand_in",
+            "readers",
+            "our own, after Hassibi & Stork, 'Second order derivatives for network pruning: Optimal Brain Surgeon', "
+            "NIPS 1992, and Luo et al., 'ThiNet', ICCV 2017",
         ),
     )
 }

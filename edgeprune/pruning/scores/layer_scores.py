@@ -37,6 +37,8 @@ def score_network(
     chosen = criterion(criterion_name)
     for name, layer in layers.items():
         check_weight(_weight(layer), name)
+    if chosen.needs == "readers":
+        raise EdgepruneError(f"criterion '{chosen.name}' scores groups, by what reads them; use `score_groups`.")
     if chosen.needs == "weight":
         by_layer = {name: chosen.function()(_weight(layer)) for name, layer in layers.items()}
     elif not layers:

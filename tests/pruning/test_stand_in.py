@@ -1,0 +1,175 @@
+"""The criterion stand_in: against least squares by NumPy, by hand, and on networks written in many ways."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.graph.trace import trace
+from edgeprune.pruning.group_scores import choose_filters, score_groups
+from edgeprune.pruning.scores.layer_scores import score_network
+from edgeprune.pruning.scores.stand_in import stand_in
+
+NO_RIDGE = 1e-12
+
+
+def left_over(x: np.ndarray, weight: np.ndarray, kept: list[int]) -> float:
+    """Share of the variance of `x @ weight` that no weights on the kept columns of x give, by `lstsq`."""
+    x = x - x.mean(0)
+    y = x @ weight
+    fitted = np.linalg.lstsq(x[:, kept], y, rcond=None)[0]
+    return float(((y - x[:, kept] @ fitted) ** 2).sum() / (y**2).sum())
+
+
+def correlated(rows: int, filters: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=(rows, filters)) @ generator.normal(size=(filters, filters)) + 3
+
+
+def scores_of(*readers: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    covariances = torch.tensor(np.stack([np.cov(x.T) for x, _ in readers]))
+    products = torch.tensor(np.stack([weight @ weight.T for _, weight in readers]))
+    return stand_in(covariances, products, NO_RIDGE).numpy()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_score_is_the_error_of_the_best_fit_on_the_filters_that_are_left(seed) -> None:
+    x, weight = correlated(200, 6, seed), np.random.default_rng(seed).normal(size=(6, 4))
+    scores = scores_of((x, weight))
+    order = scores.argsort().tolist()
+    for removed in range(1, 6):
+        assert scores[order[removed - 1]] == pytest.approx(left_over(x, weight, order[removed:]), rel=1e-6)
+    assert scores.max() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_filter_whose_removal_leaves_the_least_error_goes(seed) -> None:
+    """Every choice is tried, at each step; the error is the mean over two readers."""
+    generator = np.random.default_rng(seed)
+    readers = [(correlated(100, 5, 2 * seed + place), generator.normal(size=(5, 3))) for place in (0, 1)]
+    order, left = scores_of(*readers).argsort().tolist(), list(range(5))
+    for removed in order[:-1]:
+        errors = {
+            each: np.mean([left_over(x, weight, [one for one in left if one != each]) for x, weight in readers])
+            for each in left
+        }
+        assert min(errors, key=errors.__getitem__) == removed
+        left.remove(removed)
+
+
+def test_a_filter_that_others_make_up_for_scores_zero() -> None:
+    x = correlated(200, 4, 0)
+    x[:, 3] = 2 * x[:, 0] - x[:, 2] + 5
+    scores = scores_of((x, np.eye(4)))
+    assert scores.min() == pytest.approx(0, abs=1e-6)
+    assert np.sort(scores)[1] > 1e-3
+
+
+def test_a_filter_that_nobody_reads_scores_zero_and_so_does_one_that_is_silent() -> None:
+    x, weight = correlated(200, 4, 1), np.eye(4)
+    weight[2] = 0
+    x[:, 1] = 7
+    assert np.sort(scores_of((x, weight))).tolist() == pytest.approx(
+        [0, 0, *np.sort(scores_of((x, weight)))[2:]], abs=1e-9
+    )
+    assert set(scores_of((x, weight)).argsort()[:2]) == {1, 2}
+
+
+def test_by_hand() -> None:
+    """Independent filters of variances 1, 4 and 9, read by weights 2, 3 and 1: the readers lose 4, 36 and 9 of 49."""
+    scores = stand_in(
+        torch.diag(torch.tensor([1.0, 4, 9]))[None], torch.diag(torch.tensor([4.0, 9, 1]))[None], NO_RIDGE
+    )
+    assert scores.tolist() == pytest.approx([4 / 49, 1, 13 / 49])
+
+
+class Net(nn.Module):
+    """A residual block, a depthwise layer, weight norm, a concatenation, a transposed and a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.second = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8))
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.pointwise = parametrizations.weight_norm(nn.Conv2d(8, 6, 1))
+        self.joined = nn.Conv2d(14, 8, 3, padding=1)
+        self.up = nn.ConvTranspose2d(8, 5, 2)
+        self.rows = nn.GRU(5 * 3, 4, batch_first=True)
+        self.last = nn.Linear(4 * 6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.first(x))
+        x = torch.relu(x + self.second(x))
+        y = torch.relu(self.pointwise(torch.relu(self.depthwise(x))))
+        x = self.up(torch.relu(self.joined(torch.cat([x, y], 1))))[:, :, 1:, 1:]
+        return self.last(self.rows(x[:, :, :3].permute(0, 3, 1, 2).flatten(2))[0].flatten(1))
+
+
+def test_any_network_gets_scores_and_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    model = Net().train()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    graph = trace(model, torch.zeros(1, 1, 6, 6))
+    batches = [(torch.randn(n, 1, 6, 6), torch.zeros(n)) for n in (7, 0, 5)]
+    scores = score_groups(model, graph, "stand_in", batches=batches)
+    assert {name: len(values) for name, values in scores.items()} == {
+        name: group.filters for name, group in graph.prunable().items()
+    }
+    assert len(scores) == 4
+    for values in scores.values():
+        assert values.dtype == torch.float64
+        assert values.max() == pytest.approx(1, abs=1e-6)
+        assert values.min() >= 0
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    again = score_groups(model, graph, "stand_in", batches=batches)
+    assert all(torch.equal(again[name], values) for name, values in scores.items())
+
+
+def test_of_filters_that_are_copies_one_is_kept_and_a_dense_layer_reads_them_at_all_places() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, 5))
+    with torch.no_grad():
+        for copy, original in ((3, 0), (4, 1), (5, 2)):
+            model[0].weight[copy] = 2 * model[0].weight[original]
+            model[0].bias[copy] = 2 * model[0].bias[original]
+    graph = trace(model, torch.zeros(1, 1, 6, 6))
+    scores = score_groups(model, graph, "stand_in", batches=[(torch.randn(50, 1, 6, 6), torch.zeros(50))])
+    (kept,) = choose_filters(scores, dict.fromkeys(scores, 3)).values()
+    assert sorted(filter % 3 for filter in kept) == [0, 1, 2]
+    (values,) = scores.values()
+    assert values.sort().values[2] < 0.1 * values.sort().values[3]
+
+
+def test_what_no_layer_reads_as_a_module_is_scored_by_its_own_outputs() -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.weight = nn.Conv1d(1, 4, 3), nn.Parameter(torch.randn(4, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x).mean(2) @ self.weight
+
+    torch.manual_seed(0)
+    model = Product()
+    with torch.no_grad():
+        model.conv.weight[2] = model.conv.weight[1]
+    graph = trace(model, torch.zeros(1, 1, 9))
+    scores = score_groups(model, graph, "stand_in", batches=[(torch.randn(40, 1, 9), torch.zeros(40))])
+    assert int(scores["conv"].argmin()) in (1, 2)
+
+
+def test_refusals() -> None:
+    model = nn.Sequential(nn.Conv1d(1, 4, 3), nn.Conv1d(4, 2, 3), nn.Flatten())
+    graph = trace(model, torch.zeros(1, 1, 9))
+    with pytest.raises(EdgepruneError, match="needs data; give batches"):
+        score_groups(model, graph, "stand_in")
+    with pytest.raises(EdgepruneError, match="without clips"):
+        score_groups(model, graph, "stand_in", batches=[])
+    with pytest.raises(EdgepruneError, match="NaN or infinite"):
+        score_groups(model, graph, "stand_in", batches=[(torch.full((2, 1, 9), torch.nan), torch.zeros(2))])
+    with pytest.raises(EdgepruneError, match="scores groups, by what reads them"):
+        score_network(model, "stand_in", {"0": model[0]})
