@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import socket
 import tempfile
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 from edgeprune.console import say, show
 from edgeprune.convert.float_ends import has_float_ends, with_float_ends
 from edgeprune.devices import litert_js
+from edgeprune.devices.browser_address import EVERYWHERE, own_address, parse, qr_code
 from edgeprune.devices.browser_answer import AnswerShape, FileAnswer, PageAnswer
 from edgeprune.devices.browser_page import Inbox, serving
 from edgeprune.devices.checks import Expected, check_close
@@ -30,8 +28,8 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file, share_folder, write_json
 from edgeprune.tflite.interpreter import TFLiteModel
 
-WARMUP = 5
-_ADDRESS = re.compile(r"browser://(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<port>[0-9]{1,5})")
+WARMUP_MS = 500
+"""Of each file: so long do browsers compile WebAssembly in the background, seen in Chromium."""
 
 
 def measure(request: BenchRequest) -> list[Measurement]:
@@ -42,7 +40,10 @@ def measure(request: BenchRequest) -> list[Measurement]:
     more. LiteRT.js takes and gives float32 alone: a file with other ends is measured between QUANTIZE and DEQUANTIZE,
     and the record says so. Its outputs are compared with those of the file itself.
     """
-    address = _parse(request)
+    request.check()
+    address = None if request.device == "browser" else parse(request.device)
+    if address is not None and set(request.threads) != {1}:
+        raise EdgepruneError(f"device {request.device}: a page over http gets one thread; leave --threads out.")
     packages = litert_js.find_litert_js()
     with tempfile.TemporaryDirectory(prefix="edgeprune-browser-") as name:
         folder = Path(name)
@@ -54,11 +55,11 @@ def measure(request: BenchRequest) -> list[Measurement]:
 
 @dataclass(frozen=True, eq=False)
 class _PageFile:
-    """A file as the page runs it, and what the page must give."""
+    """A file, the file that the page runs in its place, and the outputs due `[n, values]`."""
 
     expected: Expected
     served: Path
-    reals: NDArray[np.float32]
+    due: NDArray[np.float32]
 
     @staticmethod
     def write(request: BenchRequest, number: int, folder: Path) -> _PageFile:
@@ -75,7 +76,7 @@ class _PageFile:
 
     def record(self, request: BenchRequest, threads: int, about: dict[str, Any], answer: FileAnswer) -> Measurement:
         path = self.expected.path
-        error = check_close(request.device, path, self.reals, answer.outputs)
+        error = check_close(request.device, path, self.due, answer.outputs)
         detail = {
             **about,
             "timed": "inference only" + (f", the mean of {many} in a row" if (many := answer.inferences) > 1 else ""),
@@ -101,11 +102,13 @@ def _measure(
 ) -> list[Measurement]:
     names = [file.expected.path.name for file in files]
     entries = [
-        {"name": name, "model": f"model{number}.tflite", "inputs": f"inputs{number}.bin", "count": len(file.reals)}
+        {"name": name, "model": f"model{number}.tflite", "inputs": f"inputs{number}.bin", "count": len(file.due)}
         for number, (name, file) in enumerate(zip(names, files, strict=True))
     ]
-    write_json(folder / "job.json", {"files": entries, "threads": threads, "runs": request.runs, "warmup": WARMUP})
-    shape = AnswerShape(tuple(file.reals.shape for file in files), request.runs)
+    write_json(
+        folder / "job.json", {"files": entries, "threads": threads, "runs": request.runs, "warmup_ms": WARMUP_MS}
+    )
+    shape = AnswerShape(tuple(file.due.shape for file in files), request.runs)
     inbox = Inbox(shape.limit_bytes, shape.read)
     say(f"{request.device}: timing {len(files)} file(s), {request.runs} runs each, {threads} thread(s)")
     answer, facts = _visited(request, inbox, folder) if address is None else _answered(request, inbox, folder, address)
@@ -130,10 +133,10 @@ def _answered(
     request: BenchRequest, inbox: Inbox, folder: Path, address: tuple[str, int]
 ) -> tuple[PageAnswer | str, dict[str, Any]]:
     """The answer of a browser elsewhere, which is shown where to go."""
-    host, port = address
-    with serving(folder, inbox, host, port) as port:
-        url = f"http://{_own_address() if host == '0.0.0.0' else host}:{port}/{inbox.token}/"
-        show(f"{request.device}: open {url} on the phone, within {request.timeout_s:g} s", _qr_code(url))
+    host, asked_port = address
+    with serving(folder, inbox, host, asked_port) as port:
+        url = f"http://{own_address() if host == EVERYWHERE else host}:{port}/{inbox.token}/"
+        show(f"{request.device}: open {url} on the phone, within {request.timeout_s:g} s", qr_code(url))
         try:
             return inbox.answers.get(timeout=request.timeout_s), {}
         except Empty:
@@ -154,45 +157,10 @@ def _about(answer: PageAnswer) -> dict[str, Any]:
         "wasm_simd": browser.simd,
         "wasm_relaxed_simd": browser.relaxed_simd,
         "wasm_threads": browser.threads,
-        "warmup": WARMUP,
+        "warmup_ms": WARMUP_MS,
         "clock_step_ms": browser.clock_step_ms,
         "in_background": browser.hidden,
     }
-
-
-def _parse(request: BenchRequest) -> tuple[str, int] | None:
-    """Address and port to serve at; None for a browser on this computer."""
-    request.check()
-    if request.device == "browser":
-        return None
-    match = _ADDRESS.fullmatch(request.device)
-    if match is None or int(match["port"]) > 65535:
-        raise EdgepruneError(
-            f"device {request.device}: is no address to serve at; give browser://0.0.0.0:0, or an address of this "
-            "computer and a port."
-        )
-    if set(request.threads) != {1}:
-        raise EdgepruneError(f"device {request.device}: a page over http gets one thread; leave --threads out.")
-    return match["host"], int(match["port"])
-
-
-def _own_address() -> str:
-    """This computer's address in its network."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # an address of no one (RFC 5737): nothing is sent, but a route is chosen
-        except OSError:
-            return LOCAL
-        return str(probe.getsockname()[0])
-
-
-def _qr_code(text: str) -> str:
-    """A QR code of half blocks, for a light foreground on a dark background."""
-    import segno
-
-    drawing = StringIO()
-    segno.make(text, error="l", micro=False).terminal(out=drawing, compact=True)
-    return drawing.getvalue().rstrip("\n")
 
 
 def _write_page(folder: Path) -> None:

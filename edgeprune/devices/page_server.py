@@ -1,5 +1,6 @@
 """A folder as a web page that this computer serves."""
 
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +38,10 @@ class PageHandler(SimpleHTTPRequestHandler):
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a browser may leave in the middle of a file
+            super().handle()
 
     def list_directory(self, path: Any) -> None:
         self.send_error(404)

@@ -5,6 +5,8 @@ import http.client
 import json
 import queue
 import re
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +21,7 @@ from edgeprune.convert.float_ends import with_float_ends
 from edgeprune.devices import browser as device
 from edgeprune.devices import find, tools
 from edgeprune.devices.bench import bench
+from edgeprune.devices.browser_address import qr_code
 from edgeprune.devices.checks import Expected
 from edgeprune.devices.find import require_device
 from edgeprune.devices.record import Measurements
@@ -280,7 +283,20 @@ def test_posts_that_are_no_answer(int8: Path, wait: Callable[..., Waiting]) -> N
     waiting.done.result()
 
 
-def test_nobody_comes(int8: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_leaves_is_not_told_of(
+    int8: Path, wait: Callable[..., Waiting], capfd: pytest.CaptureFixture[str]
+) -> None:
+    waiting = wait(int8)
+    with socket.create_connection(("127.0.0.1", waiting.port)) as left:
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
+        left.sendall(f"GET /{waiting.token}/litert/core/wasm/litert_wasm_internal.wasm HTTP/1.0\r\n\r\n".encode())
+        left.recv(10)
+    waiting.post(answer_of(due(int8)))
+    waiting.done.result()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_nobody_comes(int8: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "bench", int8, "--device", "browser://127.0.0.1:0", "--timeout", "0.2", "--quiet")
     assert (code, out) == (2, "")
     assert "open http://127.0.0.1:" in err  # also where --quiet is given
@@ -289,7 +305,7 @@ def test_nobody_comes(int8: Path, capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 def test_the_code_is_drawn_on_a_terminal() -> None:
-    lines = device._qr_code("http://192.168.178.23:54321/0123456789abcdefghijkl/").splitlines()
+    lines = qr_code("http://192.168.178.23:54321/0123456789abcdefghijkl/").splitlines()
     size = 29 + 8  # version 3, which has room for 53 bytes, and the margin of 4 on each side
     assert [len(line) for line in lines] == [size] * ((size + 1) // 2)
     assert set("".join(lines)) == set(" ▀▄█")
