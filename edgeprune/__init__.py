@@ -213,7 +213,7 @@ def deploy(
 
     Args:
         model: an int8 .tflite that carries labels and front-end, or a run folder.
-        target: `c11`, `tflm`, `esp-idf`, `zephyr`, `arduino` or `android`.
+        target: `c11`, `tflm`, `esp-idf`, `zephyr`, `arduino`, `android` or `web` (a page that listens).
         out: folder to write; it must be absent or empty.
         clips: audio for the test vectors (default: evaluation clips of the run, else synthetic scenes).
 

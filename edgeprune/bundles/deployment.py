@@ -1,4 +1,4 @@
-"""How a network is deployed into firmware or an app: by which runtime, by which rules, under which names."""
+"""How a network is deployed: by which runtime, by which rules it decides, under which names, with which card."""
 
 import re
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _RESERVED = (
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the firmware does with the network."""
+    """What the firmware, or the page, does with the network."""
 
     rules: ListenRules = field(default_factory=ListenRules)
     runtime: Runtime = "stream"
@@ -34,6 +34,10 @@ class Deployment:
     """Of all names in C, so that two bundles link into one program."""
     package: str = PACKAGE
     """Of the Kotlin classes."""
+    card: str | None = None
+    """The model card as Markdown, which the page shows; None: it has none."""
+    litert_js: Path | None = None
+    """Where the page's runtime comes from (see `devices.litert_js.find_litert_js`)."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]{0,20}", self.prefix):

@@ -1,11 +1,11 @@
 """Bundles: a run's network, its front-end and test vectors, in the layout a firmware or app project builds from."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgeprune.bundles import android, c11, micro
+from edgeprune.bundles import android, c11, micro, web
 from edgeprune.bundles.deployment import PACKAGE, Deployment, Runtime
 from edgeprune.bundles.micro import MICRO_TARGETS
 from edgeprune.bundles.source import source_of
@@ -19,6 +19,7 @@ TARGETS = {
     "zephyr": "an application of Zephyr",
     "arduino": "an Arduino library",
     "android": "LiteRT in a Kotlin app",
+    "web": "a page that listens, in any browser",
 }
 """Targets of `edgeprune deploy`, and the projects each is for."""
 
@@ -39,11 +40,12 @@ def write_bundle(
     """Write the bundle of a finished run and return its folder `out`, which ends up whole or absent.
 
     Args:
-        run: run folder with `model_int8.tflite`, or an int8 .tflite that carries labels and front-end.
+        run: run folder with `model_int8.tflite`, or an int8 .tflite that carries labels and front-end (for a page one
+            of any format).
         target: one of `TARGETS`.
         out: folder to write; it must be absent or empty.
-        clips: audio files for the test vectors (default: evaluation clips of the run).
-        deployment: rules, runtime and names (default: the target's runtime).
+        clips: audio files for the test vectors, or for the page's check (default: evaluation clips of the run).
+        deployment: rules, runtime, names and the rest (default: the target's runtime).
     """
     deployment = deployment or Deployment(runtime=runtime_of(target, None))
     runtime_of(target, deployment.runtime)
@@ -51,20 +53,28 @@ def write_bundle(
         raise EdgepruneError(f"package: {target} has no Kotlin; leave out --package, or take --target android.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EdgepruneError(f"{out}: is there already; choose another --out.")
-    source = source_of(run, clips, arena=deployment.runtime == "tflm")
-    deployment = replace(deployment, rules=deployment.rules.of_network(source.description.threshold))
+    write = _writer(run, target, clips, deployment)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             folder = Path(scratch) / "bundle"
             folder.mkdir()
-            if target in MICRO_TARGETS:
-                micro.write(source, folder, target, deployment)
-            elif target == "c11":
-                c11.write(source, folder, deployment)
-            else:
-                android.write(source, folder, deployment)
+            write(folder)
             folder.rename(out)
     except OSError as error:
         raise cannot_write(error.filename or out, error) from error
     return out
+
+
+def _writer(run: Path, target: str, clips: Sequence[Path], deployment: Deployment) -> Callable[[Path], None]:
+    """Collects what the bundle holds; what it returns writes it to a folder."""
+    if target == "web":
+        page = web.web_source(run, clips, deployment.litert_js)
+        return lambda folder: web.write(page, folder, deployment)
+    source = source_of(run, clips, arena=deployment.runtime == "tflm")
+    deployment = replace(deployment, rules=deployment.rules.of_network(source.description.threshold))
+    if target in MICRO_TARGETS:
+        return lambda folder: micro.write(source, folder, target, deployment)
+    if target == "c11":
+        return lambda folder: c11.write(source, folder, deployment)
+    return lambda folder: android.write(source, folder, deployment)

@@ -22,6 +22,7 @@ from edgeprune.reporting.numbers import (
 from edgeprune.reporting.scores import DETECTION_COLUMNS, LONG, detection_cells, threshold_note
 from edgeprune.reporting.table import Table, markdown_text
 from edgeprune.results.figures import GroupScores
+from edgeprune.results.run_folder import RunFolder
 from edgeprune.submitting.meta import augmentation, management, pipeline
 from edgeprune.submitting.shipped import Shipped, open_run
 from edgeprune.tflite.cost import cost_of_tflite
@@ -37,6 +38,18 @@ def write_card(run: Path, out: Path, format: str | None = None) -> Path:
     """
     write_text(out, card_text(open_run(run, format)))
     return out
+
+
+def card_of_model(model: Path) -> str | None:
+    """The card of a finished run's folder, or of its file, as Markdown; None of any other file."""
+    folder = model.parent if model.suffix == ".tflite" else model
+    if not (folder / "result.json").is_file():
+        return None
+    if model == folder:
+        return card_text(open_run(folder, "int8"))
+    files = RunFolder.existing(folder).result().networks["pruned"].files.values()
+    formats = [file.format for file in files if model.name in (file.name, f"{Path(file.name).stem}_waveform.tflite")]
+    return card_text(open_run(folder, formats[0])) if formats else None
 
 
 def card_text(shipped: Shipped) -> str:
