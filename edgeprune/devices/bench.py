@@ -39,7 +39,7 @@ def bench(
 
     Args:
         files: one .tflite file or several; on a device with a clock they are timed against each other.
-        device: `host`, `tflm`, `cortex-m4`, `riscv32`, `ethos-u55-128`, `ssh://user@host:port`, `adb:SERIAL` ...
+        device: `host`, `browser`, `tflm`, `cortex-m4`, `riscv32`, `ethos-u55-128`, `ssh://user@host:port`, `adb:` ...
         runs: timed runs of each file.
         threads: thread count, or several; each gets its own records.
         clips: audio files whose first patches the outputs are compared on, or `Inputs`. None: evaluation clips of the

@@ -5,6 +5,7 @@ from run_folders import change, pruned, timing, write_run
 
 from edgeprune.comparing.compare import compare
 from edgeprune.comparing.comparison import Comparison, MeanEstimate, PairedDifference, Variant
+from edgeprune.comparing.report.report import render_comparison
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_json, write_text
 from edgeprune.recipe import Data
@@ -212,6 +213,16 @@ def test_latencies_of_different_processors_are_kept_apart(tmp_path) -> None:
     told = {one.device: one.estimate.mean for one in found.variants[1].latency}
     assert told == {"host (AMD EPYC)": 1.0, "host (Cortex-A72)": 2.0}
     assert any("host was more than one processor (AMD EPYC; Cortex-A72)" in note for note in found.notes)
+
+
+def test_phones_are_kept_apart_by_what_their_browsers_call_themselves(tmp_path) -> None:
+    for seed, agent in enumerate(("<b>Firefox</b>", "Chrome $x_$")):
+        row = timing("model_int8.tflite", 1.0 + seed, device="browser://0.0.0.0:0", cpu=None)
+        write_run(tmp_path / str(seed), pruned(seed), latency=[{**row, "detail": {"user_agent": agent}}])
+    found = compare([tmp_path])
+    told = {one.device: one.estimate.mean for one in found.variants[1].latency}
+    assert told == {"browser://0.0.0.0:0 (<b>Firefox</b>)": 1.0, "browser://0.0.0.0:0 (Chrome $x_$)": 2.0}
+    assert "<b>Firefox" not in render_comparison(found)
 
 
 def test_figures_that_are_missing_are_left_out(tmp_path) -> None:
