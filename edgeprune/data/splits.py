@@ -198,7 +198,7 @@ def _read_lists(card: Card, layout: SplitLayout, root: Path, fold: int, tried: l
     if test is None:
         raise EdgepruneError(f"{card.name} fold {fold}: {train} is there but not {' or '.join(tests)}; add it.")
     parts = [_Part("training", path, read_rows(path)), _Part("testing", test, read_rows(test))]
-    if _cells(parts[0].rows, "label") is None:
+    if column_of(parts[0].rows, "label") is None:
         raise EdgepruneError(f"{path}: has no labels to train on; it needs the columns filename and scene_label.")
     return parts
 
@@ -230,7 +230,7 @@ def _read_table(card: Card, layout: SplitLayout, root: Path, fold: int, tried: l
     if path is None or rows is None or not {"fold", "split"} & set(rows.columns):
         tried.append(f"{layout.table} with a column fold or split")
         return None
-    if _cells(rows, "label") is None:
+    if column_of(rows, "label") is None:
         raise EdgepruneError(f"{path}: has no column label (or scene_label, category); add it.")
     for column, value in layout.where.items():
         if column not in rows:
@@ -252,7 +252,7 @@ def _read_table(card: Card, layout: SplitLayout, root: Path, fold: int, tried: l
     return [_Part("training", path, rows[~tested]), _Part("testing", path, rows[tested])]
 
 
-def _cells(rows: pd.DataFrame, kind: str) -> list[str] | None:
+def column_of(rows: pd.DataFrame, kind: str) -> list[str] | None:
     """The column of a kind under any of its published names."""
     return next((rows[name].tolist() for name in _ALIASES[kind] if name in rows), None)
 
@@ -277,7 +277,7 @@ def _clip_table(card: Card, part: _Part, finder: ClipFinder, check_files: bool) 
             f"fetch the audio or run `edgeprune data verify {card.name} --root {finder.root}`."
         )
     places = [place or finder.published(name) for name, place in zip(names, listed, strict=True)]
-    labels = _cells(part.rows, "label")
+    labels = column_of(part.rows, "label")
     for line, label in zip(lines, labels or (), strict=False):
         if card.several_labels or SEPARATOR in label:
             check_cell(label, card.classes or names_in(label), f"{part.where}: row {line}")
@@ -297,7 +297,7 @@ def _origins(card: Card, part: _Part, places: list[str]) -> dict[str, list[str]]
     matches = [pattern.fullmatch(stem(place)) if card.name_pattern else None for place in places]
     parsed = [{} if match is None else match.groupdict(default="") for match in matches]
     origins = {kind: [fields.get(kind, "") for fields in parsed] for kind in ("city", "device")}
-    if card.group and _cells(part.rows, "group") is None:
+    if card.group and column_of(part.rows, "group") is None:
         if None in matches:
             raise EdgepruneError(
                 f"{part.where}: the name {places[matches.index(None)]} does not follow {card.name}'s naming, so its "
@@ -305,7 +305,7 @@ def _origins(card: Card, part: _Part, places: list[str]) -> dict[str, list[str]]
             )
         origins["group"] = [card.group.format(**fields) for fields in parsed]
     for kind in ("group", "city", "device"):
-        origins[kind] = _cells(part.rows, kind) or origins.get(kind, places)
+        origins[kind] = column_of(part.rows, kind) or origins.get(kind, places)
     # A clip without a group is a group of its own.
     origins["group"] = [group or place for group, place in zip(origins["group"], places, strict=True)]
     return origins

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_bytes, write_text
+from edgeprune.recipe_files import shipped_recipes
 from edgeprune.submitting.card import card_text
 from edgeprune.submitting.inference_package import write_inference
 from edgeprune.submitting.info import label_of, merged, read_info
@@ -182,12 +183,25 @@ def _check(package: Package, draft: bool) -> None:
     missing = _short(missing_fields(package.meta, template))
     if not draft and (missing or package.open):
         problems = [*(f"{field} is missing" for field in missing), *package.open]
-        raise one_sentence(problems, name, "give them with --info FILE.toml, or write marked placeholders with --draft")
+        raise one_sentence(problems, name, _advice(package, missing))
     package.open += missing
     fill_placeholders(package.meta, template)
     wrong = wrong_numbers(package.meta, template)
     if wrong:
         raise one_sentence(wrong, f"{name} wants numbers", "run the recipe again")
+
+
+def _advice(package: Package, missing: Sequence[str]) -> str:
+    """What brings a submission further: a run on the challenge's data, and the fields that its authors know."""
+    template, steps = package.template, []
+    if any(run.recipe.data.name != template.dataset for run in package.runs.values()):
+        fitting = [each.recipe.name for each in shipped_recipes() if each.recipe.data.name == template.dataset]
+        latest = max(fitting, key=lambda name: (name.startswith(template.name), name))
+        subset = f" --data.subset {template.subset}" if template.subset else ""
+        steps.append(f"train on its data, as `edgeprune run {latest} --data.root FOLDER{subset}` does")
+    if any(not field.startswith("results.") for field in missing):
+        steps.append("give what its authors know with --info FILE.toml (docs/submit.md shows one)")
+    return ", ".join([*steps, "or write marked placeholders with --draft"])
 
 
 def _short(missing: Sequence[str]) -> list[str]:

@@ -173,6 +173,7 @@ def test_missing_fields_are_named(run, info, submit, tmp_path):
     assert code == 2
     for name in ("label", "name", "abbreviation", "authors"):
         assert f"submission.{name} is missing" in err
+    assert "give what its authors know with --info FILE.toml (docs/submit.md shows one), or" in err
     info.write_text(info.read_text().replace('email = "second@example.org"', 'email = " "'))
     code, _, err = submit(run, "--rules", "dcase2022", "--out", tmp_path / "out", "--info", info)
     assert code == 2
@@ -284,6 +285,8 @@ def test_another_data_set_is_refused(info, submit, tmp_path):
     code, _, err = submit(other, "--rules", "dcase2022", "--out", tmp_path / "out", "--info", info)
     assert code == 2
     assert "trained on synthetic" in err
+    assert "train on its data, as `edgeprune run dcase2022_task1_dcase21 --data.root FOLDER` does" in err
+    assert "--info" not in err  # which would not help
 
 
 def tone(path: Path, hertz: float, seconds: float) -> None:
