@@ -16,9 +16,12 @@ from edgeprune.graph.trace import LAYERS
 from edgeprune.pruning.normal_equations import NormalEquations
 from edgeprune.pruning.scores import check_weight
 from edgeprune.pruning.scores.stand_in import stand_in
+from edgeprune.pruning.unfolding import groups_of, positions_of, unfolded, weight_of
 
-FEWEST_ROWS, ROWS_A_FILTER = 20_000, 20
-"""Places of all clips whose values are looked at: so many, or so many a filter if these are more."""
+FEWEST_ROWS, ROWS_AN_INPUT = 20_000, 20
+"""Places of all clips that a layer is looked at: so many, or so many an input if these are more."""
+MOST_INPUTS = 2_500
+"""Unfolded inputs of a reader, whose covariances take the square of it three times, in double precision."""
 SEED = 0
 
 
@@ -55,33 +58,56 @@ class Reader:
         layer: whose input holds the filters.
         channels: of that input.
         places: of the filters among the channels, `[filters, repeats]`.
-        products: `[filters, filters]`, of the weights by which two filters are read, summed over all that is computed.
+        weight: by which it reads what `moments` are of, as `scores.stand_in` takes it.
         writes: it is one of the group's own layers, and its output is looked at.
-        moments: of the values of the filters, at some of the layer's places.
+        unfolds: the moments are of its unfolded inputs, so that other positions of the kernel stand in too. Of a layer
+            with too many of them, and of any but convolutions and dense layers, they are of the channels.
+        moments: of its inputs at some of the layer's places.
     """
 
     def __init__(self, layer: nn.Module, channels: Blocks, graph: Graph, name: str, weight: Tensor | None) -> None:
-        """`weight`: `[channels, ...]`; None of a layer that writes."""
+        """`weight`: `[channels, outputs, *kernel]`; None of a layer that writes."""
         filter_at = torch.tensor([each if group == name else -1 for group, each in graph.places(channels)])
         self.layer, self.channels, self.writes = layer, len(filter_at), weight is None
         filters = graph.groups[name].filters
         self.places = torch.stack([(filter_at == each).nonzero().flatten() for each in range(filters)])
-        read = torch.eye(filters) if weight is None else weight[self.places.to(weight.device)].flatten(1).double()
-        self.products = read @ read.mT
-        self.moments = NormalEquations(1, filters, 0, next(layer.parameters()).device)
+        device = next(layer.parameters()).device
+        self._axes = 2 if isinstance(layer, nn.RNNBase) else int(layer.weight.dim())  # type: ignore[operator]
+        kernel = 1 if weight is None else weight[0, 0].numel()
+        self.unfolds = weight is not None and isinstance(layer, LAYERS) and groups_of(layer) == 1
+        self.unfolds &= self.places.numel() * kernel <= MOST_INPUTS
+        if weight is None:
+            self.weight = torch.eye(filters, device=device)[:, None]
+        elif self.unfolds:
+            self.places = (self.places[..., None] * kernel + torch.arange(kernel)).flatten(1)
+            self.weight = weight_of(layer)[0].mT[self.places.flatten()][:, None]
+        else:
+            by_place = weight.reshape(*weight.shape[:2], -1)[self.places]  # [filters, repeats, outputs, kernel]
+            self.weight = by_place.transpose(2, 3).flatten(1, 2)
+        self.moments = NormalEquations(1, len(self.weight), 0, device)
 
-    def add(self, values: Tensor, share: float, generator: torch.Generator) -> None:
-        """Look at values of a share of all clips, with channels on the layer's own axis for them."""
-        if isinstance(self.layer, LAYERS) and not isinstance(self.layer, nn.Linear):
-            values = values.movedim(1 - self.layer.weight.ndim, -1)
-        rows = values.flatten(0, -2)
-        if rows.shape[1] != self.channels:  # a group of a grouped convolution reads some of the channels
-            return
-        wanted = max(1, round(share * max(FEWEST_ROWS, ROWS_A_FILTER * len(self.places))))
-        if wanted < len(rows):
-            rows = rows[torch.randperm(len(rows), generator=generator)[:wanted].to(rows.device)]
-        by_filter = rows[:, self.places.to(rows.device)].transpose(1, 2).flatten(0, 1)[None]
-        self.moments.add(by_filter, by_filter[..., :0])
+    def look(self, x: Tensor, y: Tensor, share: float, generator: torch.Generator) -> None:
+        """Take in what the layer got and gave for a share of all clips."""
+        wanted = max(1, round(share * max(FEWEST_ROWS, ROWS_AN_INPUT * len(self.weight))))
+        if self.unfolds:
+            if x.ndim < self._axes:
+                x, y = x[None], y[None]
+            rows = _some(positions_of(self.layer, y), wanted, generator).to(x.device)
+            values = unfolded(self.layer, x, rows)[:, :, self.places.flatten().to(x.device)]
+        else:
+            values = y if self.writes else x
+            if isinstance(self.layer, LAYERS) and not isinstance(self.layer, nn.Linear):
+                values = values.movedim(1 - self._axes, -1)
+            values = values.flatten(0, -2)
+            if values.shape[1] != self.channels:  # a group of a grouped convolution reads some of the channels
+                return
+            values = values[_some(len(values), wanted, generator).to(x.device)]
+            values = values[:, self.places.to(x.device)].transpose(1, 2).flatten(0, 1)[None]
+        self.moments.add(values, values[..., :0])
+
+
+def _some(count: int, wanted: int, generator: torch.Generator) -> Tensor:
+    return torch.arange(count) if wanted >= count else torch.randperm(count, generator=generator)[:wanted]
 
 
 def _readers(model: nn.Module, graph: Graph, name: str) -> Iterator[Reader]:
@@ -106,7 +132,7 @@ def _run(model: nn.Module, readers: list[Reader], inputs: list[Tensor], device: 
 
     def hook(reader: Reader) -> Any:
         def receive(_layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            reader.add(output if reader.writes else [*args, *kwargs.values()][0], share, generator)
+            reader.look([*args, *kwargs.values()][0], output, share, generator)
 
         return receive
 
@@ -121,10 +147,10 @@ def _run(model: nn.Module, readers: list[Reader], inputs: list[Tensor], device: 
 
 
 def _scores(name: str, readers: list[Reader]) -> Tensor:
-    covariances = torch.stack([reader.moments.gram[0] for reader in readers])
-    if not covariances.isfinite().all():
+    covariances = [reader.moments.gram[0] for reader in readers]
+    if not all(covariance.isfinite().all() for covariance in covariances):
         raise EdgepruneError(f"{name}: its feature maps hold NaN or infinite values; check the inputs, or train again.")
-    return stand_in(covariances, torch.stack([reader.products for reader in readers])).cpu()
+    return stand_in(covariances, [reader.weight for reader in readers], len(readers[0].places))
 
 
 def _with_plain_weights(model: nn.Module, x: Tensor) -> nn.Module:
