@@ -32,6 +32,11 @@ WARMUP_MS = 500
 """Of each file: so long do browsers compile WebAssembly in the background, seen in Chromium."""
 
 
+def check_name(device: str) -> None:
+    """Refuse what is no address."""
+    parse(device)
+
+
 def measure(request: BenchRequest) -> list[Measurement]:
     """Time the files against each other in a browser; `request.timeout_s` holds for each thread count.
 
@@ -41,7 +46,7 @@ def measure(request: BenchRequest) -> list[Measurement]:
     and the record says so. Its outputs are compared with those of the file itself.
     """
     request.check()
-    address = None if request.device == "browser" else parse(request.device)
+    address = parse(request.device)
     if address is not None and set(request.threads) != {1}:
         raise EdgepruneError(f"device {request.device}: a page over http gets one thread; leave --threads out.")
     packages = litert_js.find_litert_js()

@@ -1,4 +1,4 @@
-"""Addresses to serve a page at, `browser://HOST:PORT`, and how a phone gets there."""
+"""Addresses to serve the page at, `browser://HOST:PORT`, and how a phone gets there."""
 
 import re
 import socket
@@ -12,8 +12,10 @@ EVERYWHERE = "0.0.0.0"
 _ADDRESS = re.compile(r"browser://(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<port>[0-9]{1,5})")
 
 
-def parse(device: str) -> tuple[str, int]:
-    """Host and port of `browser://HOST:PORT`; port 0 is any that is free."""
+def parse(device: str) -> tuple[str, int] | None:
+    """Host and port of `browser://HOST:PORT`, port 0 being any that is free; None of `browser`, which needs none."""
+    if device == "browser":
+        return None
     match = _ADDRESS.fullmatch(device)
     if match is None or int(match["port"]) > 65535:
         raise EdgepruneError(

@@ -67,9 +67,9 @@ class AnswerShape:
         """Parse an answer; a text is the reason why the page has none.
 
         Raises:
-            ValueError: it is none.
+            ValueError, RecursionError: it is none.
         """
-        answer = json.loads(content, parse_constant=_refuse_constant)  # which raises ValueError, RecursionError too
+        answer = json.loads(content)
         if not isinstance(answer, dict):
             raise ValueError("no object")
         if answer.keys() == {"error"} and isinstance(answer["error"], str):
@@ -112,7 +112,7 @@ def _browser(value: Any) -> Browser:
 
 
 def _numbers(values: Any, count: int, gaps: bool = False) -> NDArray[np.float64]:
-    """A list of so many finite numbers; with `gaps` null is NaN, as which JavaScript cannot write it."""
+    """A list of so many finite numbers; with `gaps` also null, as JSON writes what is NaN here."""
     kinds = (int, float, type(None)) if gaps else (int, float)
     if not isinstance(values, list) or len(values) != count or any(type(value) not in kinds for value in values):
         raise ValueError("no list of numbers")
@@ -123,7 +123,3 @@ def _numbers(values: Any, count: int, gaps: bool = False) -> NDArray[np.float64]
     if np.isinf(numbers).any():
         raise ValueError("numbers too large")
     return numbers
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -24,7 +24,7 @@ class Inbox:
     Attributes:
         limit_bytes: larger answers are not read.
         read: makes an answer, or the page's reason for having none, of what was sent and of the browser's name of
-            itself; raises ValueError where it is neither.
+            itself; raises ValueError or RecursionError where it is neither.
         token: the first part of every path that is served.
     """
 

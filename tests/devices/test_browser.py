@@ -23,7 +23,7 @@ from edgeprune.devices import find, tools
 from edgeprune.devices.bench import bench
 from edgeprune.devices.browser_address import qr_code
 from edgeprune.devices.checks import Expected
-from edgeprune.devices.find import require_device
+from edgeprune.devices.find import check_device, require_device
 from edgeprune.devices.record import Measurements
 from edgeprune.devices.request import BenchRequest, Inputs
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -324,6 +324,12 @@ def test_the_code_is_drawn_on_a_terminal() -> None:
 def test_addresses_that_are_refused(int8: Path, name: str, message: str) -> None:
     with pytest.raises(EdgepruneError, match=re.escape(message)):
         bench(int8, name, clips=CLIPS)
+
+
+def test_addresses_are_checked_before_anything_is_trained() -> None:
+    check_device("browser://0.0.0.0:8000")
+    with pytest.raises(EdgepruneError, match=r"browser://phone: is no address to serve at"):
+        check_device("browser://phone")
 
 
 def test_a_page_elsewhere_has_one_thread(int8: Path) -> None:
