@@ -11,20 +11,17 @@ Sources: He, Zhang & Sun, "Channel pruning for accelerating very deep neural net
 import copy
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree
 
 from edgeprune.console import track
-from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cutting import PlainWeights
 from edgeprune.graph.evaluation_mode import evaluating
-from edgeprune.graph.graph import Graph, Operator
+from edgeprune.graph.graph import Graph
 from edgeprune.graph.trace import LAYERS
 from edgeprune.pruning.normal_equations import NormalEquations
 from edgeprune.pruning.unfolding import (
@@ -36,6 +33,7 @@ from edgeprune.pruning.unfolding import (
     unfolded,
     weight_of,
 )
+from edgeprune.pruning.watching import flat_outputs, network_inputs, watch_one, watched
 
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridges that are tried, as shares of the inputs' mean variance."""
@@ -43,11 +41,12 @@ DEFAULT_RIDGE = 1e-2
 """The ridge where too few clips are given to hold some out."""
 FEWEST_ROWS, ROWS_A_COLUMN = 20_000, 20
 """Positions of all clips that a layer is fitted on: so many, or so many a weight of a filter if these are more."""
-MOST_INPUTS = 20
-"""Network inputs that run at once."""
 HELD_OUT = 5
 """One in so many inputs is held out to choose the ridge."""
+BLOCK_VALUES = 8_000_000
+"""Values of unfolded inputs that are multiplied at once."""
 SEED = 0
+_TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ class LayerFit:
 
     Attributes:
         path: of the layer in the model.
-        error_before, error_after: squared error against the dense network's output, as a share of that output's
-            variance, on the positions it was fitted on, with the weights it had and the weights it has; None of a layer
-            that was left as it is.
+        error_before, error_after: squared error against the dense network's output, as a share of each filter's
+            variance, mean over the filters, on the positions it was fitted on: with the weights it had and the weights
+            it has. None of a layer that was left as it is.
         ridge: as a share of the inputs' mean variance.
         left: why it was left as it is; "" of a layer that was fitted.
     """
@@ -79,7 +78,7 @@ class Reconstruction:
         inputs: network inputs it looked at.
         layers: in the order of execution.
         output_error_before, output_error_after: squared error of the network's outputs against the dense network's, as
-            a share of their variance, right after filters were cut and now.
+            a share of their variance, right after filters were cut and with the fitted weights.
         kept: whether the fitted weights were kept, since the outputs came closer.
     """
 
@@ -108,12 +107,7 @@ class Reconstruction:
 
 @torch.no_grad()
 def reconstruct(
-    dense: nn.Module,
-    pruned: nn.Module,
-    kept: Mapping[str, Sequence[int]],
-    graph: Graph,
-    batches: Iterable[Any],
-    ridges: Sequence[float] = RIDGES,
+    dense: nn.Module, pruned: nn.Module, kept: Mapping[str, Sequence[int]], graph: Graph, batches: Iterable[Any]
 ) -> Reconstruction:
     """Fit the layers of a pruned network, in place, to those of the dense network it was cut from.
 
@@ -121,10 +115,11 @@ def reconstruct(
     its weights say, and where its inputs did not change. If the network's outputs on the clips do not come closer, all
     layers are.
 
-    The ridge, which draws weights to those the layer has, is chosen for each layer: that of the least error on one in
-    five inputs, which are held out meanwhile.
+    The ridge draws weights to those the layer has. It is chosen for each layer: that of the least error on one in five
+    inputs, which are held out meanwhile.
 
     Args:
+        dense: is left as it is; the pruned network comes to its device.
         kept: filters by group, as `graph.surgery.remove` takes them; groups it lacks kept theirs.
         graph: of the dense network.
         batches: network inputs `[n, ...]` of training clips, or pairs of inputs (a tensor, or a tuple of them) and
@@ -134,24 +129,24 @@ def reconstruct(
         EdgepruneError: there is no clip.
     """
     began, device = time.monotonic(), next(dense.parameters()).device
-    inputs = _inputs(batches, device)
+    inputs = network_inputs(batches, device)
     pruned.to(device).eval()
-    plain, cut_state = PlainWeights(pruned), {}
+    plain = PlainWeights(pruned)
+    cut_only = copy.deepcopy(pruned.state_dict())
     with evaluating(dense):
         walk = _Walk(dense, pruned, kept, graph, inputs)
-        cut_state = copy.deepcopy(pruned.state_dict())
-        before = walk.output_error()
-        layers = [walk.fit(path, ridges) for path in track(walk.paths, "reconstructing", len(walk.paths))]
+    before = walk.output_error()
+    layers = tuple(walk.fit(path) for path in track(walk.paths, "reconstructing", len(walk.paths)))
     after = walk.output_error()
-    if not after <= before:
-        pruned.load_state_dict(cut_state)
+    closer = after <= before
+    if not closer:
+        pruned.load_state_dict(cut_only)
     plain.restore()
-    seconds = round(time.monotonic() - began, 2)
-    return Reconstruction(walk.count, (*layers, *walk.left), before, after, after <= before, seconds)
+    return Reconstruction(walk.count, layers, before, after, closer, round(time.monotonic() - began, 2))
 
 
 class _Walk:
-    """Two networks, and what the dense one puts out on the clips, at the positions that layers are fitted on."""
+    """A pruned network, the clips, and what the dense network puts out where layers are fitted: at some positions."""
 
     def __init__(
         self,
@@ -163,126 +158,116 @@ class _Walk:
     ) -> None:
         self._pruned, self._inputs = pruned, inputs
         self.count = sum(len(batch[0]) for batch in inputs)
+        runs = Counter(operator.path for operator in graph.operators if operator.path and operator.positions)
+        self.paths = list(runs)
+        self._left = {path: _reason_to_leave(pruned.get_submodule(path), times) for path, times in runs.items()}
         self._norms = _norms_behind(graph, pruned)
-        self.paths, self.left = _layers_to_fit(graph, pruned)
-        self._held = [_held_out(batch, first, self.count) for batch, first in zip(inputs, self._starts(), strict=True)]
-        self._targets: dict[str, list[Tensor]] = {path: [] for path in self.paths}
-        self._rows: dict[str, list[Tensor]] = {path: [] for path in self.paths}
         self._outputs: list[Tensor] = []
-        places = {path: _kept_places(graph, path, kept) for path in self.paths}
-        self._run_dense(dense, places)
-
-    def _starts(self) -> list[int]:
-        sizes = [len(batch[0]) for batch in self._inputs]
-        return [sum(sizes[:place]) for place in range(len(sizes))]
+        self._rows: dict[str, list[Tensor]] = {path: [] for path in runs}
+        self._targets: dict[str, list[Tensor]] = {path: [] for path in runs}
+        self._run_dense(dense, {path: _kept_places(graph, path, kept) for path in runs if not self._left[path]})
 
     def _run_dense(self, dense: nn.Module, places: Mapping[str, Tensor]) -> None:
-        """Keep the dense network's outputs, and those of its layers at some positions and the kept filters."""
+        """Keep the network's outputs, and at positions drawn by chance those of its layers on the filters that stay."""
         generator = torch.Generator().manual_seed(SEED)
 
         def receive(path: str, _x: Tensor, y: Tensor) -> None:
-            layer, batch = self._pruned.get_submodule(path), len(self._outputs)
+            layer, batch = self._pruned.get_submodule(path), self._inputs[len(self._outputs)]
             wanted = max(FEWEST_ROWS, ROWS_A_COLUMN * weight_of(layer).shape[2])
-            rows = _pick(positions_of(layer, y), wanted * len(self._inputs[batch][0]) / self.count, generator)
-            rows = rows.to(y.device)
+            rows = _draw(positions_of(layer, y), wanted * len(batch[0]) / self.count, generator).to(y.device)
             self._rows[path].append(rows)
             self._targets[path].append(outputs_at(layer, y, rows)[:, places[path].to(y.device)].clone())
 
-        with _hooked(dense, self.paths, receive):
+        with watched(dense, list(places), receive):
             for batch in self._inputs:
-                self._outputs.append(_flat(dense(*batch)))
+                self._outputs.append(flat_outputs(dense(*batch)))
 
     def output_error(self) -> float:
         """Squared error of the pruned network's outputs as a share of the variance of the dense network's."""
+        every = torch.cat(self._outputs)
+        variation = float((every - every.mean(0)).square().sum())
         error = sum(
-            float((_flat(self._pruned(*batch)) - wanted).square().sum())
+            float((flat_outputs(self._pruned(*batch)) - wanted).square().sum())
             for batch, wanted in zip(self._inputs, self._outputs, strict=True)
         )
-        return error / max(_variation(self._outputs), torch.finfo(torch.float64).tiny)
+        return error / max(variation, _TINY)
 
-    def fit(self, path: str, ridges: Sequence[float]) -> LayerFit:
+    def fit(self, path: str) -> LayerFit:
         """Fit a layer whose predecessors are fitted."""
         began, layer = time.monotonic(), self._pruned.get_submodule(path)
-        fitted_on, held_out = self._equations(path, layer)
-        if isinstance(fitted_on, str):
-            return LayerFit(path, left=fitted_on)
-        weight, bias, norm = weight_of(layer), bias_of(layer), self._norms.get(path)
+        left = self._left[path] or self._changes_nothing(path, layer)
+        if left:
+            return LayerFit(path, left=left)
+        weight, bias, norm = weight_of(layer).clone(), bias_of(layer).clone(), self._norms.get(path)
         free = layer.bias is not None or norm is not None
+        fitted_on, held_out = self._equations(path, layer)
         ridge = DEFAULT_RIDGE
         if held_out.rows and fitted_on.rows:
-            losses = [_share(held_out, *fitted_on.solve(weight, each, free)) for each in ridges]
-            ridge = ridges[losses.index(min(losses))]
+            losses = [_share(held_out, *fitted_on.solve(weight, each, free)) for each in RIDGES]
+            ridge = RIDGES[losses.index(min(losses))]
         fitted_on.merge(held_out)
-        new_weight, new_bias = fitted_on.solve(weight, ridge, free)
-        before, after = _share(fitted_on, weight, bias), _share(fitted_on, new_weight, new_bias)
-        set_weight(layer, new_weight, new_bias)
+        fit = fitted_on.solve(weight, ridge, free)
+        set_weight(layer, *fit)
         if layer.bias is None and norm is not None:
-            norm.running_mean -= new_bias.flatten().to(norm.running_mean.dtype)
+            norm.running_mean -= fit[1].flatten().to(norm.running_mean.dtype)
+        before, after = _share(fitted_on, weight, bias), _share(fitted_on, *fit)
         return LayerFit(path, before, after, ridge, round(time.monotonic() - began, 2))
 
-    def _equations(self, path: str, layer: nn.Module) -> tuple[NormalEquations | str, NormalEquations]:
-        """Normal equations of the inputs that are fitted and of those held out; or why the layer is left as it is."""
-        weight, bias, device = weight_of(layer), bias_of(layer), self._outputs[0].device
-        groups, filters, columns = weight.shape
-        fitted_on, held_out = (NormalEquations(groups, columns, filters, device) for _ in range(2))
+    def _changes_nothing(self, path: str, layer: nn.Module) -> str:
+        """Why there is nothing to fit, as the first batch shows; "" if there is."""
         if not self._targets[path]:
-            return "the network does not call it as a module", held_out
-        for number, batch in enumerate(self._inputs):
-            rows, target = self._rows[path][number], by_group(layer, self._targets[path][number])
-            x, y = _stopped_at(self._pruned, path, batch)
-            unfolded_x = unfolded(layer, x, rows)
-            if number == 0:
-                own = by_group(layer, outputs_at(layer, y, rows))
-                if not torch.allclose(own, unfolded_x @ weight.mT + bias[:, None], rtol=1e-3, atol=1e-4):
-                    return "it computes something else than its weights say", held_out
-                if torch.allclose(own, target, rtol=1e-5, atol=1e-6):
-                    return "its inputs did not change", held_out
-            held = self._held[number].to(device)[rows * len(batch[0]) // positions_of(layer, y)]
-            fitted_on.add(unfolded_x[:, ~held], target[:, ~held])
-            held_out.add(unfolded_x[:, held], target[:, held])
+            return "the network does not call it as a module"
+        x, y = watch_one(self._pruned, path, self._inputs[0])
+        rows = self._rows[path][0]
+        target, own = self._targets[path][0], outputs_at(layer, y, rows)
+        product = unfolded(layer, x, rows) @ weight_of(layer).mT + bias_of(layer)[:, None]
+        scale = float(own.abs().max())
+        if not float((product - by_group(layer, own)).abs().max()) <= 1e-3 * scale:
+            return "it computes something else than its weights say"
+        return "its inputs did not change" if float((own - target).abs().max()) <= 1e-5 * scale else ""
+
+    def _equations(self, path: str, layer: nn.Module) -> tuple[NormalEquations, NormalEquations]:
+        """Normal equations of the inputs that are fitted, and of those held out."""
+        device = self._outputs[0].device
+        groups, filters, columns = weight_of(layer).shape
+        fitted_on, held_out = (NormalEquations(groups, columns, filters, device) for _ in range(2))
+        for x, y, clips in self._blocks(path, layer):
+            held = clips // max(1, self.count // (10 * HELD_OUT)) % HELD_OUT == HELD_OUT - 1  # neighbours stay together
+            fitted_on.add(x[:, ~held], y[:, ~held])
+            held_out.add(x[:, held], y[:, held])
         return fitted_on, held_out
 
-
-def _inputs(batches: Iterable[Any], device: torch.device) -> list[tuple[Tensor, ...]]:
-    """Network inputs without labels, a few at once."""
-    pieces: list[tuple[Tensor, ...]] = []
-    for batch in batches:
-        given = batch[0] if isinstance(batch, tuple | list) else batch
-        tensors = tuple(given) if isinstance(given, tuple | list) else (given,)
-        split = [tensor.to(device).split(MOST_INPUTS) for tensor in tensors]
-        pieces += [piece for piece in zip(*split, strict=True) if len(piece[0])]
-    if not pieces:
-        raise EdgepruneError("reconstruction: got batches without clips; give a few hundred.")
-    return pieces
-
-
-def _held_out(batch: tuple[Tensor, ...], first: int, count: int) -> Tensor:
-    """Which inputs of a batch are held out: one block in five, so that neighbours stay together."""
-    block = max(1, count // (10 * HELD_OUT))
-    places = torch.arange(first, first + len(batch[0]))
-    return places // block % HELD_OUT == HELD_OUT - 1
+    def _blocks(self, path: str, layer: nn.Module) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Unfolded inputs and wanted outputs, as `NormalEquations.add` takes them, and the clip of each row."""
+        inputs: list[Tensor] = []
+        outputs: list[Tensor] = []
+        clips: list[Tensor] = []
+        first = 0
+        for number, (batch, rows, target) in enumerate(
+            zip(self._inputs, self._rows[path], self._targets[path], strict=True), 1
+        ):
+            x, y = watch_one(self._pruned, path, batch)
+            inputs.append(unfolded(layer, x, rows))
+            outputs.append(by_group(layer, target))
+            clips.append(first + rows * len(batch[0]) // positions_of(layer, y))
+            first += len(batch[0])
+            if number == len(self._inputs) or sum(part.numel() for part in inputs) >= BLOCK_VALUES:
+                yield torch.cat(inputs, 1), torch.cat(outputs, 1), torch.cat(clips)
+                inputs, outputs, clips = [], [], []
 
 
-def _pick(positions: int, wanted: float, generator: torch.Generator) -> Tensor:
+def _draw(positions: int, wanted: float, generator: torch.Generator) -> Tensor:
     """Some of the positions, drawn at random."""
     if wanted >= positions:
         return torch.arange(positions)
     return torch.randperm(positions, generator=generator)[: max(1, round(wanted))]
 
 
-def _layers_to_fit(graph: Graph, pruned: nn.Module) -> tuple[list[str], list[LayerFit]]:
-    """Paths of the layers that can be fitted, in the order of execution, and those that are left as they are."""
-    operators = [operator for operator in graph.operators if operator.path and operator.positions]
-    runs = Counter(operator.path for operator in operators)
-    paths, left = [], []
-    for path, times in runs.items():
-        if not isinstance(pruned.get_submodule(path), LAYERS):
-            left.append(LayerFit(path, left="it is neither a convolution nor dense"))
-        elif times > 1:
-            left.append(LayerFit(path, left=f"the network runs it {times} times"))
-        else:
-            paths.append(path)
-    return paths, left
+def _reason_to_leave(layer: nn.Module, runs: int) -> str:
+    """Why a layer cannot be fitted; "" if it can."""
+    if not isinstance(layer, LAYERS):
+        return "it is neither a convolution nor dense"
+    return f"the network runs it {runs} times" if runs > 1 else ""
 
 
 def _kept_places(graph: Graph, path: str, kept: Mapping[str, Sequence[int]]) -> Tensor:
@@ -295,68 +280,17 @@ def _kept_places(graph: Graph, path: str, kept: Mapping[str, Sequence[int]]) -> 
 
 def _norms_behind(graph: Graph, pruned: nn.Module) -> dict[str, Any]:
     """By path of a layer, the batch norm that directly follows it, whose mean can take the bias the layer lacks."""
-    named: list[Operator] = [operator for operator in graph.operators if operator.norm and operator.norm_scale]
     times = Counter(operator.norm_scale for operator in graph.operators if operator.norm_scale)
     norms = {}
-    for operator in named:
-        norm = pruned.get_submodule(operator.norm_scale.rpartition(".")[0])
-        if operator.path and times[operator.norm_scale] == 1 and getattr(norm, "running_mean", None) is not None:
-            norms[operator.path] = norm
+    for operator in graph.operators:
+        if operator.path and operator.norm and times[operator.norm_scale] == 1:
+            norm = pruned.get_submodule(operator.norm_scale.rpartition(".")[0])
+            if isinstance(getattr(norm, "running_mean", None), Tensor):
+                norms[operator.path] = norm
     return norms
 
 
-class _StopForward(Exception):  # noqa: N818 - it is no error
-    """Ends a forward pass whose rest is not needed."""
-
-
-def _stopped_at(model: nn.Module, path: str, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """A layer's input and output; what comes after it does not run."""
-    found: list[Tensor] = []
-
-    def receive(_path: str, x: Tensor, y: Tensor) -> None:
-        found.extend((x, y))
-        raise _StopForward
-
-    with _hooked(model, [path], receive), suppress(_StopForward):
-        model(*batch)
-    return found[0], found[1]
-
-
-@contextmanager
-def _hooked(model: nn.Module, paths: Sequence[str], receive: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
-    """While active, `receive` gets path, input and output, with their batch axis, of each of the layers that runs."""
-
-    def hook(path: str) -> Any:
-        def hand_over(layer: Any, args: Any, kwargs: Any, y: Tensor) -> None:
-            x: Tensor = args[0] if args else next(iter(kwargs.values()))
-            axes = 2 if isinstance(layer, nn.Linear) else layer.weight.ndim
-            receive(path, *((x[None], y[None]) if x.ndim < axes else (x, y)))
-
-        return hand_over
-
-    hooks = [model.get_submodule(path).register_forward_hook(hook(path), with_kwargs=True) for path in paths]
-    try:
-        yield
-    finally:
-        for each in hooks:
-            each.remove()
-
-
-def _flat(outputs: Any) -> Tensor:
-    """All numbers that a network puts out for a batch, float64."""
-    leaves = [leaf for leaf in _pytree.tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-    return torch.cat([leaf.double().reshape(len(leaf), -1) for leaf in leaves], 1)
-
-
-def _variation(outputs: Sequence[Tensor]) -> float:
-    """Sum of the squares of outputs about the mean of each."""
-    every = torch.cat(list(outputs))
-    return float((every - every.mean(0)).square().sum())
-
-
 def _share(equations: NormalEquations, weight: Tensor, bias: Tensor) -> float:
-    """Squared error as a share of the outputs' variance: the mean over filters, since a batch norm may scale each."""
-    variation = equations.energy
-    tiny = 1e-12 * variation.max().clamp(min=torch.finfo(torch.float64).tiny)
-    shares = equations.squared_error(weight, bias) / variation.clamp(min=float(tiny))
-    return float(shares.mean())
+    """Squared error as a share of each output's variance, mean over the filters, since a batch norm may scale each."""
+    energy = equations.energy.clamp(min=max(1e-12 * float(equations.energy.max()), _TINY))
+    return float((equations.squared_error(weight, bias) / energy).mean())

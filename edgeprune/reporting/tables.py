@@ -17,7 +17,7 @@ from edgeprune.reporting.numbers import (
     format_quantity,
     format_significant,
 )
-from edgeprune.reporting.scores import LONG
+from edgeprune.reporting.scores import LONG, MAIN
 from edgeprune.reporting.summary import Form, all_forms, kind_rank, reference, shipped
 from edgeprune.reporting.table import Table
 from edgeprune.results.figures import GroupScores, Parity, Timing
@@ -85,11 +85,30 @@ def allocation_notes(result: Result) -> list[str]:
                 f"{objective} {budget.value:.4f}{step}; no allocation within the limits can have more than "
                 f"{budget.value + budget.gap:.4f}, {budget.gap:.4f} above."
             )
+    notes += reconstruction_notes(result)
     if budget.read_from:
         notes.append(f"What is reached was read from {budget.read_from}.")
     limit = budget.asked.get("latency_ms")
     if isinstance(limit, str):
         notes.append(f"Latency is that of the profile of {parse_latency(limit)[1]}, whose stages were measured.")
+    return notes
+
+
+def reconstruction_notes(result: Result) -> list[str]:
+    """What was done after filters were cut: reconstruction, and whether training followed."""
+    pruned, notes = result.networks["pruned"], []
+    done = pruned.reconstruction
+    if done is not None and done.kept:
+        layers = "1 layer" if done.fitted == 1 else f"{done.fitted} layers"
+        before, after = (format_percent(scores.main) for scores in (done.cut_only, pruned.before_finetuning))
+        notes.append(
+            f"Reconstruction fitted {layers} to the dense network's outputs on {format_exact(done.inputs)} inputs of "
+            f"training clips, without labels: {MAIN[result.task]} {before} with the filters cut, {after} afterwards."
+        )
+    elif done is not None:
+        notes.append("Reconstruction brought the outputs no closer to the dense network's; the weights stayed.")
+    if mapping(result.recipe, "finetune").get("epochs") == 0 and pruned:
+        notes.append("The pruned network was not trained.")
     return notes
 
 

@@ -196,6 +196,39 @@ def _interval(value: Mapping[str, Any], where: str) -> tuple[float, float] | Non
 
 
 @dataclass(frozen=True)
+class ReconstructionFigures:
+    """What fitting the cut network to the dense one did; by layer: see `pruning.reconstruction`.
+
+    Attributes:
+        inputs: network inputs of training clips that it looked at.
+        fitted: layers that were fitted.
+        output_error_before, output_error_after: squared error against the dense network's outputs, as a share of their
+            variance.
+        kept: whether the fitted weights were kept.
+        cut_only: metrics of the network without it.
+    """
+
+    inputs: int | None
+    fitted: int
+    output_error_before: float | None
+    output_error_after: float | None
+    seconds: float | None
+    kept: bool
+    cut_only: Scores
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any], where: str = "") -> ReconstructionFigures | None:
+        if not value:
+            return None
+        return ReconstructionFigures(
+            **plain_fields(ReconstructionFigures, value),
+            fitted=sum(not layer.get("left") for layer in objects(value, "layers", where)),
+            kept=bool(value.get("kept")),
+            cut_only=Scores.from_json(mapping(value, "cut_only", where), where),
+        )
+
+
+@dataclass(frozen=True)
 class Parity:
     """How far a file's outputs are from its network's; `label_flips` of `clips` compared have another top class."""
 

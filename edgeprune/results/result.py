@@ -17,6 +17,7 @@ from edgeprune.results.figures import (
     DetectionFigures,
     FrontendFigures,
     Parity,
+    ReconstructionFigures,
     Scores,
     Timing,
 )
@@ -89,7 +90,8 @@ class NetworkResult:
         cost, scores: of the float network itself.
         files: its exported files by number format, in the order of `FORMATS`.
         widths: filters (or units) of each layer that may be pruned.
-        before_finetuning: metrics right after filters were removed; of the pruned network alone.
+        before_finetuning: metrics right after filters were removed and the rest reconstructed; of the pruned network
+            alone, as is `reconstruction`, which is None where there was none.
         onnx: file name of its ONNX form.
         threshold: what a detector's threshold gives on the validation clips it was set on.
     """
@@ -102,6 +104,7 @@ class NetworkResult:
     before_finetuning: Scores
     onnx: str | None
     threshold: DetectionFigures | None = None
+    reconstruction: ReconstructionFigures | None = None
 
     @property
     def label(self) -> str:
@@ -257,4 +260,5 @@ def _network(name: NetworkName, result: Mapping[str, Any]) -> NetworkResult:
         before_finetuning=Scores.from_json(mapping(value, "before_finetuning", f"{name}."), f"{name}."),
         onnx=text(mapping(value, "onnx", f"{name}.").get("path")),
         threshold=DetectionFigures.from_json(mapping(value, "threshold_on_validation", f"{name}.")),
+        reconstruction=ReconstructionFigures.from_json(mapping(value, "reconstruction", f"{name}.")),
     )

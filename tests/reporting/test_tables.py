@@ -204,6 +204,23 @@ def test_uniform_allocation_claims_no_optimum(planned: dict[str, Any]) -> None:
     assert "proven" not in notes
 
 
+def test_reconstruction_is_told_with_the_score_before_and_after(planned: dict[str, Any]) -> None:
+    planned["pruned"]["before_finetuning"] = {"accuracy": 0.3}
+    cut_only = {"accuracy": 0.125}
+    layers = [{"path": "conv1", "left": "its inputs did not change"}, {"path": "conv2", "left": ""}]
+    done = {"inputs": 200, "layers": layers, "output_error_before": 1.1, "output_error_after": 0.1, "seconds": 4.0}
+    planned["pruned"]["reconstruction"] = {**done, "kept": True, "cut_only": cut_only}
+    planned["recipe"]["finetune"] = {"epochs": 0}
+    notes = tables.reconstruction_notes(Result.from_json(planned))
+    assert notes == [
+        "Reconstruction fitted 1 layer to the dense network's outputs on 200 inputs of training clips, without labels: "
+        "accuracy 12.50 % with the filters cut, 30.00 % afterwards.",
+        "The pruned network was not trained.",
+    ]
+    planned["pruned"]["reconstruction"]["kept"] = False
+    assert "no closer" in tables.reconstruction_notes(Result.from_json(planned))[0]
+
+
 def test_older_results_say_nothing_of_their_allocation(result: dict[str, Any]) -> None:
     assert tables.allocation_notes(Result.from_json(result)) == []
     assert tables.allocation_notes(Result.from_json({})) == []

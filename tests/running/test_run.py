@@ -17,9 +17,11 @@ from edgeprune.data.scene_data import load_scenes
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import read_json, sha256_file
 from edgeprune.models import checkpoint
+from edgeprune.pruning.reconstruction import reconstruct
 from edgeprune.recipe import Budget, Export, Prune, Train
 from edgeprune.recipe_files import load_recipe
 from edgeprune.results.run_folder import OtherRecipeError, RunFolder
+from edgeprune.running import prune_to_budget, train_dense
 from edgeprune.running.evaluate import evaluate
 from edgeprune.running.export_more import export_more
 from edgeprune.running.run import run
@@ -193,6 +195,30 @@ def test_dense_network_of_another_run(done, cache, tmp_path):
     ).to_json()
     assert result["dense"]["accuracy"] == read_json(done / "result.json")["dense"]["accuracy"]
     assert result["pruned"]["before_finetuning"] == result["pruned"]["accuracy"]
+
+
+def test_pruned_without_training(done, cache, tmp_path, monkeypatch):
+    """Dense checkpoint in, budget, reconstruction on training clips, file out: no training is started."""
+    recipe = replace(tiny(tmp_path / "repaired", cache), dense_from=done / "dense.ckpt")
+    recipe = replace(recipe, finetune=replace(recipe.finetune, epochs=0), prune=Prune(keep=0.5, reconstruct=True))
+    recipe = replace(recipe, export=Export(formats=("float32",), dense_formats=()))
+    seen: list[torch.Tensor] = []
+
+    def spy(*args, **kwargs):
+        seen.extend(args[4])
+        return reconstruct(*args, **kwargs)
+
+    monkeypatch.setattr(prune_to_budget, "reconstruct", spy)
+    monkeypatch.setattr(train_dense, "fit", lambda *_, **__: pytest.fail("a training was started"))
+    result = run(recipe).to_json()
+    data = load_scenes(recipe.data, recipe.frontend, seed=recipe.seed)
+    clips = data.patches(data.train)  # fewer than prune.clips: all of them, and no clip of another part
+    torch.testing.assert_close(torch.cat(seen), clips.network_inputs(range(len(clips))))
+    pruned = result["pruned"]
+    assert pruned["reconstruction"]["inputs"] == len(clips)
+    assert pruned["reconstruction"]["output_error_after"] < pruned["reconstruction"]["output_error_before"]
+    assert pruned["reconstruction"]["cut_only"] != pruned["before_finetuning"] == pruned["accuracy"]
+    assert "Reconstruction fitted 4 layers" in (recipe.folder() / "report.html").read_text()
 
 
 def test_scores_that_look_at_the_runs_own_clips(done, capsys):
