@@ -23,6 +23,7 @@ from edgeprune.graph.cutting import PlainWeights
 from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.graph.graph import Graph
 from edgeprune.graph.trace import LAYERS
+from edgeprune.pruning.few_rows import FewRows
 from edgeprune.pruning.normal_equations import NormalEquations
 from edgeprune.pruning.unfolding import (
     bias_of,
@@ -41,6 +42,8 @@ DEFAULT_RIDGE = 1e-2
 """The ridge where too few clips are given to hold some out."""
 FEWEST_ROWS, ROWS_A_COLUMN = 20_000, 20
 """Positions of all clips that a layer is fitted on: so many, or so many a weight of a filter if these are more."""
+MOST_COLUMNS = 5_000
+"""Beyond so many weights a filter, which is a matrix of 200 MB, a layer is fitted on so many positions at most."""
 HELD_OUT = 5
 """One in so many inputs is held out to choose the ridge."""
 BLOCK_VALUES = 8_000_000
@@ -173,8 +176,8 @@ class _Walk:
 
         def receive(path: str, _x: Tensor, y: Tensor) -> None:
             layer, batch = self._pruned.get_submodule(path), self._inputs[len(self._outputs)]
-            wanted = max(FEWEST_ROWS, ROWS_A_COLUMN * weight_of(layer).shape[2])
-            rows = _draw(positions_of(layer, y), wanted * len(batch[0]) / self.count, generator).to(y.device)
+            wanted = _rows_for(weight_of(layer).shape[2]) * len(batch[0]) / self.count
+            rows = _draw(positions_of(layer, y), wanted, generator).to(y.device)
             self._rows[path].append(rows)
             self._targets[path].append(outputs_at(layer, y, rows)[:, places[path].to(y.device)].clone())
 
@@ -226,11 +229,12 @@ class _Walk:
             return "it computes something else than its weights say"
         return "its inputs did not change" if float((own - target).abs().max()) <= 1e-5 * scale else ""
 
-    def _equations(self, path: str, layer: nn.Module) -> tuple[NormalEquations, NormalEquations]:
-        """Normal equations of the inputs that are fitted, and of those held out."""
+    def _equations(self, path: str, layer: nn.Module) -> tuple[Any, Any]:
+        """The equations of the inputs that are fitted, and of those held out."""
         device = self._outputs[0].device
         groups, filters, columns = weight_of(layer).shape
-        fitted_on, held_out = (NormalEquations(groups, columns, filters, device) for _ in range(2))
+        kind = FewRows if sum(map(len, self._rows[path])) < columns else NormalEquations
+        fitted_on, held_out = (kind(groups, columns, filters, device) for _ in range(2))
         for x, y, clips in self._blocks(path, layer):
             held = clips // max(1, self.count // (10 * HELD_OUT)) % HELD_OUT == HELD_OUT - 1  # neighbours stay together
             fitted_on.add(x[:, ~held], y[:, ~held])
@@ -254,6 +258,11 @@ class _Walk:
             if number == len(self._inputs) or sum(part.numel() for part in inputs) >= BLOCK_VALUES:
                 yield torch.cat(inputs, 1), torch.cat(outputs, 1), torch.cat(clips)
                 inputs, outputs, clips = [], [], []
+
+
+def _rows_for(columns: int) -> int:
+    """How many positions of all clips a layer is fitted on."""
+    return max(FEWEST_ROWS, ROWS_A_COLUMN * columns) if columns <= MOST_COLUMNS else MOST_COLUMNS
 
 
 def _draw(positions: int, wanted: float, generator: torch.Generator) -> Tensor:
@@ -290,7 +299,7 @@ def _norms_behind(graph: Graph, pruned: nn.Module) -> dict[str, Any]:
     return norms
 
 
-def _share(equations: NormalEquations, weight: Tensor, bias: Tensor) -> float:
+def _share(equations: NormalEquations | FewRows, weight: Tensor, bias: Tensor) -> float:
     """Squared error as a share of each output's variance, mean over the filters, since a batch norm may scale each."""
     energy = equations.energy.clamp(min=max(1e-12 * float(equations.energy.max()), _TINY))
     return float((equations.squared_error(weight, bias) / energy).mean())

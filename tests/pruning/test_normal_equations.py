@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgeprune.pruning.few_rows import FewRows
 from edgeprune.pruning.normal_equations import NormalEquations
 from edgeprune.pruning.unfolding import bias_of, by_group, outputs_at, positions_of, set_weight, unfolded, weight_of
 
@@ -82,6 +83,26 @@ def test_a_ridge_draws_the_solution_to_the_given_weight():
     shift = float(equations.gram.diagonal(dim1=1, dim2=2).mean())
     expected = torch.linalg.solve(equations.gram + shift * torch.eye(4), equations.cross + shift * start.mT.double())
     torch.testing.assert_close(half, expected.mT)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_few_rows_have_the_same_solution(bias: bool) -> None:
+    """In exact arithmetic both are one; fewer rows than columns, and ridges from small to large."""
+    x, y, start = torch.randn(2, 30, 50) + 3, torch.randn(2, 30, 4) - 2, torch.randn(2, 4, 50)
+    many, few = NormalEquations(2, 50, 4), FewRows(2, 50, 4)
+    other = FewRows(2, 50, 4)
+    many.add(x.double(), y.double())
+    few.add(x[:, :20], y[:, :20])
+    other.add(x[:, 20:], y[:, 20:])
+    few.merge(other)
+    torch.testing.assert_close(few.energy, many.energy, rtol=1e-5, atol=1e-5)
+    assert few.rows == many.rows == 30
+    for ridge in (1e-3, 1.0, 100.0):
+        solutions = [equations.solve(start, ridge, bias) for equations in (many, few)]
+        for one, two in zip(*solutions, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-3)
+        errors = [equations.squared_error(*solutions[0]) for equations in (many, few)]
+        torch.testing.assert_close(*errors, rtol=1e-3, atol=1e-3)
 
 
 def test_columns_that_repeat_each_other_have_a_solution():
