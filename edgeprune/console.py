@@ -1,5 +1,6 @@
 """What the user sees while work goes on: plain lines, tables and progress bars (rich), silent with `--quiet`."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -8,11 +9,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from edgeprune.plain_output import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
+
+    from edgeprune.fitting import Layout
 
 T = TypeVar("T")
+WIDTH = 160
+"""Characters of a line that is not written to a terminal."""
 _quiet = False
 _log: TextIO | None = None
 
@@ -87,17 +95,49 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table to standard output; every column but the first is right-aligned."""
-    from rich.console import Console
-    from rich.table import Table
+    """Print a table to standard output, as wide as the terminal at most; every column but the first is right-aligned.
 
-    table = Table(title=title or None, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    terminal = Console().is_terminal
-    Console(highlight=False, markup=False, width=None if terminal else 160).print(table)
+    Away from a terminal it may be `WIDTH` characters wide, or as many as the environment's COLUMNS says.
+    """
+    from rich.console import Console
+
+    from edgeprune.fitting import fit, paragraphs
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        console.width = WIDTH
+    width = console.width
+    names = [_one_line(column) for column in columns]
+    cells = [[_one_line(cell) for cell in row] for row in rows]
+    if title:
+        console.print(_one_line(title), style="italic", soft_wrap=True)
+    layout = fit(names, cells, width)
+    if layout is None:
+        print(*paragraphs(names, cells, width), sep="\n")
+    else:
+        console.print(_drawn(layout))
+
+
+def _one_line(cell: object) -> str:
+    return shown(" ".join(str(cell).split()))
+
+
+def _drawn(layout: "Layout") -> "Table":
+    from rich.box import HEAVY_HEAD, Box
+    from rich.table import Table
+    from rich.text import Text
+
+    if layout.bordered:
+        table = Table(box=HEAVY_HEAD)
+    else:
+        line_below_head = Box(f"    \n    \n -- \n{5 * f'{4 * chr(32)}{chr(10)}'}", ascii=True)
+        table = Table(box=line_below_head, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.leading = int(any("\n" in row[0] for row in layout.rows))  # else a row's first line would not be seen
+    for number, (name, width) in enumerate(zip(layout.names, layout.widths(), strict=True)):
+        table.add_column(Text(name), justify="right" if number else "left", width=width, overflow="fold")
+    for row in layout.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def shows_progress() -> bool:

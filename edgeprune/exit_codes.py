@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from edgeprune.console import set_quiet
 from edgeprune.errors import EdgepruneError
+from edgeprune.plain_output import encodable
 
 
 def take_flag(flag: str, args: Sequence[str]) -> tuple[bool, list[str]]:
@@ -29,8 +30,9 @@ def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: st
     debug, rest = take_flag("--debug", rest)
     set_quiet(quiet)
     try:
-        code = action(rest)
-        sys.stdout.flush()
+        with encodable():
+            code = action(rest)
+            sys.stdout.flush()
         return code
     except SystemExit as stop:  # tyro's, after --help or a wrong flag
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1

@@ -12,6 +12,8 @@ GROUND = (
     "errors",
     "units",
     "files",
+    "plain_output",
+    "fitting",
     "console",
     "tabular",
     "script",

@@ -2,7 +2,12 @@
 
 import importlib.metadata
 import math
+import os
 import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +38,36 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
     if reference:
         kernels = OpResolverType.BUILTIN_REF
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kernels)
-        interpreter.allocate_tensors()
+        with _without_notices():
+            interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kernels)
+            interpreter.allocate_tensors()
         # In a damaged file the tensors' names may not be text, which only these calls notice.
         interpreter.get_input_details(), interpreter.get_output_details()
     except (ValueError, RuntimeError) as error:
         raise _cannot_load(path, error) from error
     return interpreter
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Keep LiteRT's lines that begin with INFO, which native code writes, out of standard error."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with tempfile.TemporaryFile() as written:
+        sys.stderr.flush()
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            for line in written:
+                if not line.startswith(b"INFO:"):
+                    os.write(2, line)
 
 
 def runtime_version() -> str:

@@ -184,15 +184,15 @@ def test_budget_prints_what_is_used_and_how_good_it_is(capsys, run_folder):
     assert code == 0
     for name in ("params", "macs"):
         share = 100 * found["reached"][name] / found["asked"][name]
-        row = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
+        row = next(line for line in out.splitlines() if line.startswith(f"| {name} "))
         for text in (found["asked"][name], found["reached"][name], found["slack"][name]):
             assert f" {text:,} " in row
         assert f"{share:.1f} %" in row
         assert ("binding" in row) == (found["binding"] == name)
     for name in CONVS:
-        row = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
+        row = next(line for line in out.splitlines() if line.startswith(f"| {name} "))
         assert f"{100 * found['kept_scores'][name]:.1f} %" in row
-    assert "not pruned" in next(line for line in out.splitlines() if line.startswith("│ fc1 "))
+    assert "not pruned" in next(line for line in out.splitlines() if line.startswith("| fc1 "))
     assert found["proven"] is True
     assert found["gap"] == 0
     assert f"No allocation within the limits has a higher log_mass ({found['value']:.4f}): proven." in out
@@ -318,7 +318,7 @@ def test_latency_beside_other_limits(capsys, profiled):
     assert all(slack >= 0 for slack in found["slack"].values())
     code, out, _ = call(capsys, "budget", profiled, "--latency-ms", "2.2@host")
     assert code == 0
-    row = next(line for line in out.splitlines() if line.startswith("│ latency ms "))
+    row = next(line for line in out.splitlines() if line.startswith("| latency ms "))
     assert " 2.2 " in row
     assert "binding" in row
 

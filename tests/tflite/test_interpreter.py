@@ -44,6 +44,18 @@ def int8_model(tmp_path):
     return TFLiteModel(tiny_tflite.write(model, tmp_path / "int8.tflite"))
 
 
+def test_native_notices_stay_out_of_the_output(int8_model) -> None:
+    """LiteRT says once a process that it made XNNPACK's delegate; warnings of native code still come through."""
+    lines = (
+        "import os",
+        "from edgeprune.tflite.interpreter import TFLiteModel, _without_notices",
+        f"TFLiteModel({str(int8_model.path)!r})",
+        "with _without_notices(): os.write(2, b'INFO: no\\nWARNING: yes\\n')",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"WARNING: yes\n")
+
+
 def test_quantise_by_hand(int8_model) -> None:
     stored = int8_model.quantise(list(QUANTISED))
     assert stored.dtype == np.int8
