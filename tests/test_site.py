@@ -120,3 +120,18 @@ def test_links_of_the_documents_work_where_there_is_no_site():
                 found = (path.parent / target).resolve()
                 assert found.is_file(), f"{path.name} links to {link}"
                 assert found.is_relative_to(ROOT / "docs"), f"{path.name} links to {link}"
+
+
+def test_the_tasks_without_make_are_those_of_the_makefile() -> None:
+    """What `docs/install.md` tells to type is what make does."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)/", "")
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| [^|]+ \| `make ([a-z-]+)` \| (.+) \|$", page, re.MULTILINE))
+    assert set(rows) == {"demo", "lint", "types", "test", "test-fast", "docs"}
+    for task, commands in rows.items():
+        (done,) = re.findall(rf"^{task}:[^\n]*\n((?:\t[^\n]*\n)+)", makefile, re.MULTILINE)
+        for command in re.findall("`([^`]+)`", commands):
+            assert command.replace('"', "'") in done
+    typed = re.findall(r"^    (python -m pip install .+)$", page, re.MULTILINE)
+    assert len(typed) == 2
+    assert all(line.replace("install", "install --quiet", 1) in makefile for line in typed)

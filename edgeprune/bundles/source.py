@@ -81,8 +81,17 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
     """
     model = run if run.suffix == ".tflite" else run / "model_int8.tflite"
     if not model.is_file():
-        raise EdgepruneError(f"{model}: is not there; a bundle is made of a finished run with int8 among its formats.")
+        raise EdgepruneError(
+            f"{model}: is not there; a bundle is made of an int8 file, which `edgeprune export {model.parent} "
+            "--formats int8` makes of a finished run."
+        )
     check_unchanged(model)
+    network = TFLiteModel(model)
+    if (network.input_dtype, network.output_dtype) != (np.int8, np.int8):
+        raise EdgepruneError(
+            f"{model}: is not int8 from end to end, which a bundle is made of; give the run's folder or its "
+            "model_int8.tflite."
+        )
     description = read_description(model)
     description.check_probabilities(model)
     if description.frontend is None:
@@ -90,8 +99,6 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
     vectors = inputs_for(model, clips)
     check_network(model, vectors)
     stored, expected = reference(model, vectors)
-    if stored.dtype != np.int8 or expected.dtype != np.int8:
-        raise EdgepruneError(f"{model}: is not int8 from end to end; export it again.")
     files = [(path, "") for path in clips[:AUDIO_CLIPS]] or clips_of(model, description.logmel, AUDIO_CLIPS)
     audio = tuple(_clip(model, description, path, scene) for path, scene in files)
     arena_bytes = bench(model, "tflm", clips=vectors).records[0].peak_ram_bytes if arena else None

@@ -90,7 +90,7 @@ def all_latencies(runs: Sequence[ComparedRun], format: str) -> dict[TimedOn, lis
     for run in runs:
         file, of_run = run.file(format), dict[TimedOn, float]()
         for row in run.result.latency if run.result and file else ():
-            if row.median is not None and file and row.file == file.name and not str(row.unit).endswith("bytes"):
+            if row.median is not None and file and row.file == file.name and not row.is_size:
                 processor = str(row.detail.get("cpu") or row.detail.get("user_agent") or "")
                 of_run.setdefault(TimedOn(row.device, str(row.kind), str(row.unit), processor, row.threads), row.median)
         for key, median in of_run.items():

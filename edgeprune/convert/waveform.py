@@ -14,6 +14,7 @@ from edgeprune.recipe import LogMel
 from edgeprune.tflite.description import WAVEFORM, Description
 from edgeprune.tflite.flatbuffer import describe_tensors, operator_names, pack_model, unpack_model
 from edgeprune.tflite.metadata import read_description, read_metadata, set_metadata
+from edgeprune.tflite.standard_metadata import drop_standard_metadata
 
 
 def write_waveform_model(path: Path | str, out: Path | str) -> Path:
@@ -41,6 +42,7 @@ def write_waveform_model(path: Path | str, out: Path | str) -> Path:
     graph.inputs = [waveform]
     set_signature(model)
     _raise_runtime(model)
+    drop_standard_metadata(model)  # it tells of features
     set_metadata(model, {**read_metadata(path), **_waveform_metadata(description.logmel)})
     write_bytes(out, pack_model(model))
     return Path(out)

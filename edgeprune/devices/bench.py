@@ -1,7 +1,8 @@
-"""The one way to measure .tflite files on any device."""
+"""The one way to measure .tflite files on any devices."""
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -25,7 +26,7 @@ _OPTIONS = {
 
 def bench(
     files: os.PathLike[str] | str | Sequence[os.PathLike[str] | str],
-    device: str = "host",
+    device: str | Sequence[str] = "host",
     *,
     runs: int = 50,
     threads: int | Sequence[int] = 1,
@@ -33,13 +34,14 @@ def bench(
     timeout_s: float = TIMEOUT_S,
     options: DeviceOptions = _DEFAULTS,
 ) -> Measurements:
-    """Measure .tflite files on a device, once their outputs there are checked.
+    """Measure .tflite files on a device, or on several in turn, once their outputs there are checked.
 
         edgeprune.bench("runs/mine/model_int8.tflite", "cortex-m4").table()
 
     Args:
         files: one .tflite file or several; on a device with a clock they are timed against each other.
-        device: `host`, `browser`, `tflm`, `cortex-m4`, `riscv32`, `ethos-u55-128`, `ssh://user@host:port`, `adb:` ...
+        device: `host`, `browser`, `tflm`, `cortex-m4`, `riscv32`, `ethos-u55-128`, `ssh://user@host:port`, `adb:` ...;
+            or a list of them.
         runs: timed runs of each file.
         threads: thread count, or several; each gets its own records.
         clips: audio files whose first patches the outputs are compared on, or `Inputs`. None: evaluation clips of the
@@ -48,7 +50,7 @@ def bench(
         options: settings of one kind of device: clock, engine, benchmark_model, XNNPACK.
 
     Returns:
-        a record a file and thread count.
+        a record a device, file and thread count.
 
     Raises:
         EdgepruneError: the device is unknown, lacks something, cannot be reached, takes another kind of file or none of
@@ -57,24 +59,40 @@ def bench(
             or does not compute what the network of its run does; no latency is reported then.
     """
     paths = (files,) if isinstance(files, os.PathLike | str) else files
-    module = require_device(device).module
-    for option, (owner, flag) in _OPTIONS.items():
-        if module != owner and getattr(options, option) != getattr(_DEFAULTS, option):
-            raise EdgepruneError(f"device {device}: takes no {flag}; leave it out.")
-    request = BenchRequest(
-        device=device,
-        paths=tuple(Path(path) for path in paths),
-        inputs=lambda path: _checked_inputs(path, clips),
-        threads=(threads,) if isinstance(threads, int) else tuple(threads),
-        runs=runs,
-        timeout_s=timeout_s,
-        options=options,
-    )
-    request.check()
-    for path in request.paths:
+    devices = (device,) if isinstance(device, str) else tuple(device)
+    modules = _modules(devices, options)
+    inputs = cache(lambda path: _checked_inputs(path, clips))
+    requests = [
+        BenchRequest(
+            device=name,
+            paths=tuple(Path(path) for path in paths),
+            inputs=inputs,
+            threads=(threads,) if isinstance(threads, int) else tuple(threads),
+            runs=runs,
+            timeout_s=timeout_s,
+            options=options,
+        )
+        for name in devices
+    ]
+    for request in requests:
+        request.check()
+    for path in requests[0].paths:
         check_unchanged(path)
-    records: list[Measurement] = import_module(f"edgeprune.devices.{module}").measure(request)
+    records: list[Measurement] = []
+    for module, request in zip(modules, requests, strict=True):
+        records += import_module(f"edgeprune.devices.{module}").measure(request)
     return Measurements(tuple(records))
+
+
+def _modules(devices: Sequence[str], options: DeviceOptions) -> list[str]:
+    """The module of each device; refuses what is not there, and options that none of them takes."""
+    if not devices:
+        raise EdgepruneError("device: none is named; give one, such as host.")
+    modules = [require_device(name).module for name in devices]
+    for option, (owner, flag) in _OPTIONS.items():
+        if owner not in modules and getattr(options, option) != getattr(_DEFAULTS, option):
+            raise EdgepruneError(f"device {','.join(devices)}: takes no {flag}; leave it out.")
+    return modules
 
 
 def _checked_inputs(path: Path, clips: Sequence[Path | str] | Inputs) -> Inputs:

@@ -113,9 +113,10 @@ def micro_interpreter(device: str, path: Path, stored: NDArray[Any], timeout_s: 
 
 def _serve(folder: str) -> None:
     """The work of the process: a line `ARENA CLIPS` in, `done` or `failed` out, outputs and printed text in files."""
-    import resource
+    if sys.platform != "win32":
+        import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are expected here
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are expected here
     os.chdir(folder)
     answers = os.dup(1)
     printed = os.open("printed.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -184,18 +184,19 @@ def confused_pairs(names: Sequence[str], counts: Sequence[Sequence[float]], limi
 
 
 def latency_table(timings: Iterable[Timing]) -> Table:
-    """Every timing with its kind and unit: median, 5th to 95th percentile, runs, threads and memory."""
+    """Every timing with its kind and unit: median (of an arena its size), percentiles, runs, threads and memory."""
     rows = []
     for timing in sorted(timings, key=lambda timing: kind_rank(timing.kind)):
         ends = [format_quantity(end) for end in (timing.p5, timing.p95)]
         source = timing.file or MISSING, timing.device, timing.kind or MISSING
-        median = f"{format_quantity(timing.median)} {timing.unit or ''}".strip()
-        spread = MISSING if MISSING in ends else " to ".join(ends)
+        timed = f"{format_quantity(timing.median)} {timing.unit or ''}".strip()
+        figure = format_bytes(timing.median) if timing.is_size else timed
+        spread = MISSING if MISSING in ends or timing.is_size else " to ".join(ends)
         counts = format_exact(timing.runs), format_exact(timing.threads)
         memory = format_bytes(timing.peak_ram_bytes), format_bytes(timing.detail.get("flash_bytes"))
-        rows.append((*source, median, spread, *counts, *memory))
-    columns = ("file", "device", "kind", "median", "5th to 95th percentile", "runs", "threads", "peak memory", "flash")
-    return Table(columns, tuple(rows))
+        rows.append((*source, figure, spread, *counts, *memory))
+    figures = ("median or size", "5th to 95th percentile", "runs", "threads", "peak memory", "flash")
+    return Table(("file", "device", "kind", *figures), tuple(rows))
 
 
 def detail_table(timing: Timing) -> Table:

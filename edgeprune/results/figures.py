@@ -265,6 +265,11 @@ class Timing:
         scale = _UNIT_IN_MS.get(self.unit or "")
         return None if self.median is None or scale is None else self.median * scale
 
+    @property
+    def is_size(self) -> bool:
+        """Whether `median` is a size that was found once, such as an arena, and no median of runs."""
+        return (self.unit or "").endswith("bytes")
+
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Timing:
         return Timing(

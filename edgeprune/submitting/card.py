@@ -216,7 +216,7 @@ def _latency(shipped: Shipped) -> str:
             rows.append((timing.device, kind, *figures, unit, format_exact(timing.runs), ", ".join(machine)))
     if not rows:
         return ""
-    columns = ("device", "kind", "median", "5 %", "95 %", "unit", "runs", "on")
+    columns = ("device", "kind", "median or size", "5 %", "95 %", "unit", "runs", "on")
     return (
         f"{_markdown(columns, rows)}\n\nmeasured: timed on the device; emulated: counted in an emulator, and "
         "instructions are no cycles; estimated: computed by a model of the device. The front-end is not in these."

@@ -33,6 +33,11 @@ def write_standard_metadata(path: Path | str) -> None:
     write_bytes(path, _with_file(pack_model(model), LABELS, label_lines(description.labels).encode("utf-8")))
 
 
+def drop_standard_metadata(model: Any) -> None:
+    """Take the standard's metadata out of a `ModelT` whose ends are about to change."""
+    model.metadata = [item for item in model.metadata or [] if item.name != NAME.encode()]
+
+
 def label_lines(labels: Sequence[str]) -> str:
     """The labels, one a line, none of them empty: readers leave out empty lines, which would shift the rest."""
     lines = (" ".join(label.split()) or f"class {place}" for place, label in enumerate(labels))

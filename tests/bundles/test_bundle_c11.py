@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_tflite
 from bundle_sources import LABELS, SPEC, make_source
 
 from edgeprune.audio.listen_rules import ListenRules
 from edgeprune.bundles import c11, firmware
 from edgeprune.bundles.deployment import Deployment
 from edgeprune.bundles.source import Clip, Source
-from edgeprune.bundles.targets import runtime_of
+from edgeprune.bundles.targets import runtime_of, write_bundle
 from edgeprune.devices.boards import BOARDS
 from edgeprune.errors import EdgepruneError
 from edgeprune.firmware.stream.compile import compile_stream
@@ -264,3 +265,11 @@ def test_wrong_deployments(source) -> None:
     )
     assert len(LABELS) == len(NAMES) == 5
     assert SPEC.patch_frames == 12
+
+
+def test_what_no_bundle_is_made_of_is_refused_with_what_to_do(tmp_path) -> None:
+    with pytest.raises(EdgepruneError, match=rf"`edgeprune export {tmp_path} --formats int8` makes of a finished run"):
+        write_bundle(tmp_path, "c11", tmp_path / "out")
+    path = tiny_tflite.write(tiny_tflite.float_model(), tmp_path / "model_float32.tflite")
+    with pytest.raises(EdgepruneError, match=r"is not int8 from end to end, .* give the run's folder or its"):
+        write_bundle(path, "c11", tmp_path / "out")

@@ -1,5 +1,7 @@
+import importlib.util
 from pathlib import Path
 
+import conv_tflite
 import pytest
 import tiny_tflite
 from calls import call, call_json
@@ -133,3 +135,26 @@ def test_bench_from_python_is_a_table(tmp_path):
 def test_options_of_another_device_are_refused(options, flag):
     with pytest.raises(EdgepruneError, match=f"device tflm: takes no {flag}; leave it out"):
         bench("model.tflite", "tflm", options=options)
+
+
+def test_several_devices_are_measured_in_turn(capsys, tmp_path):
+    if importlib.util.find_spec("tflite_micro") is None:
+        pytest.skip("needs tflite-micro, which has wheels for Linux")
+    path = conv_tflite.conv_network(tmp_path / "model.tflite")
+    measured = bench(path, ["host", "tflm"], runs=3, options=DeviceOptions(xnnpack=False))
+    assert [record.device for record in measured.records] == ["host", "tflm"]
+    assert [record.detail.get("xnnpack") for record in measured.records] == [False, None]
+    code, out, _ = call(capsys, "bench", path, "--device", "host, tflm", "--runs", "3")
+    assert code == 0
+    assert [f"model.tflite on {device}" in out for device in ("host", "tflm")] == [True, True]
+    with pytest.raises(EdgepruneError, match="device host,tflm: takes no --engine; leave it out"):
+        bench(path, ["host", "tflm"], options=DeviceOptions(engine="cmsis-nn"))
+    with pytest.raises(EdgepruneError, match="device: none is named; give one, such as host"):
+        bench(path, [])
+
+
+def test_help_tells_what_no_xnnpack_does(capsys):
+    code, out, _ = call(capsys, "bench", "--help")
+    words = " ".join(out.replace("│", " ").split())
+    assert code == 0
+    assert "--no-xnnpack Host: TFLite's own kernels, without the XNNPACK delegate. (default: with it)" in words

@@ -276,6 +276,14 @@ def test_latency_keeps_kinds_and_units_apart(result: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def test_an_arena_is_a_size_and_no_median(result: dict[str, Any]) -> None:
+    arena = {"device": "tflm", "kind": "measured", "unit": "arena_bytes", "median": 34_208, "p5": 34_208, "p95": 34_208}
+    result["latency"] = [{**arena, "model": "model_int8.tflite", "runs": 1}]
+    table = tables.latency_table(Result.from_json(result).latency)
+    assert table.columns[3:5] == ("median or size", "5th to 95th percentile")
+    assert table.rows[0][3:5] == ("34.2 kB", MISSING)
+
+
 def test_settings_are_flattened() -> None:
     settings = {"data": {"fold": 1, "root": None}, "export": {"formats": ["int8", "float32"]}}
     flat = list(tables.flatten(settings))

@@ -132,6 +132,13 @@ def test_the_network_and_its_own_description_are_untouched(files) -> None:
         np.testing.assert_array_equal(TFLiteModel(standard).predict(inputs), TFLiteModel(plain).predict(inputs))
 
 
+def test_a_waveform_file_does_not_inherit_what_was_told_of_features(files, tmp_path) -> None:
+    path = write_waveform_model(files["standard features"], tmp_path / "again.tflite")
+    assert b"TFLITE_METADATA" not in [item.name for item in unpack_model(path).metadata]
+    write_standard_metadata(path)
+    assert standard_metadata(path) == standard_metadata(files["standard waveform"])
+
+
 def test_writing_it_twice_gives_the_same_bytes(files) -> None:
     path = files["standard features"]
     content = path.read_bytes()

@@ -1,36 +1,36 @@
-"""`edgeprune bench`: latency, instructions and memory of TFLite files on a device."""
+"""`edgeprune bench`: latency, instructions and memory of TFLite files on devices."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from edgeprune.cli.file_description import FileDescription
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.devices.request import TIMEOUT_S, DeviceOptions
 from edgeprune.errors import EdgepruneError
-from edgeprune.flags import Clock, Numbers
+from edgeprune.flags import Clock, Names, Numbers
 
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Measure TFLite files on a device, once their outputs were found right: exit code 4 if they are not."""
+    """Measure TFLite files on devices, once their outputs were found right: exit code 4 if they are not."""
 
     models: Positional[tuple[Path, ...]]
     """.tflite files; on a device with a clock they are timed against each other."""
-    device: str = "host"
-    """host, tflm, cortex-m0, cortex-m4, cortex-m7, cortex-m33, riscv32, ethos-u55-128, ethos-u55-256, ethos-u85-256,
-    ssh://user@host:port, adb:SERIAL, browser, browser://HOST:PORT for that of a phone; `edgeprune doctor` tells which
-    can be used here."""
+    device: Names = ("host",)
+    """One, or several with commas between: host, tflm, cortex-m0, cortex-m4, cortex-m7, cortex-m33, riscv32,
+    ethos-u55-128, ethos-u55-256, ethos-u85-256, ssh://user@host:port, adb:SERIAL, browser, browser://HOST:PORT for that
+    of a phone; `edgeprune doctor` tells which can be used here."""
     clips: tuple[Path, ...] = ()
     """Audio to compare outputs on (default: evaluation clips of the run a file lies in, else synthetic scenes)."""
     threads: Numbers = (1,)
     """Numbers of threads to measure."""
     runs: int = 50
     """Timed runs of each file, interleaved."""
-    xnnpack: bool = True
-    """Host: with the XNNPACK delegate, LiteRT's default."""
+    xnnpack: Annotated[bool, arg(help_behavior_hint="(default: with it)")] = True
+    """Host: TFLite's own kernels, without the XNNPACK delegate."""
     timeout: float = TIMEOUT_S
     """Seconds after which a device that gives no answer is cut off."""
     clock: Clock = None

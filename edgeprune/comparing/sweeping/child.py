@@ -44,7 +44,7 @@ def ended_with_parent() -> Iterator[None]:
     A separate process watches the pipe. It works while Python is busy, and also after this process was killed alone, as
     Ray kills the children of a lost worker, when the processes it had started would go on.
     """
-    if not hasattr(os, "killpg") or os.getpgrp() != os.getpid():
+    if sys.platform == "win32" or os.getpgrp() != os.getpid():
         _end_alone()
         yield
         return

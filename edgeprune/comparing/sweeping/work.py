@@ -60,7 +60,7 @@ class Work:
     def kill(self) -> None:
         """End it and the processes it started."""
         with suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
+            if sys.platform != "win32":
                 os.killpg(self.process.pid, signal.SIGKILL)
             else:
                 self.process.kill()
