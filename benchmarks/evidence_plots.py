@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evidence_summary import pruned_networks
 from evidence_tables import set_name, share_name
 
 from edgeprune.files import write_text
@@ -28,7 +29,7 @@ _DARK = (
     "--ink:#e6e7e8;--line:#3a4047;--muted:#9aa2aa;--page:#15181b;--c0:#f0a04b;--c1:#6ab8e8;--c2:#4fc79c;--c3:#e08abf"
 )
 _STYLE = f"svg{{{_LIGHT};background:var(--page)}}@media(prefers-color-scheme:dark){{svg{{{_DARK}}}}}"
-_CRITERION = "operator_norm"
+MARKERS = {"operator_norm": "o", "stand_in": "D"}
 
 
 def write_plots(summary: dict[str, Any], folder: Path) -> list[Path]:
@@ -45,28 +46,30 @@ def write_plots(summary: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _accuracy_plot(name: str, of_set: dict[str, Any]) -> str:
-    """Accuracy by the share of the filters kept: a line with intervals a treatment."""
+    """Accuracy by the share of the filters kept: a colour a treatment, a marker a criterion."""
     networks, dense = of_set["networks"], of_set["networks"].get("dense")
-    shares = sorted({network.split("-")[0] for network in networks if network[0].isdigit()}, key=float, reverse=True)
+    shares, criteria = pruned_networks(networks)
     if dense is None or not shares:
         return ""
+    curves = {
+        (treatment, marker): [f"{share}-{criterion}-{treatment}" for share in shares]
+        for treatment in ("cut", "reconstructed", "finetuned")
+        for criterion, marker in MARKERS.items()
+    } | {("scratch", "s"): [f"{share}-scratch" for share in shares]}
 
     def draw(axes: "Axes") -> None:
         axes.axhline(100 * dense["accuracy"], color=MUTED, linewidth=1)
         axes.text(len(shares) - 0.45, 100 * dense["accuracy"], "dense", va="bottom", ha="right")
-        lines = [line for line in LINES if not line.endswith("int8")]
-        for place, treatment in enumerate(lines):
+        for place, ((treatment, marker), keys) in enumerate(curves.items()):
             label, color, style = LINES[treatment]
-            network = treatment if treatment == "scratch" else f"{_CRITERION}-{treatment}"
-            keys = [f"{share}-{network}" for share in shares]
-            points = [(x, networks[key]) for x, key in enumerate(keys) if key in networks]
-            if not points:
-                continue
-            across = [x + 0.05 * (place - 1.5) for x, _ in points]
-            for x, (_, found) in zip(across, points, strict=True):
+            points = [(x + 0.04 * (place - 3), networks[key]) for x, key in enumerate(keys) if key in networks]
+            for x, found in points:
                 axes.plot([x, x], [100 * bound for bound in found["interval"]], color=color, linewidth=1.4, alpha=0.55)
-            heights = [100 * found["accuracy"] for _, found in points]
-            axes.plot(across, heights, color=color, linestyle=style, marker="o", markersize=5, label=label)
+            across, heights = [x for x, _ in points], [100 * found["accuracy"] for _, found in points]
+            shown = label if points and marker != "D" else None
+            axes.plot(across, heights, color=color, linestyle=style, marker=marker, markersize=5, label=shown)
+        for criterion, marker in ((name, marker) for name, marker in MARKERS.items() if name in criteria):
+            axes.plot([], [], color=MUTED, linestyle="", marker=marker, markersize=5, label=criterion)
         axes.set_xticks(range(len(shares)), [f"{share_name(share)} of the filters" for share in shares])
         axes.set_xlim(-0.45, len(shares) - 0.45)
         axes.set_ylim(bottom=0)
@@ -74,7 +77,7 @@ def _accuracy_plot(name: str, of_set: dict[str, Any]) -> str:
         axes.grid(axis="y")
         axes.figure.legend(loc="outside lower center", ncols=2)
 
-    words = f"{set_name(name)}: accuracy by budget, filters judged by the operator norm"
+    words = f"{set_name(name)}: accuracy by budget and by what was done after the cut, with 95 % intervals"
     return _file(f"evidence accuracy {name}", draw, words, 3.9)
 
 

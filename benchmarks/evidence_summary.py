@@ -114,6 +114,7 @@ def questions(criteria: Sequence[str]) -> dict[str, list[Comparison]]:
             *against("finetuned", "dense"),
             *(row for control in list(CONTROLS)[1:] for row in against("finetuned", control, leading)),
             *(row for control in CONTROLS for row in against("finetuned-int8", control, leading)),
+            *against("finetuned-int8", "finetuned", leading),
         ],
         "Does it matter how filters are judged?": [
             Comparison(

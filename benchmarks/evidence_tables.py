@@ -16,6 +16,16 @@ TREATMENTS = {
     "finetuned": "fine-tuned",
     "finetuned-int8": "fine-tuned, int8",
 }
+WORDS = {
+    "finetuned_quarter": "fine-tuned for a quarter",
+    "cut_finetuned": "fine-tuned, not reconstructed",
+    "finetuned-int8": "fine-tuned int8",
+    "reconstructed-int8": "reconstructed int8",
+    "finetuned": "fine-tuned",
+    "dense-continued": "dense continued",
+    "distilled_scratch": "scratch with teacher",
+}
+"""How a comparison's label calls a network."""
 SIGNIFICANT = 0.05
 
 
@@ -29,7 +39,8 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
     """Controls, accuracies of each set, and a table for each question."""
     yield _controls(summary["sets"])
     for name, of_set in summary["sets"].items():
-        yield _accuracies(name, of_set)
+        if pruned_networks(of_set["networks"])[0]:
+            yield _accuracies(name, of_set)
     for question, rows in summary["questions"].items():
         yield _differences(question, rows)
 
@@ -82,10 +93,10 @@ def _accuracies(name: str, of_set: dict[str, Any]) -> Table:
             cells = [_accuracy(networks.get(f"{share}-{criterion}-{treatment}"), of_set) for criterion in criteria]
             if any(cells):
                 rows.append([f"{share_name(share)}, {words}", *cells])
-    most = _most_seeds(networks.values())
+    folds, seeds = of_set["folds"], _most_seeds(networks.values())
     title = (
-        f"{set_name(name)}, {of_set['clips']} clips of {of_set['recordings']} recordings, {of_set['folds']} folds, "
-        f"{most} seed{'s' * (most != 1)}: accuracy, %"
+        f"{set_name(name)}, {of_set['clips']} clips of {of_set['recordings']} recordings, "
+        f"{folds} fold{'s' * (folds != 1)}, {seeds} seed{'s' * (seeds != 1)}: accuracy, %"
     )
     return Table(title, ["filters kept", *(f"`{criterion}`" for criterion in criteria)], rows)
 
@@ -96,7 +107,10 @@ def _differences(question: str, rows: Sequence[dict[str, Any]]) -> Table:
     most = {name: _most_seeds([row for row in rows if row["set"] == name]) for name, _ in places}
     found = {(row["label"], row["set"], row["share"]): row for row in rows}
     body = [
-        [label, *(_difference(found.get((label, *place)), most[place[0]]) for place in places)]
+        [
+            " ".join(WORDS.get(word, word) for word in label.split(" ")),
+            *(_difference(found.get((label, *place)), most[place[0]]) for place in places),
+        ]
         for label in dict.fromkeys(row["label"] for row in rows)
     ]
     columns = [f"{set_name(name)}, {share_name(share)}" for name, share in places]

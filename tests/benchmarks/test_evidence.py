@@ -96,6 +96,15 @@ def test_predictions_are_those_of_the_network_that_is_kept(grid, place) -> None:
         assert read_predictions(place / f"{name}.csv").probabilities == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
+def test_int8_predictions_are_those_of_the_exported_file(grid, place) -> None:
+    assert evidence.main([*grid[1], "--stages", "int8", "--main", ""]) == 0
+    own, of_file = (read_predictions(place / f"{key}.csv").probabilities for key in ("dense", "dense-int8"))
+    assert of_file == pytest.approx(own, abs=0.05)
+    assert np.allclose(of_file * 512, (of_file * 512).round())  # steps of 1/256, and zeros as half a step
+    (place / "dense-int8.csv").unlink()
+
+
 def test_the_same_command_makes_nothing_again(grid, place) -> None:
     before = {path: path.stat().st_mtime_ns for path in place.glob("*.c*")}
     (place / "0.5-scratch.csv").unlink()
