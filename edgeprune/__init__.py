@@ -220,9 +220,13 @@ def deploy(
     Raises:
         EdgepruneError: there is no such file or target, the file is not int8 or describes no front-end.
     """
-    from edgeprune.bundles.targets import write_bundle
+    from edgeprune.bundles.deployment import Deployment
+    from edgeprune.bundles.targets import runtime_of, write_bundle
+    from edgeprune.submitting.card import card_of_model
 
-    return write_bundle(Path(model), target, Path(out), [Path(clip) for clip in clips])
+    card = card_of_model(Path(model)) if target == "web" else None
+    deployment = Deployment(runtime=runtime_of(target, None), card=card)
+    return write_bundle(Path(model), target, Path(out), [Path(clip) for clip in clips], deployment)
 
 
 def _run_script(recipe: "Recipe", args: Sequence[str]) -> int:

@@ -116,13 +116,13 @@ def _page(source: WebSource, out: Path, rules: ListenRules, has_card: bool) -> d
         "labels": list(description.labels),
         "model": MODEL,
         "card": has_card,
-        "listening": _listening(spec, rules),
-        "frontend": _frontend(description),
+        "listening": listening_settings(spec, rules),
+        "frontend": frontend_settings(description),
         "rules_in_words": _in_words(spec, rules),
     }
 
 
-def _listening(spec: LogMel, rules: ListenRules) -> dict[str, Any]:
+def listening_settings(spec: LogMel, rules: ListenRules) -> dict[str, Any]:
     """Numbers of samples by name, and the rules as whole numbers."""
     from edgeprune.audio.logmel import Frontend
 
@@ -144,7 +144,7 @@ def _listening(spec: LogMel, rules: ListenRules) -> dict[str, Any]:
     }
 
 
-def _frontend(description: Description) -> dict[str, Any]:
+def frontend_settings(description: Description) -> dict[str, Any]:
     """The front-end in numbers, for the picture; the network has its own inside."""
     import librosa
 
@@ -197,9 +197,9 @@ def _card_page(markdown: str) -> str:
 
 
 def _write_service_worker(out: Path) -> None:
-    """Of the files written so far it keeps all but LiteRT.js's WebAssembly, of which a browser takes one of two."""
-    wasm = {f"litert/{name}" for name in WASM}
+    """It keeps the files written so far, but not LiteRT.js's WebAssembly, of which a browser takes one of two."""
+    left_out = {"README.md", *(f"litert/{name}" for name in WASM)}
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     digest = hashlib.sha256("".join(sha256_file(out / name) for name in names).encode()).hexdigest()
-    kept = ["./", *(name for name in names if name not in wasm)]
+    kept = ["./", *(name for name in names if name not in left_out)]
     fill_template("web/service-worker.js", out, BUNDLE=digest[:16], FILES=json.dumps(kept))

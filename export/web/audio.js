@@ -71,16 +71,18 @@ export class Microphone {
     /**
      * @param {number} rate of the blocks, Hz
      * @param {(block: Float32Array) => void} onBlock
+     * @param {() => void} onEnd when the microphone goes away
      * @throws {Error} a sentence for the user
      */
-    static async open(rate, onBlock) {
-        if (!navigator.mediaDevices) throw new Error("The microphone needs an address that begins with https:// or localhost.");
+    static async open(rate, onBlock, onEnd) {
+        if (!navigator.mediaDevices) throw new Error("The microphone needs an address with https://, or localhost.");
         const microphone = new Microphone();
         try {
             microphone.stream = await navigator.mediaDevices.getUserMedia({
                 // what browsers do to speech alters the sound in ways the network did not learn
                 audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
             });
+            microphone.stream.getTracks().forEach((track) => track.addEventListener("ended", onEnd));
             microphone.context = new AudioContext();
             await microphone.connect(rate, onBlock);
         } catch (error) {

@@ -174,7 +174,10 @@ class Controls {
         if (this.microphone) return this.stop();
         const session = await this.begin();
         try {
-            const microphone = await Microphone.open(session.rate, (block) => session.hear(block));
+            const fail = (error) => this.stop().then(() => this.view.problem(error));
+            const hear = (block) => session.hear(block).catch(fail);
+            const end = () => fail(new Error("The microphone has gone away."));
+            const microphone = await Microphone.open(session.rate, hear, end);
             if (session.ended) return microphone.stop(); // something else began in the meantime
             this.microphone = microphone;
             element("listen").textContent = "Stop";

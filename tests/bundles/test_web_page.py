@@ -1,6 +1,7 @@
 """The page in Chromium, with a WAV as its microphone: it decides as Python does, asks nobody, and all can use it."""
 
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +21,7 @@ import soxr
 from edgeprune.audio.listen_rules import UNIT, ListenRules
 from edgeprune.bundles.deployment import Deployment
 from edgeprune.bundles.targets import write_bundle
+from edgeprune.cli.verbs.deploy import DeployCommand
 from edgeprune.cli.verbs.listen import open_listener
 from edgeprune.devices.litert_js import ENVIRONMENT, SCRIPTS, WASM
 from edgeprune.errors import EdgepruneError
@@ -318,6 +320,21 @@ def test_a_microphone_that_is_refused_is_explained(opened: Visit) -> None:
     assert opened.text("#listen") == "Listen"
 
 
+def test_a_microphone_that_goes_away_is_told(opened: Visit) -> None:
+    opened.page.evaluate(
+        """() => {
+            const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            navigator.mediaDevices.getUserMedia = async (wish) => (globalThis.stream = await open(wish));
+        }"""
+    )
+    opened.listen()
+    opened.decisions(1)
+    opened.page.evaluate("stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    opened.page.wait_for_selector("#problem:not(:empty)")
+    assert opened.text("#problem") == "The microphone has gone away."
+    assert opened.text("#listen") == "Listen"
+
+
 def test_the_files(site: Site) -> None:
     """Without the model and LiteRT.js's WebAssembly they take less than 200 kB."""
     manifest = json.loads((site.folder / "manifest.json").read_text())
@@ -331,25 +348,33 @@ def test_the_files(site: Site) -> None:
             assert not any(f"@{mark}@" in text for mark in ("FILES", "BUNDLE", "IMPORT_MAP", "VERSION", "CARD")), name
 
 
+SERVE = """
+import signal, sys
+from pathlib import Path
+from edgeprune.cli.verbs.deploy import serve
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a parent in the background leaves ignored
+serve(Path(sys.argv[1]), 0)
+"""
+
+
 def test_served_until_ctrl_c(site: Site) -> None:
-    code = (
-        f"from pathlib import Path; from edgeprune.cli.verbs.deploy import serve; serve(Path({str(site.folder)!r}), 0)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout is not None
-        address = run.stdout.readline().split()[0].rstrip(":")
-        types = {}
-        for name in ("", "page.js", f"litert/{next(iter(WASM))}", "app.webmanifest"):
-            with urllib.request.urlopen(f"{address}/{name}") as answer:
-                types[name] = answer.headers["Content-Type"].split(";")[0]
-                assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
-        run.send_signal(2)  # Ctrl-C
-        _, errors = run.communicate(timeout=20)
+    command = [sys.executable, "-c", SERVE, str(site.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            assert run.stdout is not None
+            address = run.stdout.readline().split()[0].rstrip(":")
+            types = []
+            for name in ("", "page.js", "litert/core/wasm/litert_wasm_internal.wasm", "app.webmanifest"):
+                with urllib.request.urlopen(f"{address}/{name}") as answer:
+                    types.append(answer.headers["Content-Type"].split(";")[0])
+                    assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+            run.send_signal(signal.SIGINT)
+            _, errors = run.communicate(timeout=60)
+        finally:
+            run.kill()
     assert run.returncode == 0
     assert "Traceback" not in errors
-    assert list(types.values()) == ["text/html", "text/javascript", "text/javascript", "application/manifest+json"]
+    assert types == ["text/html", "text/javascript", "application/wasm", "application/manifest+json"]
 
 
 def test_what_makes_no_page_is_refused(
@@ -367,4 +392,8 @@ def test_what_makes_no_page_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EdgepruneError, match="npm install"):
         write_bundle(site.model, "web", tmp_path / "out", [site.wav])
+    with pytest.raises(EdgepruneError, match="give --out, or --serve"):
+        DeployCommand(site.model, "web")()
+    with pytest.raises(EdgepruneError, match="are for the target web"):
+        DeployCommand(site.model, "c11", serve=True)()
     assert not (tmp_path / "out").exists()

@@ -16,7 +16,7 @@ from bundle_sources import MELS
 from edgeprune.audio.listen_rules import Judge, ListenRules, mean_square, power_sums
 from edgeprune.audio.listener import Listener
 from edgeprune.audio.logmel import Frontend
-from edgeprune.bundles.web import _frontend, _listening
+from edgeprune.bundles.web import frontend_settings, listening_settings
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.files import share_folder
 from edgeprune.models.registry import make_spec
@@ -140,7 +140,7 @@ def test_levels_are_those_of_python(node: Node) -> None:
 def test_decisions_are_those_of_python(node: Node, spec: LogMel) -> None:
     """The same windows at the same times, by samples, and the same levels: of a recording, and of a shorter one."""
     rules = ListenRules(hops_per_window=2, gate_dbfs=-30)
-    settings = _listening(spec, rules)
+    settings = listening_settings(spec, rules)
     for clip in (noise(3 * spec.patch_samples + 5), noise(spec.patch_samples // 3)):
         windows: list[np.ndarray] = []
 
@@ -159,7 +159,7 @@ def test_decisions_are_those_of_python(node: Node, spec: LogMel) -> None:
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_the_picture_shows_the_front_ends_log_mels(node: Node, spec: LogMel) -> None:
     clip = noise(spec.sample_rate)
-    found = node("logmel", {"settings": _frontend(described(spec)), "blocks": cut(clip)})
+    found = node("logmel", {"settings": frontend_settings(described(spec)), "blocks": cut(clip)})
     expected = Frontend(spec)(torch.from_numpy(clip)).numpy()
     assert 0 <= len(expected) - len(found) <= spec.window_samples / spec.hop_samples  # those beyond the end are not due
     np.testing.assert_allclose(found, expected[: len(found)], atol=1e-4)

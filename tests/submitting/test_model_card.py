@@ -8,7 +8,7 @@ from pathlib import Path
 import made_runs
 
 from edgeprune.evaluation.statistics import wilson_interval
-from edgeprune.submitting.card import write_card
+from edgeprune.submitting.card import card_of_model, write_card
 
 
 def card(run: Path, tmp_path: Path) -> str:
@@ -37,6 +37,14 @@ def test_card_of_a_run(run, tmp_path):
     assert "3 patches named otherwise" in text
     assert rows(text, "conv1")[1:] == ["16", "8"]
     assert str(run) not in text  # no place of this machine
+
+
+def test_card_of_a_file_is_that_of_its_run(run, tmp_path):
+    text = card(run, tmp_path)
+    assert card_of_model(run) == card_of_model(run / "model_int8.tflite") == text
+    assert card_of_model(run / "model_int8_waveform.tflite") == text
+    assert card_of_model(run / "other.tflite") is None
+    assert card_of_model(tmp_path / "model_int8.tflite") is None
 
 
 def test_sections_without_figures_are_left_out(run, tmp_path):
