@@ -22,7 +22,10 @@ METRICS = ("accuracy", "log_loss")
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """A mean over `n` runs, their sample standard deviation and the 95 % interval of the mean; None for one run."""
+    """A mean over `n` runs, their sample standard deviation and the 95 % interval of the mean; None for one run.
+
+    The interval of a share stays within 0 and 1, that of a cost or a log loss above 0.
+    """
 
     mean: float
     n: int

@@ -85,8 +85,10 @@ class Match:
         pairs: number of runs with a counterpart; 0: means over different seeds and folds are compared.
         old, new: the `score` compared: accuracy, or mean average precision where classes are independent.
         latency: on the devices that timed both.
+        untimed: devices of the baseline that did not time the new runs, or timed them otherwise.
         chance: None where predictions are missing.
         breaches: the limits it breaks, each as a clause.
+        unmeasured: figures with a limit that one side lacks, each as a clause.
     """
 
     name: str
@@ -97,13 +99,20 @@ class Match:
     bytes_new: float | None
     latency: tuple[Ratio, ...]
     chance: Chance | None
+    untimed: tuple[str, ...] = ()
     breaches: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     score: str = "accuracy"
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The comparison with a baseline, and the limits that were broken; `lost` variants have only old results."""
+    """The comparison with a baseline, and the limits that were broken.
+
+    Attributes:
+        lost: variants that have only old results.
+        unscored: variants without an accuracy in the format on one side, each as a clause.
+    """
 
     new: str
     old: str
@@ -112,19 +121,37 @@ class Gate:
     matches: tuple[Match, ...]
     notes: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    unscored: tuple[str, ...] = ()
 
     @property
     def breaches(self) -> list[str]:
         """Every broken limit as a clause, with the variant's name where there are several."""
-        several = len(self.matches) > 1
-        texts = [f"{match.name}: {text}" if several else text for match in self.matches for text in match.breaches]
-        return texts + [f"{name}: has no result any more" for name in self.lost]
+        return self._clauses("breaches") + [f"{name}: has no result any more" for name in self.lost]
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """Every figure that was to be held and that one side lacks, as a clause."""
+        return self._clauses("unmeasured") + list(self.unscored)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every limit was held to, and none was broken."""
+        return not self.breaches and not self.unmeasured
 
     def require(self) -> None:
-        """Raise CheckFailedError with every breach, if there is one."""
+        """Raise CheckFailedError with every breach and every figure that was never measured, if there is one."""
+        if self.passed:
+            return
         if self.breaches:
-            worse = f"{self.new}: is worse than {self.old} ({self.format}): {'; '.join(self.breaches)}"
-            raise CheckFailedError(f"{worse}; find out what changed, or raise the limit on purpose.")
+            verdict, advice = "is worse than", "find out what changed, or raise the limit on purpose"
+        else:
+            verdict, advice = "cannot be held to", "measure it on both sides in the same way, or leave out its limit"
+        clauses = "; ".join([*self.breaches, *self.unmeasured])
+        raise CheckFailedError(f"{self.new}: {verdict} {self.old} ({self.format}): {clauses}; {advice}.")
+
+    def _clauses(self, kind: str) -> list[str]:
+        several = len(self.matches) > 1
+        return [f"{match.name}: {text}" if several else text for match in self.matches for text in getattr(match, kind)]
 
     def summary(self) -> str:
         """One line on what was compared."""
@@ -155,7 +182,7 @@ class Gate:
                 p = "" if chance.p_value is None else f", {chance.p_value:.3f}"
                 change += f" [{format_signed(100 * chance.low)}, {format_signed(100 * chance.high)}]{p}"
             size = _times(match.bytes_new, match.bytes_old)
-            verdict = "too much" if match.breaches else "within the limits"
+            verdict = "too much" if match.breaches else "not measured" if match.unmeasured else "within the limits"
             rows.append((*row, change, size, *(ratios.get(name, "") for name in devices), verdict))
         return Table(columns, tuple(rows))
 
@@ -168,7 +195,7 @@ class Gate:
         for row, match in zip(values["matches"], self.matches, strict=True):
             row["drop"] = match.old - match.new
             row["latency"] = [{**asdict(r), "ratio": r.ratio if isfinite(r.ratio) else None} for r in match.latency]
-        return {**values, "passed": not self.breaches}
+        return {**values, "passed": self.passed}
 
 
 def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str | None = None) -> Gate:
@@ -188,22 +215,27 @@ def judge(new: Sequence[Path], old: Sequence[Path], limits: Limits, format: str 
         notes += [f"Not compared, as there is no result: {some(problems)}."] if problems else []
     format = choose_format([*sides[0], *sides[1]], format)
     names = [", ".join(map(str, folders)) for folders in (new, old)]
-    matches, lost = [], []
+    matches, lost, unscored = [], [], []
     for name, new_group, old_group in _matched(sides[0], sides[1], notes):
         after, before = (
             [run for run in group.runs if run.score("accuracy", format) is not None] for group in (new_group, old_group)
         )
         if after and before:
             matches.append(_compare(name, after, before, format, limits, notes))
-        elif before:
+        elif before and not new_group.finished:
             lost.append(name)
+        elif before:
+            unscored.append(f"{name}: its accuracy in {format} was never measured")
+        elif after:
+            unscored.append(f"{name}: its accuracy in {format} was never measured in the baseline")
         else:
-            notes.append(f"Not compared: {name} has no accuracy in {format} in the baseline.")
-    if not matches:
+            notes.append(f"Not compared: {name} has no accuracy in {format} on either side.")
+    if not matches and not unscored:
         reasons = f" ({some(note.rstrip('.') for note in notes)})" if notes else ""
         nothing = f"{names[0]}: no variant with an accuracy in {format} is both there and in {names[1]}{reasons}"
         raise EdgepruneError(f"{nothing}; give a baseline of the same variants.")
-    return Gate(names[0], names[1], format, limits, tuple(matches), tuple(dict.fromkeys(notes)), tuple(lost))
+    notes = list(dict.fromkeys(notes))
+    return Gate(names[0], names[1], format, limits, tuple(matches), tuple(notes), tuple(lost), tuple(unscored))
 
 
 def _matched(new: list[RunGroup], old: list[RunGroup], notes: list[str]) -> Iterator[tuple[str, RunGroup, RunGroup]]:
@@ -252,11 +284,12 @@ def _compare(
         new=measures.scores(new, "accuracy")[format].mean,
         bytes_old=bytes_old,
         bytes_new=bytes_new,
-        latency=tuple(_ratios(new, old, format, name, notes)),
+        latency=tuple(_ratios(new, old, format)),
+        untimed=tuple(_untimed(new, old, format, name, notes)),
         chance=_chance([run.fold for run, _ in pairs], tables),
         score=compared_score([*new, *old]).replace("_", " "),
     )
-    return replace(match, breaches=tuple(_breaches(match, limits)))
+    return replace(match, breaches=tuple(_breaches(match, limits)), unmeasured=tuple(_unmeasured(match, limits)))
 
 
 def _pairs(
@@ -296,20 +329,37 @@ def _breaches(match: Match, limits: Limits) -> Iterator[str]:
         yield f"the file grew from {old:,.0f} to {new:,.0f} B, {_times(new, old)} of {limits.bytes:g} allowed"
 
 
+def _unmeasured(match: Match, limits: Limits) -> Iterator[str]:
+    """Figures that were to be held and that one side lacks; nothing that nobody measured passes."""
+    if limits.latency is not None:
+        for device in match.untimed:
+            yield f"latency on {device} was not measured as in the baseline"
+        if not match.latency and not match.untimed:
+            yield "latency was never measured in the baseline"
+    for side, size in (("", match.bytes_new), (" in the baseline", match.bytes_old)):
+        if limits.bytes is not None and size is None:
+            yield f"the size of the file is not known{side}"
+
+
 def _times(new: float | None, old: float | None) -> str:
     return "" if not old or new is None else f"x{new / old:.3f}"
 
 
-def _ratios(
-    new: Sequence[ComparedRun], old: Sequence[ComparedRun], format: str, name: str, notes: list[str]
-) -> Iterator[Ratio]:
-    """Latencies on the devices that timed both sides; notes name the others."""
+def _ratios(new: Sequence[ComparedRun], old: Sequence[ComparedRun], format: str) -> Iterator[Ratio]:
+    """Latencies on the devices that timed both sides."""
     after, before = (
         {key: median(medians) for key, medians in measures.all_latencies(runs, format).items()} for runs in (new, old)
     )
-    shared = after.keys() & before.keys()
-    for key in sorted(shared):
+    for key in sorted(after.keys() & before.keys()):
         yield Ratio(key.label(), key.kind, key.unit, before[key], after[key])
+
+
+def _untimed(
+    new: Sequence[ComparedRun], old: Sequence[ComparedRun], format: str, name: str, notes: list[str]
+) -> Iterator[str]:
+    """Devices of the baseline whose latencies have no counterpart; notes say why."""
+    after, before = (measures.all_latencies(runs, format).keys() for runs in (new, old))
+    shared = {key.device for key in after & before}
     devices, old_devices = ({key.device for key in side} for side in (after, before))
 
     def settings(device: str, keys: Iterable[measures.TimedOn]) -> str:
@@ -319,11 +369,12 @@ def _ratios(
             if key.device == device
         )
 
-    for device in sorted((devices & old_devices) - {key.device for key in shared}):
+    for device in sorted((devices & old_devices) - shared):
         text = f"{name}: latency on {device} is not compared, as it was measured otherwise"
         notes.append(f"{text}: {settings(device, before)} and now {settings(device, after)}.")
     for device in sorted(old_devices - devices):
         notes.append(f"{name}: latency on {device} is not compared, as it is in the baseline alone.")
+    yield from sorted(old_devices - shared)
 
 
 def _same_clips(new: Predictions | None, old: Predictions | None) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 from edgeprune.comparing.comparison import ComparedRun, Latency, MeanEstimate
@@ -10,6 +11,8 @@ from edgeprune.recipe import FORMATS
 
 _COSTS = {"params": "params", "macs": "macs", "flash_bytes": "flash_bytes", "peak_ram_bytes": "arena_bytes"}
 """Costs of a variant, and the fields of `CostFigures` they come from."""
+_BOUNDS = {"accuracy": (0.0, 1.0), "log_loss": (0.0, inf)}
+"""The least and the most that a metric can be."""
 
 
 class TimedOn(NamedTuple):
@@ -65,7 +68,7 @@ def scores(runs: Sequence[ComparedRun], metric: str) -> dict[str, MeanEstimate]:
         used = [run for run in runs if run.score("accuracy", format) is not None]
         values = _known(run.score(metric, format) for run in used)
         if values:
-            estimates[format] = estimate(values, clip_ratio(used))
+            estimates[format] = estimate(values, clip_ratio(used), _BOUNDS[metric])
     return estimates
 
 
@@ -76,8 +79,8 @@ def file_bytes(runs: Sequence[ComparedRun]) -> dict[str, MeanEstimate]:
 
 
 def _estimates(values: Mapping[str, Sequence[float | None]]) -> dict[str, MeanEstimate]:
-    """Estimates of the entries that have a value."""
-    return {name: estimate(known) for name, row in values.items() if (known := _known(row))}
+    """Estimates of the entries that have a value; none can be below 0."""
+    return {name: estimate(known, bounds=(0.0, inf)) for name, row in values.items() if (known := _known(row))}
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from edgeprune.comparing.comparison import ComparedRun, PairedDifference
 from edgeprune.comparing.measures import clip_ratio
@@ -49,4 +50,5 @@ def difference(pairs: Pairs, against: str, metric: str, format: str) -> PairedDi
     if not both:
         return None
     used, values = zip(*both, strict=True)
-    return PairedDifference(against, metric, estimate(values, clip_ratio(used)), sign_flip_test(values))
+    most = 1.0 if metric == "accuracy" else inf  # two shares differ by 1 at most
+    return PairedDifference(against, metric, estimate(values, clip_ratio(used), (-most, most)), sign_flip_test(values))

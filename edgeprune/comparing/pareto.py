@@ -6,6 +6,8 @@ from edgeprune.comparing.comparison import Variant
 
 QUANTITIES = ("macs", "params", "flash_bytes", "peak_ram_bytes")
 """Costs that each have a front against accuracy, in the order `pareto` names them."""
+SHIPPED = ("variant", "dense")
+"""Roles of what may ship. The other controls show what pruning is worth: they are on no front and keep none off it."""
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> set[str]:
@@ -30,7 +32,7 @@ def fronts(variants: Sequence[Variant], format: str) -> dict[str, tuple[str, ...
         points = {
             variant.name: (variant.accuracy[format].mean, variant.cost[quantity].mean)
             for variant in variants
-            if format in variant.accuracy and quantity in variant.cost
+            if variant.role in SHIPPED and format in variant.accuracy and quantity in variant.cost
         }
         for name in front(points):
             costs_of[name] += (quantity,)

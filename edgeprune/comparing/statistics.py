@@ -12,7 +12,9 @@ DRAWS = 10_000
 """Random sign patterns the test tries for more pairs."""
 
 
-def estimate(values: ArrayLike, test_to_train: float = 0.0) -> MeanEstimate:
+def estimate(
+    values: ArrayLike, test_to_train: float = 0.0, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> MeanEstimate:
     """Mean of some runs with Student's 95 % t interval; one run has neither spread nor interval.
 
     Args:
@@ -21,6 +23,7 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0) -> MeanEstimate:
             several folds. Training sets of folds overlap, so these runs are not independent. The variance of the mean
             is then `(1 / runs + test_to_train) * std ** 2`: the corrected resampled t interval of Nadeau & Bengio,
             "Inference for the generalization error", Machine Learning 52, 2003.
+        bounds: the least and the most that a figure can be; the interval ends there. A share has 0 and 1.
     """
     numbers = _finite(values)
     runs, mean = len(numbers), float(numbers.mean())
@@ -30,7 +33,7 @@ def estimate(values: ArrayLike, test_to_train: float = 0.0) -> MeanEstimate:
 
     std = float(numbers.std(ddof=1))
     half = float(stdtrit(runs - 1, 0.975)) * std * (1 / runs + test_to_train) ** 0.5
-    return MeanEstimate(mean, runs, std, mean - half, mean + half)
+    return MeanEstimate(mean, runs, std, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
 
 
 def median_estimate(values: ArrayLike) -> MeanEstimate:

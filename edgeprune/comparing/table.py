@@ -1,5 +1,7 @@
 """The console's tables of a comparison."""
 
+from math import isclose
+
 from edgeprune.comparing.comparison import COSTS, METRICS, Comparison, MeanEstimate, PairedDifference, Variant
 from edgeprune.reporting.numbers import (
     MISSING,
@@ -72,8 +74,14 @@ def _cost(variant: Variant, quantity: str) -> str:
 def _percent(estimate: MeanEstimate | None) -> str:
     if estimate is None:
         return MISSING
-    text = f"{100 * estimate.mean:.2f}"
-    return text if estimate.high is None else f"{text} ± {100 * (estimate.high - estimate.mean):.2f}"
+    text, low, high = f"{100 * estimate.mean:.2f}", estimate.low, estimate.high
+    if low is None or high is None:
+        return text
+    # An interval that ends at 0 or 100 % is not the same on both sides.
+    symmetric = isclose(high - estimate.mean, estimate.mean - low, abs_tol=1e-9)
+    return (
+        f"{text} ± {100 * (high - estimate.mean):.2f}" if symmetric else f"{text} [{100 * low:.2f}, {100 * high:.2f}]"
+    )
 
 
 def _difference(difference: PairedDifference | None, scale: float = 100, digits: int = 2) -> tuple[str, str]:

@@ -88,9 +88,21 @@ def test_the_nearest_control_of_a_budget_is_taken(seeds) -> None:
 def test_fronts_are_over_means(seeds) -> None:
     found = compare([seeds])
     everything = ("macs", "params", "flash_bytes", "peak_ram_bytes")
-    # scratch has the variant's accuracy for less, random costs as much as the variant and is worse
     fronts = {one.name: one.pareto for one in found.variants}
-    assert fronts == {"dense": everything, "scratch, operator_norm": everything, "operator_norm": (), "random": ()}
+    # scratch has the variant's accuracy for less, and is no candidate all the same
+    assert fronts == {"dense": everything, "operator_norm": everything, "scratch, operator_norm": (), "random": ()}
+
+
+def test_intervals_of_shares_end_at_0_and_100_percent(tmp_path) -> None:
+    for seed, accuracy in enumerate((0.99, 0.90)):  # t(1) is 12.7: plainly 0.945 ± 0.57
+        write_run(
+            tmp_path / str(seed), pruned(seed), accuracy=accuracy, dense_accuracy=0.05, params=15_000 * (seed + 1)
+        )
+    own = compare([tmp_path]).variants[1]
+    assert own.accuracy["int8"].high == 1.0
+    assert own.accuracy["int8"].low == pytest.approx(0.945 - 12.7062 * 0.045, abs=1e-5)
+    assert own.cost["params"].low == 0.0
+    assert own.difference(["dense"], "accuracy").estimate.high == 1.0
 
 
 def test_one_seed_gives_no_interval_and_no_p(tmp_path) -> None:

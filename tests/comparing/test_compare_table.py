@@ -88,6 +88,12 @@ def test_the_main_table_tells_costs_spread_and_difference(comparison) -> None:
     assert rows["dense"][6] == MISSING
 
 
+def test_an_interval_that_ends_at_100_percent_is_written_out(tmp_path) -> None:
+    for seed, accuracy in enumerate((0.99, 0.90)):
+        write_run(tmp_path / str(seed), pruned(seed), accuracy=accuracy)
+    assert main_table(compare([tmp_path])).rows[1][5] == "94.50 [37.32, 100.00]"
+
+
 def test_one_device_is_a_column_and_more_are_a_table(comparison, tmp_path) -> None:
     table = latency_table(comparison)
     assert table.columns == ("variant", "host, ms (measured)", "cortex-m4, instructions (emulated)")

@@ -80,9 +80,17 @@ def test_limits_that_are_not_given_are_not_checked(sides) -> None:
 def test_latency_is_compared_only_on_the_same_machine(sides, other) -> None:
     new, old = sides
     latency(new, timing(TIMED, 9.0, **other))
+    judge([new], [old], Limits()).require()
     gate = judge([new], [old], Limits(latency=1.05))
-    gate.require()
     assert gate.matches[0].latency == ()
+    told = (
+        f"{new}: cannot be held to {old} (int8): latency on host was not measured as in the baseline; measure it on "
+        "both sides in the same way, or leave out its limit."
+    )
+    with pytest.raises(CheckFailedError) as caught:
+        gate.require()
+    assert str(caught.value) == told
+    assert not gate.to_dict()["passed"]
     assert any("latency on host is not compared, as it was measured otherwise: AMD EPYC, measured, ms" in note
                for note in gate.notes)  # fmt: skip
     assert "no latency" in gate.summary()
@@ -95,10 +103,31 @@ def test_a_device_of_the_baseline_alone_is_told(sides) -> None:
     gate = judge([new], [old], Limits(latency=1.05))
     assert [ratio.device for ratio in gate.matches[0].latency] == ["host"]
     assert any("latency on cortex-m4 is not compared, as it is in the baseline alone" in note for note in gate.notes)
+    assert gate.unmeasured == ["latency on cortex-m4 was not measured as in the baseline"]
+    assert gate.table().rows[0][-1] == "not measured"
     latency(new, *rows[:1], {**rows[1], "median": 1.06e6})
     assert judge([new], [old], Limits(latency=1.05)).breaches == [
         "cortex-m4 took 1,000,000 and takes 1,060,000 instructions (emulated), x1.060 of 1.05 allowed"
     ]
+
+
+def test_what_was_to_be_held_and_never_measured_fails(sides) -> None:
+    new, old = sides
+    for side in sides:
+        latency(side)
+        change(side / "result.json", artefacts__int8__bytes=None)
+    judge([new], [old], Limits()).require()
+    assert judge([new], [old], Limits(latency=1.05)).unmeasured == ["latency was never measured in the baseline"]
+    sizes = ["the size of the file is not known", "the size of the file is not known in the baseline"]
+    assert judge([new], [old], Limits(bytes=1.0)).unmeasured == sizes
+
+
+@pytest.mark.parametrize(("side", "where"), [(0, ""), (1, " in the baseline")])
+def test_an_accuracy_that_was_never_measured_fails(sides, side, where) -> None:
+    change(sides[side] / "result.json", artefacts__int8__accuracy=None)
+    gate = judge([sides[0]], [sides[1]], Limits())
+    with pytest.raises(CheckFailedError, match=f"its accuracy in int8 was never measured{where};"):
+        gate.require()
 
 
 def test_clips_tell_whether_a_drop_is_chance(sides) -> None:

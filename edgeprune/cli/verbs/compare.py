@@ -105,5 +105,5 @@ def _print_gate(gate: "Gate", printed: Sequence[str]) -> None:
     for note in gate.notes:
         if note not in printed:
             print(f"- {note}")
-    if not gate.breaches:
+    if gate.passed:
         print(f"Within the limits: {gate.summary()}")

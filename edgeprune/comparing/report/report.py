@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from edgeprune.comparing.comparison import ComparedRun, Comparison, MeanEstimate, Variant
-from edgeprune.comparing.pareto import front
+from edgeprune.comparing.pareto import SHIPPED, front
 from edgeprune.comparing.report import plots, run_tables, runs, variant_tables
 from edgeprune.comparing.report.page_table import ONE_RUN, p_text, percent_interval, points
 from edgeprune.comparing.report.variant_tables import COSTS, NumberedVariant
@@ -214,7 +214,8 @@ def _plot(
     ]
     if len(known) < 2:
         return None
-    best = front({variant.name: (accuracy.mean, cost.mean) for _, variant, cost, accuracy in known})
+    shipped = [one for one in known if one[1].role in SHIPPED]
+    best = front({variant.name: (accuracy.mean, cost.mean) for _, variant, cost, accuracy in shipped})
     drawn = [
         plots.Point(
             number=number,

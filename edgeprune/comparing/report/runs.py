@@ -16,11 +16,11 @@ from edgeprune.results.result import File
 PARTS = ("class", "device", "city")
 
 
-def widths(runs: Sequence[ComparedRun]) -> dict[str, float]:
-    """Filters by layer, mean over the runs that have the layer."""
+def widths(runs: Sequence[ComparedRun]) -> dict[str, tuple[int, ...]]:
+    """Filters by layer, of each run that has the layer."""
     of_runs = [run.figures.widths for run in runs if run.figures]
     names = dict.fromkeys(name for layers in of_runs for name in layers)
-    return {name: statistics.fmean(layers[name] for layers in of_runs if name in layers) for name in names}
+    return {name: tuple(layers[name] for layers in of_runs if name in layers) for name in names}
 
 
 def dense_widths(runs: Sequence[ComparedRun]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Tables of the page with a row a variant."""
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,23 +125,28 @@ def controls_table(entries: Sequence[NumberedVariant], score: str) -> PageTable:
 
 def widths_table(entries: Sequence[NumberedVariant]) -> PageTable:
     """Filters by layer, shaded by the share of the dense network's that stays."""
-    means = {entry.number: runs.widths(entry.variant.finished) for entry in entries}
-    layers = list(dict.fromkeys(name for widths in means.values() for name in widths))
+    by_entry = {entry.number: runs.widths(entry.variant.finished) for entry in entries}
+    layers = list(dict.fromkeys(name for widths in by_entry.values() for name in widths))
     dense = runs.dense_widths([run for entry in entries for run in entry.variant.finished])
     rows = [
         entry.row(*(_width_cell(widths.get(name), dense.get(name)) for name in layers))
         for entry in entries
-        if (widths := means[entry.number])
+        if (widths := by_entry[entry.number])
     ]
     return PageTable(columns("variant", *layers), rows)
 
 
-def _width_cell(width: float | None, dense: float | None) -> PageCell:
-    if width is None:
+def _width_cell(widths: Sequence[int] | None, dense: int | None) -> PageCell:
+    """One width where all runs have the same, else that of each run; no network has the mean of them."""
+    if not widths:
         return NOTHING
-    share = min(width / dense, 1.0) if dense else None
-    note = "" if share is None else format_percent(share, digits=0)
-    return PageCell(f"{width:.1f}".removesuffix(".0"), note, width, share)
+    least, most, mean = min(widths), max(widths), statistics.fmean(widths)
+    text = str(least) if least == most else ", ".join(map(str, widths))
+    if not dense:
+        return PageCell(text, key=mean)
+    shares = [format_percent(width / dense, digits=0) for width in (least, most)]
+    note = shares[0] if least == most else f"{shares[0].removesuffix(' %')} to {shares[1]}"
+    return PageCell(text, note, mean, min(mean / dense, 1.0))
 
 
 def parts_table(entries: Sequence[NumberedVariant], by: str, comparison: Comparison) -> tuple[PageTable, int]:

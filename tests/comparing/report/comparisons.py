@@ -202,7 +202,7 @@ def failed(name: str, folder: Path, reason: str, settings: dict[str, Any]) -> Va
 
 def fronts(one: Variant, others: Sequence[Variant]) -> tuple[str, ...]:
     """Costs for which no other variant is at least as cheap and more accurate, or cheaper and as accurate."""
-    there = [other for other in others if other.accuracy]
+    there = [other for other in others if other.accuracy and other.role in ("dense", "variant")]
     if one not in there:
         return ()
     mine = one.accuracy["int8"].mean

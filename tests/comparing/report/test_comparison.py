@@ -372,13 +372,14 @@ def test_a_damaged_table_of_predictions_leaves_its_run_out(tmp_path: Path) -> No
     assert "dense, 2 of 3 runs" in page_of(found).text
 
 
-def test_widths_are_means_with_their_share_of_the_dense_network(example: Comparison, page: Page) -> None:
+def test_widths_are_listed_with_their_share_of_the_dense_network(example: Comparison, page: Page) -> None:
     header, dense, *rows = page.table("filters by layer")
     assert header == ["variant", "conv1", "conv2", "conv3", "fc1"]
     assert dense[1:] == ["16 100 %", "16 100 %", "32 100 %", "100 100 %"]
     widths = [run.figures.widths["conv1"] for run in example.variants[1].runs if run.figures]
-    mean = sum(widths) / 3
-    assert rows[0][1] == f"{mean:.1f} {100 * mean / 16:.0f} %"
+    assert len(set(widths)) == 2
+    shares = [f"{100 * width / 16:.0f}" for width in (min(widths), max(widths))]
+    assert rows[0][1] == f"{', '.join(map(str, widths))} {shares[0]} to {shares[1]} %"
 
 
 def test_number_formats_have_a_table_where_there_are_several(example: Comparison) -> None:
@@ -466,7 +467,7 @@ def test_a_front_is_that_of_the_comparison_or_found_by_its_definition(example: C
         points = {
             number: (cost(variant), variant.accuracy["int8"].mean)
             for number, variant in enumerate(example.variants, start=1)
-            if variant.accuracy
+            if variant.accuracy and variant.role in ("dense", "variant")
         }
         expected = {
             number
