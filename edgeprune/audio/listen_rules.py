@@ -1,7 +1,7 @@
 """The rules that turn a network's outputs into what was heard, once for all: `edgeprune listen` follows them here,
-firmware in C (`export/c/edgeprune_listen.c`).
+firmware in C (`export/c/edgeprune_listen.c`), apps in Kotlin (`export/android/ListenRules.kt`).
 
-The arithmetic is in whole numbers, so that both come to the same decision to the last bit. A probability counts in
+The arithmetic is in whole numbers, so that all come to the same decision to the last bit. A probability counts in
 65536ths (`UNIT`), a level is the mean square of 16-bit samples around their mean.
 """
 

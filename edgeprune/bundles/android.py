@@ -100,7 +100,7 @@ def _write_waveform_network(source: Source, assets: Path, kotlin: Path, package:
             "CLASS": "SceneClassifier",
             "INPUT": "ShortArray(Settings.SAMPLES) { inputs.short }",
             "INPUT_WORDS": "samples",
-            "VECTORS": f"{len(windows)} clips",
+            "VECTORS": f"{len(windows)} clip{'s' * (len(windows) != 1)}",
             "PREDICT": "classifier.probabilities(samples)",
             "WHAT": "It takes the waveform, float32, and gives float32 probabilities: the log-mel front-end is part of "
             "the model, and no code of the app can differ from it.",
@@ -132,7 +132,7 @@ def _write_feature_network(source: Source, assets: Path, kotlin: Path, package: 
             "CLASS": "FeatureClassifier",
             "INPUT": "ByteArray(FeatureClassifier.SIZE) { inputs.get() }",
             "INPUT_WORDS": "quantised features",
-            "VECTORS": f"the features of {len(source.stored)} clips",
+            "VECTORS": f"features of {len(source.stored)} inputs",
             "PREDICT": "classifier.probabilities(features(samples))",
             "WHAT": "It takes features: this front-end cannot be part of a model, because its FFT size is no power of "
             "two. `frontend/` holds it in C, for the NDK.",
