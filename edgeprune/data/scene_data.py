@@ -112,7 +112,7 @@ def find_clips(data: Data, frontend: LogMel, layout: Layout = "mels_frames", see
         validation=validation,
         test=split.test,
         frontend=frontend,
-        sha256=_split_sha256(split),
+        sha256=split_sha256(split),
         warnings=(*split.warnings, *label_warnings(split.classes, used, split.test)),
         layout=layout,
         root=root,
@@ -183,7 +183,7 @@ def stratified(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFra
     return taken, left
 
 
-def _split_sha256(split: Split) -> str:
+def split_sha256(split: Split) -> str:
     """Hash of the clips, labels and groups on each side; it holds neither paths of the machine nor audio."""
 
     def rows(clips: pd.DataFrame) -> Sequence[Sequence[str]]:

@@ -13,7 +13,7 @@ from edgeprune import console
 from edgeprune.data.cards import has_images, load_card
 from edgeprune.data.labels import Task
 from edgeprune.data.load import RunData, load_data, refuse_unlabelled_test
-from edgeprune.data.scene_data import data_root, read_split
+from edgeprune.data.scene_data import data_root, read_split, split_sha256
 from edgeprune.errors import EdgepruneError
 from edgeprune.evaluation.audio_files import audio_probabilities
 from edgeprune.evaluation.clips import evaluate_clips
@@ -30,8 +30,9 @@ from edgeprune.tflite import cost as tflite_cost
 from edgeprune.tflite.description import Description
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description
-from edgeprune.tflite.sidecar import check_unchanged, read_sidecar
+from edgeprune.tflite.sidecar import check_unchanged, read_sidecar, sidecar_path
 
+_Judged = tuple[pd.DataFrame, np.ndarray, str]
 _TOLD: dict[Task, str] = {
     "scenes": "one class a clip",
     "tags": "several classes a clip",
@@ -95,7 +96,8 @@ def evaluate(target: os.PathLike[str] | str, data: Data | None = None, split: st
     if description.task == "detection":
         data = replace(data, detect=description.labels[0])
     probabilities_of = _from_audio if description.takes_waveform else _from_features
-    clips, probabilities = probabilities_of(path, description, data, split)
+    clips, probabilities, split_hash = probabilities_of(path, description, data, split)
+    _remark_on_other_clips(path, split_hash)
     metrics = evaluate_clips(clips, probabilities, description.labels, description.threshold)
     return Evaluation(path, sha256_file(path), Scores.from_json(metrics), metrics)
 
@@ -136,17 +138,30 @@ def _file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndar
     return file_probabilities(model, data.patches(clips), title=f"evaluating {path.name}")
 
 
-def _from_features(path: Path, description: Description, data: Data, split: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """The clips of a part and their probabilities `[clips, classes]`."""
+def _remark_on_other_clips(path: Path, split_hash: str) -> None:
+    """Say that a file is evaluated on another split than in its run, if its sidecar tells of one."""
+    if not sidecar_path(path).is_file():
+        return
+    its_own = read_sidecar(path)["extra"].get("evaluated_on")
+    if its_own and its_own["split_sha256"] != split_hash:
+        console.say(
+            f"warning: {path}: its run evaluated it on {its_own['clips']:,} other clips, of {its_own['data']}; figures "
+            "differ, and clips it was trained on may be among these"
+        )
+
+
+def _from_features(path: Path, description: Description, data: Data, split: str) -> _Judged:
+    """The clips of a part, their probabilities `[clips, classes]`, and the hash of the split."""
     whole = replace(data, validation=0.0, train_share=1.0)
     loaded = load_data(whole, description.frontend or LogMel(), description.layout)
     _check_classes(path, description, loaded.card.name, loaded.classes, loaded.task)
     refuse_unlabelled_test(loaded.card.name, loaded.test)
     clips = loaded.test if split == "test" else loaded.train
-    return clips, _file_predictions(path, loaded.with_normalisation(description.normalisation), clips)
+    probabilities = _file_predictions(path, loaded.with_normalisation(description.normalisation), clips)
+    return clips, probabilities, loaded.sha256
 
 
-def _from_audio(path: Path, description: Description, data: Data, split: str) -> tuple[pd.DataFrame, np.ndarray]:
+def _from_audio(path: Path, description: Description, data: Data, split: str) -> _Judged:
     """The same from the clips' samples; no features are computed."""
     card = load_card(data.name)
     root = data_root(card, data, description.logmel)
@@ -155,7 +170,7 @@ def _from_audio(path: Path, description: Description, data: Data, split: str) ->
     refuse_unlabelled_test(card.name, parts.test)
     clips = parts.test if split == "test" else parts.train
     files = [root / name for name in clips["filename"]]
-    return clips, audio_probabilities(path, files, f"evaluating {path.name}")
+    return clips, audio_probabilities(path, files, f"evaluating {path.name}"), split_sha256(parts)
 
 
 def _check_classes(path: Path, description: Description, name: str, classes: Sequence[str], task: Task) -> None:

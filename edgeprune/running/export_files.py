@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from edgeprune import console
 from edgeprune.convert import tflite_export
 from edgeprune.convert.onnx_export import export_onnx
 from edgeprune.convert.parity import check_onnx, check_tflite, reference_outputs
-from edgeprune.data.load import RunData
+from edgeprune.data.load import FoundData, RunData
 from edgeprune.data.scene_data import evenly
 from edgeprune.evaluation.predict import evenly_spaced_inputs
 from edgeprune.graph.cost import cost
@@ -28,6 +29,11 @@ PARITY_PATCHES = 200
 def formats_of(recipe: Recipe) -> dict[NetworkName, tuple[str, ...]]:
     """The number formats each network is exported in."""
     return {"dense": recipe.export.dense_formats, "pruned": recipe.export.formats}
+
+
+def evaluated_on(data: FoundData) -> dict[str, Any]:
+    """Which clips judge a run's files; a sidecar keeps it, so that other clips are noticed elsewhere."""
+    return {"data": data.card.name, "clips": len(data.test), "split_sha256": data.sha256}
 
 
 def export_files(recipe: Recipe, data: RunData, networks: Mapping[NetworkName, Checkpoint], folder: RunFolder) -> None:
@@ -70,5 +76,6 @@ def export_network(
     for format in missing:
         check_cost(planned, paths[format])
         parity = check_tflite(reference, paths[format], inputs, format)
-        write_sidecar(paths[format], description, {"parity": asdict(parity), "parity_onnx": parity_onnx})
+        extra = {"parity": asdict(parity), "parity_onnx": parity_onnx, "evaluated_on": evaluated_on(data)}
+        write_sidecar(paths[format], description, extra)
     return paths

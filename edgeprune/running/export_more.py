@@ -16,7 +16,7 @@ from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.data import check_same_data, load_data_of
 from edgeprune.running.export_files import export_network
 from edgeprune.tflite.metadata import read_description
-from edgeprune.tflite.sidecar import write_sidecar
+from edgeprune.tflite.sidecar import read_sidecar, write_sidecar
 
 WAVEFORM_CLIPS = 20
 """Evaluation clips, evenly spaced, on which a waveform file is compared with the chain it replaces."""
@@ -49,5 +49,6 @@ def _with_frontend(path: Path) -> Path:
     description = read_description(out)
     clips = [clip for clip, _ in clips_of(path, description.logmel, WAVEFORM_CLIPS)]
     parity = check_waveform(out, path, clips)
-    write_sidecar(out, description, {"parity": asdict(parity)})
+    judged_by = read_sidecar(path)["extra"].get("evaluated_on")
+    write_sidecar(out, description, {"parity": asdict(parity), "evaluated_on": judged_by})
     return out

@@ -429,6 +429,14 @@ def test_evaluate_takes_the_data_of_the_run(capsys, evaluated, tmp_path):
     ]
 
 
+def test_evaluate_takes_no_data_by_itself(capsys, evaluated):
+    """Of a file that lies in no run: the synthetic scenes would be some other 300 clips."""
+    code, _, err = call(capsys, "evaluate", "model.tflite")
+    assert code == 2
+    assert "lies in no run folder, so say on which data to evaluate it, as --data.name NAME --data.root FOLDER" in err
+    assert not evaluated
+
+
 def test_doctor(capsys):
     found = call_json(capsys, "doctor")
     assert found["packages"]["torch"] == torch.__version__

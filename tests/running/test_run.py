@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +176,17 @@ def test_evaluate_the_file_that_ships(done, capsys):
     assert main(["evaluate", str(done / "model_int8.tflite"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["log_loss"] == recorded["log_loss"]
     assert evaluate(done, split="train").scores.clips == 60
+    assert "other clips" not in capsys.readouterr().err
+
+
+def test_evaluate_elsewhere_on_other_clips_says_so(done, cache, tmp_path, capsys):
+    for name in ("model_int8.tflite", "model_int8.tflite.json"):
+        shutil.copy(done / name, tmp_path)
+    data = tiny(done, cache).data
+    evaluate(tmp_path / "model_int8.tflite", data)
+    assert "other clips" not in capsys.readouterr().err
+    evaluate(tmp_path / "model_int8.tflite", replace(data, clips_per_scene=12, root=tmp_path / "scenes"))
+    assert "its run evaluated it on 30 other clips, of synthetic" in capsys.readouterr().err
 
 
 def test_export_adds_a_format(done):
@@ -251,8 +263,6 @@ def test_pruned_by_what_filters_do_on_training_clips(done, cache, tmp_path):
 
 
 def test_damaged_files_of_a_run_are_named(done, cache, tmp_path):
-    import shutil
-
     folder = tmp_path / "damaged"
     shutil.copytree(done, folder)
     (folder / "result.json").unlink()

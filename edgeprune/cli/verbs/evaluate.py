@@ -11,6 +11,7 @@ from edgeprune.cli.command import parse_command
 from edgeprune.cli.file_description import FileDescription
 from edgeprune.cli.output import only_results, print_json
 from edgeprune.console import print_table
+from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data
 from edgeprune.reporting.numbers import format_decimal, format_exact, format_percent
 from edgeprune.reporting.scores import score_rows
@@ -26,6 +27,11 @@ def main(args: list[str]) -> int:
         within: EvaluateCommand = parse_command(EvaluateCommand, args, program, default=default)
         # Another data set than the run's has another root and other folds: nothing of the run's fits it.
         command = within if within.data.name == data.name else command
+    elif not any(arg.startswith("--data.") for arg in args):
+        raise EdgepruneError(
+            f"{command.target}: lies in no run folder, so say on which data to evaluate it, as --data.name NAME "
+            "--data.root FOLDER."
+        )
     return command()
 
 
