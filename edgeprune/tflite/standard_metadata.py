@@ -1,7 +1,7 @@
 """TFLite Metadata, the standard that tools for Android read: what goes in and out, and the labels as a file.
 
 Beside the description in our own words (`tflite.metadata`), the buffer `TFLITE_METADATA` holds a FlatBuffer of its own
-(schema: tensorflow_lite_support/metadata/metadata_schema.fbs, version 1.5.0, identifier `M001`). The files it names lie
+(schema: mediapipe/tasks/metadata/metadata_schema.fbs, version 1.5.0, identifier `M001`). The files it names lie
 in a zip, uncompressed, behind the network. Interpreters read neither.
 """
 
