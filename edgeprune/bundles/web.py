@@ -29,10 +29,6 @@ PARITY_CLIPS = 3
 """Clips on which the page's file is compared with the chain it replaces."""
 _COPIED = ("style.css", "page.js", "listener.js", "logmel.js", "picture.js", "audio.js", "recorder.js",
            "app.webmanifest", "icon.svg", "icon-192.png", "icon-512.png")  # fmt: skip
-_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{hashes}; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'"
-)
 _CARD_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'"
 
 
@@ -75,9 +71,7 @@ def write(source: WebSource, out: Path, deployment: Deployment) -> None:
     for name in _COPIED:
         write_bytes(out / name, (share_folder("export") / "web" / name).read_bytes())
     copy_litert_js(source.litert_js, out)
-    import_map_hash = base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()
-    policy = _POLICY.format(hashes=f" 'sha256-{import_map_hash}'")
-    fill_template("web/index.html", out, POLICY=policy, IMPORT_MAP=IMPORT_MAP, VERSION=VERSION)
+    fill_template("web/index.html", out, POLICY=_policy(), IMPORT_MAP=IMPORT_MAP, VERSION=VERSION)
     write_json(out / "page.json", _page(source, out, rules, deployment.card is not None))
     if deployment.card is not None:
         write_text(out / "model_card.html", _card_page(deployment.card))
@@ -95,6 +89,16 @@ def write(source: WebSource, out: Path, deployment: Deployment) -> None:
     write_manifest(out, facts)
 
 
+def _policy() -> str:
+    """The page loads nothing from elsewhere; of scripts in its markup the import map alone counts, by its hash."""
+    import_map = base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' 'sha256-{import_map}'; style-src 'self'; "
+        "img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
 def _write_model(source: WebSource, path: Path) -> dict[str, Any] | None:
     """Write the file that takes samples; returns how it compares with the chain it replaces."""
     if source.description.takes_waveform:
@@ -110,9 +114,9 @@ def _write_model(source: WebSource, path: Path) -> dict[str, Any] | None:
 def _page(source: WebSource, out: Path, rules: ListenRules, has_card: bool) -> dict[str, Any]:
     """The content of `page.json`: all that the scripts know of this network."""
     description, spec = source.description, source.description.logmel
-    size = (out / MODEL).stat().st_size / 1000
+    size, classes = (out / MODEL).stat().st_size / 1000, len(description.labels)
     return {
-        "about": f"{description.spec.name}, {len(description.labels)} classes, {size:,.0f} kB",
+        "about": f"{description.spec.name}, {classes} {'class' if classes == 1 else 'classes'}, {size:,.0f} kB",
         "labels": list(description.labels),
         "model": MODEL,
         "card": has_card,

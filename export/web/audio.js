@@ -98,10 +98,11 @@ export class Microphone {
             throw new Error(`The microphone records at ${context.sampleRate} Hz, below the network's ${rate} Hz.`);
         }
         await context.audioWorklet.addModule(new URL("./recorder.js", import.meta.url));
-        const recorder = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
+        const recorder = new AudioWorkletNode(context, "recorder");
         const resampler = new Resampler(context.sampleRate, rate);
         recorder.port.onmessage = ({ data }) => onBlock(resampler.push(data));
         context.createMediaStreamSource(stream).connect(recorder);
+        recorder.connect(context.destination); // silence: some browsers run only what is connected
         await context.resume();
     }
 
