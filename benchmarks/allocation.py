@@ -44,7 +44,7 @@ def run(recipe: Recipe, folder: Path, budgets: list[str], objectives: list[str])
     from edgeprune.results.run_folder import RunFolder
     from edgeprune.running.data import load_run_data
     from edgeprune.running.train_dense import train_dense
-    from edgeprune.training.fit import use_threads
+    from edgeprune.training.threads import use_threads
 
     data = load_run_data(recipe)
     if data.validation is None:

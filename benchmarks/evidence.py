@@ -171,7 +171,7 @@ def _work(options: argparse.Namespace) -> Path:
 def run(options: argparse.Namespace) -> None:
     """Make every network of the grid that is not there yet."""
     from edgeprune.pruning.scores import criterion
-    from edgeprune.training.fit import use_threads
+    from edgeprune.training.threads import use_threads
 
     for kind, names, known in (("stages", options.stages, STAGES), ("sets", options.sets, SETS)):
         for name in names:

@@ -40,7 +40,7 @@ RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridges that are tried, as shares of the inputs' mean variance."""
 DEFAULT_RIDGE = 1e-2
 """The ridge where too few clips are given to hold some out."""
-FEWEST_ROWS, ROWS_A_COLUMN = 20_000, 20
+FEWEST_ROWS, ROWS_A_COLUMN = 20_000, 10
 """Positions of all clips that a layer is fitted on: so many, or so many a weight of a filter if these are more."""
 MOST_COLUMNS = 5_000
 """Beyond so many weights a filter, which is a matrix of 200 MB, a layer is fitted on so many positions at most."""

@@ -17,7 +17,7 @@ from edgeprune.recipe import Model, Recipe, Train
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.data import load_trained
 from edgeprune.running.threshold import threshold_facts
-from edgeprune.training.fit import fit, use_threads
+from edgeprune.training.threads import use_threads
 
 
 def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
@@ -74,6 +74,8 @@ def train_network(
     if settings.epochs == 0:
         model.eval()
         return []
+    from edgeprune.training.fit import fit  # imports Lightning, which takes seconds
+
     validation = None if data.validation is None else data.patches(data.validation)
     return fit(
         model,

@@ -1,7 +1,6 @@
 """Training and fine-tuning by one call, which resumes a killed training."""
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from edgeprune.files import write_text
 from edgeprune.recipe import Train
 from edgeprune.training.checkpoint_io import AtomicCheckpointIO, BestCheckpoint, Patience, remove_leftovers
 from edgeprune.training.module import SceneModule
+from edgeprune.training.threads import use_threads
 from edgeprune.training.trackers import loggers
 
 
@@ -168,11 +168,6 @@ def _fit(trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         raise KeyboardInterrupt from error
-
-
-def use_threads(threads: int) -> None:
-    """Set the number of CPU threads PyTorch uses; 0: one a core."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def _callbacks(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny_runs import FORMATS, kill_when, same_but_times, start, tiny
 
+import edgeprune.training.fit as fitting
 from edgeprune.cli.main import main
 from edgeprune.data.scene_data import load_scenes
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -22,7 +23,7 @@ from edgeprune.pruning.reconstruction import reconstruct
 from edgeprune.recipe import Budget, Export, Prune, Train
 from edgeprune.recipe_files import load_recipe
 from edgeprune.results.run_folder import OtherRecipeError, RunFolder
-from edgeprune.running import prune_to_budget, train_dense
+from edgeprune.running import prune_to_budget
 from edgeprune.running.evaluate import evaluate
 from edgeprune.running.export_more import export_more
 from edgeprune.running.run import run
@@ -221,7 +222,7 @@ def test_pruned_without_training(done, cache, tmp_path, monkeypatch):
         return reconstruct(*args, **kwargs)
 
     monkeypatch.setattr(prune_to_budget, "reconstruct", spy)
-    monkeypatch.setattr(train_dense, "fit", lambda *_, **__: pytest.fail("a training was started"))
+    monkeypatch.setattr(fitting, "fit", lambda *_, **__: pytest.fail("a training was started"))
     result = run(recipe).to_json()
     data = load_scenes(recipe.data, recipe.frontend, seed=recipe.seed)
     clips = data.patches(data.train)  # fewer than prune.clips: all of them, and no clip of another part
