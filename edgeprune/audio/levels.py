@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-QUIET = 10 ** (-40 / 20)
-"""Root mean square, full scale 1, below which the channels of a clip are looked at."""
 SILENT = 10 ** (-90 / 20)
-"""Root mean square below which a clip is silent: a 16-bit file's last bit flips now and then."""
+"""Root mean square, full scale 1, below which a clip is silent: a 16-bit file's last bit flips now and then."""
 CANCELLED = 10 ** (-30 / 20)
-"""Share of its loudest channel below which a mix is lost."""
+"""Share of its loudest channel below which a mix is lost; full scale is 1, so a mix above it cannot be."""
+_BLOCK = 1 << 16
+"""Frames read at once."""
 
 
 def _none() -> NDArray[np.float32]:
@@ -23,8 +23,8 @@ class Levels:
     """Root mean squares of clips, full scale 1.
 
     Attributes:
-        mix, loudest: float32 `[clips]`, of the mono mix and of the loudest channel; where the mix is not `QUIET`,
-            `loudest` repeats it.
+        mix: float32 `[clips]`, of the mono mix.
+        loudest: float32 `[clips]`, of the loudest channel; where the mix is too loud to be `CANCELLED`, the same as it.
     """
 
     mix: NDArray[np.float32] = field(default_factory=_none)
@@ -44,16 +44,19 @@ class Levels:
 def measure_levels(path: Path, mix: NDArray[np.float32]) -> tuple[float, float]:
     """Root mean square of a clip's mono mix `[samples]`, and of its loudest channel in the file."""
     level = float(np.sqrt(np.mean(np.square(mix, dtype=np.float64))))
-    return (level, level) if level >= QUIET else (level, max(level, _loudest_channel(path)))
+    return (level, level) if level >= CANCELLED else (level, max(level, _loudest_channel(path)))
 
 
 def _loudest_channel(path: Path) -> float:
     import soundfile
 
+    frames, squares = 0, np.zeros(1)
     try:
-        if soundfile.info(str(path)).channels == 1:
-            return 0.0
-        channels = soundfile.read(path, dtype="float32", always_2d=True)[0]
-    except (soundfile.LibsndfileError, OSError, RuntimeError):  # decoded in another way
-        return 0.0
-    return float(np.sqrt(np.square(channels, dtype=np.float64).mean(axis=0)).max())
+        with soundfile.SoundFile(path) as stream:
+            if stream.channels == 1:
+                return 0.0
+            while len(block := stream.read(_BLOCK, dtype="float32", always_2d=True)):
+                frames, squares = frames + len(block), squares + np.square(block, dtype=np.float64).sum(axis=0)
+    except (soundfile.LibsndfileError, OSError, RuntimeError):  # a file that only `decode` reads to its end
+        pass
+    return float(np.sqrt(squares.max() / max(1, frames)))

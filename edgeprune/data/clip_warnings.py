@@ -20,7 +20,7 @@ _SHOWN = 5
 
 
 def label_warnings(classes: Sequence[str], train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    """Classes that nothing trains, or too few clips; labels that differ in letter case alone.
+    """Classes that nothing trains, or too few clips; labels that differ in spelling alone.
 
     Args:
         train: all training clips, those held out for validation included.

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 import torch
 
+from edgeprune.data.load import FoundData
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Recipe
 from edgeprune.results.run_folder import RunFolder
@@ -16,11 +17,18 @@ _PACKAGES = ("lightning", "onnx", "onnxscript", "onnxruntime", "tensorflow")
 """What training and the export import."""
 
 
-def check_start(recipe: Recipe, folder: RunFolder) -> None:
-    """Raise EdgepruneError for data or a network that cannot be used, InfeasibleBudgetError for the budget.
+def check_start(recipe: Recipe, folder: RunFolder) -> FoundData:
+    """Read lists and the clips' headers and build the network's graph; no feature is computed.
 
-    It reads lists and the clips' headers, builds the network's graph, and computes no feature. The run's folder need
-    not exist.
+    Args:
+        folder: the run's, which need not exist.
+
+    Returns:
+        the recipe's data as they were found.
+
+    Raises:
+        EdgepruneError: this machine, the data or the network cannot be used.
+        InfeasibleBudgetError: even the narrowest network exceeds the budget.
     """
     _check_machine(recipe)
     check_audioset_weights(recipe.model)
@@ -37,6 +45,7 @@ def check_start(recipe: Recipe, folder: RunFolder) -> None:
     refuse_infeasible(recipe, spec)
     if recipe.dense_from is not None and needs_dense:
         adopt_dense(recipe, data, recipe.dense_from)
+    return data
 
 
 def _check_machine(recipe: Recipe) -> None:

@@ -25,7 +25,7 @@ _MANY = 10_000
 _HELD_OUT_FROM = 500
 """Training clips from which some are held out for validation."""
 _SEEN = 60_000
-"""Patches that a training sees, epochs aside."""
+"""Patches that a training sees in all its epochs."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ def write_own_recipe(name: str, root: Path, table: str = "", folder: Path = Path
             write_text(card, _CARD.format(name=name, table=clips.table))
         recipe, chose = _propose(name, clips, "folder" if card is None else str(card))
         check(recipe)
-        check_start(recipe, RunFolder(recipe.folder()))
-        warnings = find_run_data(recipe).warnings
+        warnings = check_start(recipe, RunFolder(recipe.folder())).warnings
     except EdgepruneError:
         clips.forget()
         if card is not None:

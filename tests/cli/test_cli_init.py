@@ -86,6 +86,15 @@ def test_the_front_end_suits_rate_and_length(rate, seconds, sample_rate, frames,
     assert (frontend.sample_rate, frontend.patch_frames) == (sample_rate, frames)
 
 
+@pytest.mark.parametrize(("rate", "frames"), [(16000, 101), (8000, 51)])
+def test_many_clips_get_a_deeper_network(rate, frames, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("edgeprune.running.own_recipe._MANY", 8)
+    call_json(capsys, "init", "mine", "--root", make_clips(in_folders(5, "dog", "rain"), rate))
+    recipe = load_recipe("mine")
+    assert (recipe.model.name, recipe.frontend.patch_frames) == ("bcresnet", frames)
+    assert recipe.prune.keep == 1
+
+
 def test_each_fold_has_every_class_and_groups_stay_whole(capsys) -> None:
     names = [f"{label}/place{place}/{n}.wav" for label in ("dog", "rain") for place in range(5) for n in range(3)]
     found = call_json(capsys, "init", "mine", "--root", make_clips(names))
