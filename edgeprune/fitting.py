@@ -11,7 +11,8 @@ _BORDERS, _GAP = 3, 2
 _PIECE_LENGTH = 14
 """Characters of a name without a mark that every column has room for; a longer one may be cut anywhere."""
 _FIGURE = re.compile(r"[(<>~+\-\N{MINUS SIGN}\N{PLUS-MINUS SIGN}]*\d")
-_PIECE = re.compile(r"[^_./\\@:-]*[_./\\@:-]*")
+_BREAK = re.compile(r"(?<=[_/\\@:])|(?<=[.-])(?!\d)")
+"""Where a name may break: after its marks, but not within a number that it holds."""
 _INDENT = "  "
 
 
@@ -86,7 +87,7 @@ def _cut(word: str, width: int) -> list[str]:
     from rich.cells import chop_cells
 
     parts = [""]
-    for piece in [piece for piece in _PIECE.findall(word) if piece]:
+    for piece in _BREAK.split(word):
         if _length(parts[-1]) + _length(piece) <= width:
             parts[-1] += piece
         else:
@@ -102,7 +103,7 @@ def _least(text: str) -> int:
 def _least_of_word(word: str) -> int:
     if _FIGURE.match(word):
         return _length(word)
-    return max(min(_length(piece), _PIECE_LENGTH) for piece in _PIECE.findall(word))
+    return max(min(_length(piece), _PIECE_LENGTH) for piece in _BREAK.split(word))
 
 
 def _without_empty(table: Layout) -> Layout:

@@ -90,6 +90,7 @@ def test_the_steps_from_wide_to_narrow() -> None:
         ("model_int8.tflite", 8, ["model_", "int8.", "tflite"]),
         ("model_int8.tflite", 12, ["model_int8.", "tflite"]),
         ("5th to 95th percentile", 10, ["5th to", "95th", "percentile"]),
+        ("lr-0.5 a-b_v1.2.x", 6, ["lr-0.5", "a-b_", "v1.2.x"]),
         ("abcdefgh", 3, ["abc", "def", "gh"]),
         ("", 5, []),
     ],
