@@ -128,7 +128,7 @@ def test_rolling_in_time_is_refused_before_any_work(part: str, card: Path, tmp_p
     rolled = replace(recipe, **{part: replace(getattr(recipe, part), time_roll=True)})
     with pytest.raises(EdgepruneError, match=rf"turn it off with --{part}.no-time-roll"):
         run(rolled)
-    with pytest.raises(EdgepruneError, match=rf"{part}.shift: -1 pixels"):
+    with pytest.raises(EdgepruneError, match=rf"{part}.shift: -1; give 0 or more"):
         run(replace(recipe, **{part: replace(getattr(recipe, part), shift=-1)}))
 
 
