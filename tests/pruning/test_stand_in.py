@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from random_networks import FACTS, MAP, RandomNetwork, Side
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -144,6 +145,29 @@ def test_any_network_gets_scores_and_stays_as_it_is() -> None:
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     again = score_groups(model, graph, "stand_in", batches=batches)
     assert all(torch.equal(again[name], values) for name, values in scores.items())
+
+
+class OneInput(nn.Module):
+    """Random networks, whose second input is a constant."""
+
+    def __init__(self, seeds: range) -> None:
+        super().__init__()
+        self.side = Side([RandomNetwork(seed, 1 + seed % 4) for seed in seeds])
+        self.register_buffer("facts", torch.randn(FACTS))
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return self.side(x, self.facts)
+
+
+def test_random_networks() -> None:
+    torch.manual_seed(0)
+    model = OneInput(range(8)).eval()
+    graph = trace(model, torch.randn(MAP))
+    batches = [(torch.randn(MAP), torch.zeros(MAP[0])) for _ in range(20)]
+    scores = score_groups(model, graph, "stand_in", dense_layers=True, batches=batches)
+    assert scores.keys() == graph.prunable(dense_layers=True).keys()
+    assert len(scores) > 8
+    assert all(values.min() >= 0 and values.max() == pytest.approx(1, abs=1e-6) for values in scores.values())
 
 
 def test_of_filters_that_are_copies_one_is_kept_and_a_dense_layer_reads_them_at_all_places() -> None:
