@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgeprune.comparing import measures, notes, pareto
+from edgeprune.comparing.answer import TOLERANCE, find_answer
 from edgeprune.comparing.comparison import METRICS, ComparedRun, Comparison, Variant
 from edgeprune.comparing.dense import dense_groups
 from edgeprune.comparing.load import load_runs
@@ -20,18 +21,23 @@ PREFERRED = ("int8", "float32", "int16x8", "dynamic", "float16")
 """The format compared by default is the first of these that most variants have."""
 
 
-def compare(runs: Path | str | Iterable[Path | str], format: str | None = None) -> Comparison:
-    """Compare runs: means over seeds and folds, paired differences to the controls, and Pareto fronts.
+def compare(
+    runs: Path | str | Iterable[Path | str], format: str | None = None, tolerance: float = TOLERANCE
+) -> Comparison:
+    """Compare runs: which file to ship, means over seeds and folds, paired differences to controls, and Pareto fronts.
 
         comparison = edgeprune.compare("sweeps/tut2017")
+        comparison.answer.sentence
         comparison.table()[["variant", "accuracy", "accuracy_minus_dense"]]
 
     Args:
         runs: one or several run folders, or folders that hold run folders at any depth.
         format: number format whose accuracy decides; None: int8 where all have it.
+        tolerance: how much lower than the dense network's score that of the file to ship may be, a fraction.
 
     Raises:
-        EdgepruneError: a folder is missing or holds no run, no run has finished, or none has a file of the format.
+        EdgepruneError: a folder is missing or holds no run, no run has finished, none has a file of the format, or the
+            tolerance is not from 0 to 1.
     """
     paths = [runs] if isinstance(runs, Path | str) else runs
     loaded, load_notes = load_runs(map(Path, paths))
@@ -58,6 +64,7 @@ def compare(runs: Path | str | Iterable[Path | str], format: str | None = None) 
             *notes.on_latency(variants, processors),
         ),
         score=score,
+        answer=find_answer(variants, format, score.replace("_", " "), tolerance),
     )
 
 

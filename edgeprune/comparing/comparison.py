@@ -158,6 +158,49 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Contender:
+    """A variant held to the dense network.
+
+    Attributes:
+        bytes: of its file, mean over the runs; None where that is not known.
+        difference: its score minus that of the dense network, over the runs of the same seed, fold and split.
+        standing: `within` the tolerance or `below` it by the whole 95 % interval of the difference, else `open`.
+    """
+
+    name: str
+    bytes: float | None
+    difference: MeanEstimate
+    standing: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Which file to ship.
+
+    Attributes:
+        sentence: the answer in words.
+        tolerance: how much lower than that of the dense network a score may be, a fraction.
+        ship: name of the variant; None where there is no answer.
+        file: its file, of the first fold and seed.
+        rule: `interval`: the smallest shown to be within the tolerance; `mean`: nothing is shown, and it is the
+            smallest whose mean is within; `dense`: neither, so the dense network ships; "" where there is no answer.
+        dense: name of the dense network the others are held to; None where none has a score.
+        alike: names of what the data cannot tell from it: the 95 % interval of the difference holds 0, or is missing.
+        warnings: sentences on what makes the answer weak.
+    """
+
+    sentence: str
+    tolerance: float
+    ship: str | None = None
+    file: str | None = None
+    rule: str = ""
+    dense: str | None = None
+    alike: tuple[str, ...] = ()
+    contenders: tuple[Contender, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Comparison(Tabular):
     """All variants, and how they were compared.
 
@@ -167,6 +210,7 @@ class Comparison(Tabular):
         test: what `p_value` is, in one sentence.
         notes: sentences on what limits the comparison: missing pairs, one seed only, failed runs.
         score: what is compared: `accuracy`, or `mean_average_precision` where classes are independent.
+        answer: which file to ship.
     """
 
     variants: tuple[Variant, ...]
@@ -175,6 +219,7 @@ class Comparison(Tabular):
     test: str
     notes: tuple[str, ...] = ()
     score: str = "accuracy"
+    answer: Answer | None = None
 
     @property
     def score_name(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from edgeprune.comparing.comparison import ComparedRun, PairedDifference
+from edgeprune.comparing.comparison import ComparedRun, MeanEstimate, PairedDifference
 from edgeprune.comparing.measures import clip_ratio
 from edgeprune.comparing.statistics import estimate, sign_flip_test
 
@@ -45,10 +45,22 @@ def pair(runs: Sequence[ComparedRun], control: Sequence[ComparedRun], format: st
 
 def difference(pairs: Pairs, against: str, metric: str, format: str) -> PairedDifference | None:
     """Variant minus control in `accuracy` or `log_loss`; None where no pair has both."""
+    mean = mean_difference(pairs, metric, format)
+    if mean is None:
+        return None
+    _, values = _both(pairs, metric, format)
+    return PairedDifference(against, metric, mean, sign_flip_test(values))
+
+
+def mean_difference(pairs: Pairs, metric: str, format: str) -> MeanEstimate | None:
+    """The mean of the paired differences and its interval; None where no pair has the metric on both sides."""
+    used, values = _both(pairs, metric, format)
+    most = 1.0 if metric == "accuracy" else inf  # two shares differ by 1 at most
+    return estimate(values, clip_ratio(used), (-most, most)) if values else None
+
+
+def _both(pairs: Pairs, metric: str, format: str) -> tuple[list[ComparedRun], list[float]]:
+    """The variant's runs whose pair has the metric on both sides, and its differences."""
     scores = [(run, run.score(metric, format), partner.score(metric, format)) for run, partner in pairs.runs]
     both = [(run, own - other) for run, own, other in scores if own is not None and other is not None]
-    if not both:
-        return None
-    used, values = zip(*both, strict=True)
-    most = 1.0 if metric == "accuracy" else inf  # two shares differ by 1 at most
-    return PairedDifference(against, metric, estimate(values, clip_ratio(used), (-most, most)), sign_flip_test(values))
+    return [run for run, _ in both], [change for _, change in both]

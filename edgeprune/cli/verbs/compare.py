@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompareCommand:
-    """Compare runs: means over seeds and folds, differences to the controls, Pareto fronts.
+    """Compare runs: which file to ship, means over seeds and folds, differences to the controls, Pareto fronts.
 
     With --baseline: exit code 4 if they are worse than earlier runs."""
 
@@ -26,6 +26,8 @@ class CompareCommand:
     """Run folders, or folders that hold run folders at any depth."""
     format: str | None = None
     """Number format whose accuracy decides (default: int8 where all have it)."""
+    tolerance: float | None = None
+    """How much lower than the dense network's the accuracy of the file to ship may be (default: 0.01, one point)."""
     baseline: Path | None = None
     """Earlier run, or folder of runs, that the new ones must not fall behind."""
     max_drop: float | None = None
@@ -42,11 +44,12 @@ class CompareCommand:
     """Print JSON."""
 
     def __call__(self) -> int:
+        from edgeprune.comparing.answer import TOLERANCE
         from edgeprune.comparing.compare import compare
         from edgeprune.comparing.gate import MAX_DROP, Limits, judge
 
         self._check()
-        comparison = compare(self.runs, self.format)
+        comparison = compare(self.runs, self.format, TOLERANCE if self.tolerance is None else self.tolerance)
         gate = None
         if self.baseline is not None:
             limits = Limits(MAX_DROP if self.max_drop is None else self.max_drop, self.max_latency, self.max_bytes)
@@ -86,6 +89,11 @@ class CompareCommand:
 def _print(comparison: "Comparison") -> None:
     from edgeprune.comparing.table import LEGEND, controls_table, latency_table, main_table
 
+    if comparison.answer is not None:
+        print(comparison.answer.sentence)
+        for warning in comparison.answer.warnings:
+            print(f"Warning: {warning}")
+        print()
     table = main_table(comparison)
     print_table(f"{comparison.score_name} of the {comparison.format} files", table.columns, table.rows)
     if any(variant.pareto for variant in comparison.variants):

@@ -65,6 +65,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "lead": _lead(comparison, distinct),
         "format": comparison.format,
         "score": comparison.score_name,
+        "answer": comparison.answer,
         "synthetic": any(_data_name(run) in SYNTHETIC for run in distinct),
         "facts": _facts(comparison, distinct),
         "notes": (*_single_runs(comparison), *comparison.notes),
