@@ -56,6 +56,12 @@ def probe_clip(path: Path | str, sample_rate: int) -> int:
     return clip_samples(clip.frames(), clip.rate, sample_rate)
 
 
+def rate_and_seconds(path: Path | str) -> tuple[int, float]:
+    """A clip's own sample rate in Hz, and its length as `probe_clip` finds it."""
+    clip = _ClipFile(Path(path))
+    return clip.rate, clip.frames() / clip.rate
+
+
 def check_clip(path: Path | str) -> None:
     """Decode a clip from start to end; raise EdgepruneError where it cannot be used."""
     clip = _ClipFile(Path(path))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeprune.audio.decode import rate_and_seconds
 from edgeprune.data.cards import Card, SplitLayout
 from edgeprune.data.clip_finder import is_audio
 from edgeprune.data.labels import rarest
@@ -95,7 +96,7 @@ def _survey(root: Path, table: str, source: str, written: bool, rows: pd.DataFra
     folds = sorted(int(fold) for fold in set(rows.get("fold", ())) if str(fold).isdigit())
     fold = 1 if 1 in folds or not folds else folds[0]
     split = load_split(card, root, fold)
-    headers = [_header(root / name) for part in (split.train, split.test) for name in part["filename"]]
+    headers = [rate_and_seconds(root / name) for part in (split.train, split.test) for name in part["filename"]]
     rates = Counter(rate for rate, _ in headers)
     seconds = tuple(length for _, length in headers)
     return Survey(root, table, source, written, fold, split, column_of(rows, "group") is not None, rates, seconds)
@@ -149,14 +150,3 @@ def _folds(where: Path, rows: pd.DataFrame) -> Sequence[int]:
     for number, (_, tested) in enumerate(drawn.split(labels, labels, groups), 1):
         folds.iloc[tested] = number
     return folds.tolist()
-
-
-def _header(path: Path) -> tuple[int, float]:
-    """Sample rate in Hz, and seconds by the header."""
-    import soundfile
-
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise EdgepruneError(f"{path}: cannot be read as audio ({error}); repair it or leave it out.") from error
-    return int(info.samplerate), float(info.duration)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgeprune.audio.decode import check_clip, file_blocks, load_clip, probe_clip
+from edgeprune.audio.decode import check_clip, file_blocks, load_clip, probe_clip, rate_and_seconds
 from edgeprune.audio.mpeg import header_of
 from edgeprune.errors import EdgepruneError
 
@@ -36,6 +36,7 @@ def same_by_every_reader(path: Path) -> np.ndarray:
     assert probe_clip(path, RATE) == len(loaded)
     np.testing.assert_array_equal(np.concatenate(list(file_blocks(path, RATE))), loaded)
     check_clip(path)
+    assert rate_and_seconds(path) == (RATE, len(loaded) / RATE)
     return loaded
 
 
