@@ -107,7 +107,8 @@ class Experiment:
 
 def recipe_of(data_set: str, options: argparse.Namespace) -> Recipe:
     base = load_recipe(SETS[data_set][0])
-    settings: dict[str, Any] = {"threads": options.threads, "choose": "last", "precision": options.precision}
+    machine = {name: getattr(options, name) for name in ("threads", "precision", "accelerator")}
+    settings: dict[str, Any] = {"choose": "last", **machine}
     epochs, more = options.epochs.get(data_set, base.train.epochs), options.finetune_epochs.get(data_set)
     return replace(
         base,
@@ -152,6 +153,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=_by_set, default={}, help="of dense training: 160, or tut2017=160,esc10=200")
     parser.add_argument("--finetune-epochs", type=_by_set, default={}, help="the same of fine-tuning")
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of training")
+    parser.add_argument("--accelerator", choices=("cpu", "gpu", "auto"), default="cpu", help="of training")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     parser.add_argument("--pack", type=Path, metavar="FILE", help="put all predictions of --work into one file")
     parser.add_argument("--show", action="store_true", help="print the tables, make no network")

@@ -126,7 +126,7 @@ class Workplace:
             seed=self.recipe.seed,
             folder=training,
             title=self._title(name),
-            teacher=self.dense.model if settings.distillation else None,
+            teacher=self._load("dense").model if settings.distillation else None,  # training moves it to its device
         )
         for state in training.glob("*.ckpt"):
             state.unlink()
