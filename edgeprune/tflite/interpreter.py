@@ -185,7 +185,7 @@ class TFLiteModel:
         """
         values = self.predict(x)
         floor = min(flatbuffer.output_step(flatbuffer.unpack_model(self.path)) / 2, 1 / (32 * values.shape[1]))
-        return np.maximum(values, np.float32(floor))
+        return np.where(values == 0, np.float32(floor), values)
 
     def predict_all(self, x: ArrayLike) -> list[NDArray[np.float32]]:
         """Every output of many clips, float32 `[clips, ...]`, dequantised; clips as `predict` takes them."""

@@ -255,6 +255,12 @@ def test_a_zero_of_floats_is_a_zero(tmp_path) -> None:
     assert model.probabilities([[5, 7]]).tolist() == [[1, 0, 0]]
 
 
+def test_a_file_of_logits_keeps_what_is_below_zero(tmp_path) -> None:
+    """Nobody shall take it for one that ends in probabilities."""
+    model = TFLiteModel(tiny_tflite.write(tiny_tflite.quantise_model(2, "int8", (0.5, 0)), tmp_path / "file.tflite"))
+    assert model.probabilities([[3.0, -2.5]]).tolist() == [[3.0, -2.5]]
+
+
 def test_a_zero_of_integers_that_the_file_makes_floats_of(shared_data) -> None:
     model = TFLiteModel(shared_data / "models" / "dcase2022_baseline" / "model_task1.tflite")
     clips = (1 + np.linspace(-5, 5, 40)[:, None, None]) * np.ones((1, 40, 51, 1))  # louder from mel to mel
