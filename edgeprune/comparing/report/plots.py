@@ -91,6 +91,45 @@ def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], 
     return svg_figure(f"pareto {quantity}", draw, description, _HEIGHT_IN, _THEME, marks)
 
 
+def difference_plot(
+    points: Sequence[Point], limit: str, budgets: Sequence[str], tolerance: float, score: str = "accuracy"
+) -> str:
+    """Draw differences to the dense network, with their intervals and the tolerance, in a column for each budget.
+
+    Args:
+        points: `x` counts columns from 0, `y` is a difference of two fractions.
+        limit, budgets: name of the axis and of each column.
+        tolerance: a fraction; a dashed line lies as far below 0.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.figure.set_layout_engine("none")  # type: ignore[union-attr]
+        axes.set_position(_AXES)
+        gaps = [100 * value for point in points for value in (point.y.mean, *_bounds(point.y))]
+        low, high = min(*gaps, -100 * tolerance), max(*gaps, 0.0)
+        room = 0.06 * (high - low) or 1.0
+        axes.set_ylim(low - room, high + room)
+        axes.set_xlim(-0.6, len(budgets) - 0.4)
+        step = math.ceil(len(budgets) / 7)
+        axes.set_xticks(range(0, len(budgets), step), [printable(name) for name in budgets[::step]])
+        axes.set_xlabel(printable(f"budget: {limit}"))
+        axes.set_ylabel(f"{score}, points to dense")
+        axes.grid(axis="y")
+        axes.axhline(0, color=MUTED, linewidth=1)
+        axes.axhline(-100 * tolerance, color=ACCENT, linewidth=1.5, dashes=(4, 2.5), gid="tolerance")
+        for point in sorted(points, key=lambda point: point.front):
+            _draw_point(axes, point)
+        _draw_labels(axes, points, [])
+
+    told = "; ".join(f"{point.number} {100 * point.y.mean:+.1f}" for point in points)
+    description = f"{score.capitalize()} minus that of dense, points, by budget of {limit}: {told}"
+    marks = {
+        _gid(point): Mark({"class": "point", "data-v": str(point.number)}, "\n".join(point.lines)) for point in points
+    }
+    marks["tolerance"] = Mark({"class": "tolerance"})
+    return svg_figure(f"difference {limit}", draw, description, _HEIGHT_IN, _THEME, marks)
+
+
 def color_name(color: int | None) -> str:
     """The page's name of a colour, for the legend."""
     return "soft" if color is None else f"c{color % COLORS}"
@@ -111,9 +150,10 @@ def _scale_axes(axes: Axes, points: Sequence[Point], show: Callable[[float], str
     accuracies = [100 * value for point in points for value in (point.y.mean, *_bounds(point.y))]
     low, high = min(accuracies), max(accuracies)
     room = 0.06 * (high - low) or 2.0
-    axes.set_ylim(low - room, high + room)
+    # No empty room where there can be no share.
+    axes.set_ylim(max(low - room, min(low, 0.0)), min(high + room, max(high, 100.0)))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    costs = [value for point in points for value in (point.x.mean, *_bounds(point.x))]
+    costs = [point.x.mean for point in points]  # without intervals: of two runs they reach far beyond all points
     low, high = min(costs), max(costs)
     logarithmic = low > 0 and high / low > _LOG_FROM
     if logarithmic:
@@ -143,7 +183,9 @@ def _log_ticks(low: float, high: float) -> list[float]:
 def _draw_point(axes: Axes, point: Point) -> None:
     """A marker, filled on the front, with the intervals of cost and accuracy."""
     color = _CONTROL_COLOR if point.color is None else _GROUP_COLORS[point.color % COLORS]
-    for xs, ys in _bars(point):
+    left, right = axes.get_xlim()
+    for ends, ys in _bars(point):
+        xs = [min(max(end, left), right) for end in ends]
         axes.plot(xs, ys, color=color, linewidth=1.1, alpha=0.75, clip_on=False)
     axes.plot(
         [point.x.mean],

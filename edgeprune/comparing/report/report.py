@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from edgeprune.comparing.comparison import ComparedRun, Comparison, MeanEstimate, Variant
 from edgeprune.comparing.pareto import SHIPPED, front
 from edgeprune.comparing.report import plots, run_tables, runs, variant_tables
+from edgeprune.comparing.report.differences import difference_figure
 from edgeprune.comparing.report.page_table import ONE_RUN, p_text, percent_interval, points
 from edgeprune.comparing.report.variant_tables import COSTS, NumberedVariant
 from edgeprune.comparing.words import count
@@ -66,6 +67,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "format": comparison.format,
         "score": comparison.score_name,
         "answer": comparison.answer,
+        "differences": difference_figure(comparison, coloring.color_of),
         "synthetic": any(_data_name(run) in SYNTHETIC for run in distinct),
         "facts": _facts(comparison, distinct),
         "notes": (*_single_runs(comparison), *comparison.notes),

@@ -544,6 +544,48 @@ def test_whatever_is_drawn_stays_in_the_picture_and_no_labels_touch(rows: list[A
             assert not (one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3])
 
 
+def answered(folder: Path) -> Comparison:
+    """The example read from its folders, so that it has an answer."""
+    found = comparisons.example(folder)
+    comparisons.write_results_of(replace(found, variants=found.variants[1:]))
+    return compare(folder)
+
+
+def test_the_page_opens_with_the_answer_and_its_differences(tmp_path: Path) -> None:
+    found = answered(tmp_path)
+    assert found.answer is not None
+    html = render_comparison(found)
+    page = Page(html)
+    assert page.text.index(found.answer.sentence) < page.text.index("Every variant as it ships")
+    svg = svgs(html)[0]
+    assert "by budget of parameters" in (svg.get("aria-label") or "")
+    assert [text for text, *_ in words_of(svg) if text.endswith("k")] == ["10.0k", "20.0k", "30.0k"]
+    gaps = {one.name: one.difference for one in found.answer.contenders}
+    controls = {one.name: one.difference(["dense"], "accuracy") for one in found.variants if one.role != "dense"}
+    # All stand on one scale: two differences and their heights give those of the others, and of the dashed line.
+    heights = {found.variants[number - 1].name: y for number, (_, y, _) in dots(svg).items()}
+    assert heights.keys() == {name for name, one in controls.items() if one is not None}
+    points = {name: (gaps[name] if name in gaps else controls[name].estimate).mean for name in heights}  # type: ignore[union-attr]
+    slope, offset = np.polyfit([points[name] for name in heights], list(heights.values()), 1)
+    for name, height in heights.items():
+        assert height == pytest.approx(slope * points[name] + offset, abs=0.3)
+    (line,) = [group.find("path") for group in svg.iter("g") if group.get("class") == "tolerance"]
+    assert float(re.findall(r"-?[\d.]+", line.get("d", ""))[1]) == pytest.approx(offset - 0.01 * slope, abs=0.3)  # type: ignore[union-attr]
+
+
+def test_axes_end_where_shares_end_and_fit_the_costs() -> None:
+    points = [
+        plots.Point(1, "variant", 0, MeanEstimate(20_000, 2, 1.0, 0.0, 90_000), MeanEstimate(0.97, 2, 0.1, 0, 1), True),
+        plots.Point(2, "variant", 0, MeanEstimate(21_000, 1), MeanEstimate(0.99, 1), False),
+    ]
+    svg = ElementTree.fromstring(plots.pareto_plot(points, "parameters", format_count))
+    words = words_of(svg)
+    shares = [float(text) for text, anchor, *_ in words if anchor == "end"]
+    assert (min(shares), max(shares)) == (0, 100)
+    places = dots(svg)
+    assert abs(places[1][0] - places[2][0]) > 200  # of some 270
+
+
 # Odd input
 
 

@@ -10,6 +10,7 @@ import comparisons
 import numpy as np
 import pytest
 
+from edgeprune.comparing.compare import compare
 from edgeprune.comparing.report.report import write_comparison
 
 pytestmark = pytest.mark.slow  # starts a browser
@@ -171,6 +172,27 @@ def test_page_never_scrolls_sideways(browser: Any, report: Path, tmp_path: Path,
         region.evaluate("(one) => one.scrollLeft = 300")
         assert region.locator("tbody th").first.bounding_box()["x"] == pytest.approx(before, abs=1)
         visit.page.screenshot(path=tmp_path / f"{size[0]}.png")
+
+
+def test_the_answer_needs_no_sideways_scrolling_at_400_pixels(browser: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "runs_in_a_folder_with_a_name_that_is_longer_than_a_phone_is_wide"
+    found = comparisons.example(folder)
+    comparisons.write_results_of(replace(found, variants=found.variants[1:]))
+    write_comparison(compare(folder), tmp_path / "answer.html")
+    with Visit(browser, tmp_path / "answer.html", (400, 800)) as visit:
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 400
+        answer = visit.page.locator(".answer")
+        assert answer.locator(".scroll").count() == 0
+        assert answer.locator("figure svg").count() == 1
+        parts = answer.locator("*:not(svg *)").evaluate_all(
+            "(all) => all.map((one) => [one.getBoundingClientRect().right, one.scrollWidth - one.clientWidth])"
+        )
+        assert len(parts) > 5
+        for right, hidden in parts:
+            assert right <= 400
+            assert hidden <= 0 or right == 0
+        assert answer.locator(".verdict").bounding_box()["y"] < 800  # on the first screen
+        visit.page.screenshot(path=tmp_path / "answer.png")
 
 
 def test_long_words_do_not_widen_a_phone_page(browser: Any, tmp_path: Path) -> None:
