@@ -15,7 +15,7 @@ _LIMITS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "macs": ("MACs", format_count),
     "peak_ram": ("RAM", format_bytes),
     "flash": ("flash", format_bytes),
-    "latency_ms": ("latency, ms", str),
+    "latency_ms": ("latency, ms", lambda limit: str(limit).partition("@")[0]),
     "keep": ("share of filters kept", lambda share: format_percent(share, 0)),
 }
 """Limits of a recipe: the name on the axis and how a value is written."""

@@ -110,7 +110,7 @@ def difference_plot(
         room = 0.06 * (high - low) or 1.0
         axes.set_ylim(low - room, high + room)
         axes.set_xlim(-0.6, len(budgets) - 0.4)
-        step = math.ceil(len(budgets) / 7)
+        step = math.ceil(len(budgets) / 5)  # more names would touch
         axes.set_xticks(range(0, len(budgets), step), [printable(name) for name in budgets[::step]])
         axes.set_xlabel(printable(f"budget: {limit}"))
         axes.set_ylabel(f"{score}, points to dense")
