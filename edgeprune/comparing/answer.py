@@ -62,12 +62,19 @@ def find_answer(variants: Sequence[Variant], format: str, score: str, tolerance:
     dense = known[max(dense_names, key=lambda name: known[name].accuracy[format].mean)]
     others = [variant for variant in known.values() if variant is not dense]
     contenders = [
-        Contender(variant.name, size, gap, _standing(gap, tolerance))
+        Contender(variant.name, _bytes(variant, format), gap, _standing(gap, tolerance))
         for variant in others
         if (gap := _gap(variant, dense, format)) is not None
-        for size in [_bytes(variant, format)]
     ]
-    warnings = tuple(_warnings(contenders, variants, question))
+    apart = [variant.name for variant in others if variant.name not in {one.name for one in contenders}]
+    warnings = (
+        *(
+            [f"Without a run of the seed, fold and clips of {dense.name}, and so left out: {some(apart)}."]
+            if apart
+            else []
+        ),
+        *_warnings(contenders, variants, question),
+    )
     if not contenders:
         sentence = (
             f"No answer: no pruned network was evaluated in {format} on the seeds, folds and clips of {dense.name}, so "

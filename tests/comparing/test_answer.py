@@ -102,6 +102,16 @@ def test_dense_networks_alone_are_no_choice(tmp_path: Path) -> None:
     assert "there is nothing to choose from" in found.sentence
 
 
+def test_what_shares_no_clips_with_the_dense_network_is_left_out_and_named(tmp_path: Path) -> None:
+    write_variant(tmp_path, 20_000, (-0.004, -0.003, -0.005))
+    write_variant(tmp_path, 30_000, (-0.004, -0.003, -0.005))
+    write_variant(tmp_path, 10_000, (-0.2, -0.2, -0.2), split="b" * 64)
+    found = answer(tmp_path)
+    assert set(standings(found)) == {"params 20k", "params 30k"}
+    assert found.warnings[0].startswith("Without a run of the seed, fold and clips of dense")
+    assert "params 10k" in found.warnings[0]
+
+
 def test_one_seed_shows_nothing_and_that_is_warned_of(tmp_path: Path) -> None:
     write_variant(tmp_path, 20_000, (-0.004,))
     write_variant(tmp_path, 10_000, (-0.1,))
