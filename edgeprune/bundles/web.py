@@ -1,6 +1,5 @@
 """The bundle `web`: a static page that listens, in any browser, by LiteRT.js and the rules of `edgeprune listen`."""
 
-import base64
 import hashlib
 import json
 import math
@@ -15,7 +14,16 @@ from edgeprune.audio.listen_rules import ListenRules
 from edgeprune.bundles.common import fill_template, filled, write_manifest
 from edgeprune.bundles.deployment import Deployment
 from edgeprune.devices.inputs import clips_of
-from edgeprune.devices.litert_js import IMPORT_MAP, INSTALL, INTEGRITY, VERSION, WASM, copy_litert_js, find_litert_js
+from edgeprune.devices.litert_js import (
+    IMPORT_MAP,
+    INSTALL,
+    INTEGRITY,
+    VERSION,
+    WASM,
+    copy_litert_js,
+    find_litert_js,
+    page_policy,
+)
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file, share_folder, write_bytes, write_json, write_text
 from edgeprune.recipe import LogMel
@@ -71,7 +79,7 @@ def write(source: WebSource, out: Path, deployment: Deployment) -> None:
     for name in _COPIED:
         write_bytes(out / name, (share_folder("export") / "web" / name).read_bytes())
     copy_litert_js(source.litert_js, out)
-    fill_template("web/index.html", out, POLICY=_policy(), IMPORT_MAP=IMPORT_MAP, VERSION=VERSION)
+    fill_template("web/index.html", out, POLICY=page_policy(), IMPORT_MAP=IMPORT_MAP, VERSION=VERSION)
     write_json(out / "page.json", _page(source, out, rules, deployment.card is not None))
     if deployment.card is not None:
         write_text(out / "model_card.html", _card_page(deployment.card))
@@ -87,16 +95,6 @@ def write(source: WebSource, out: Path, deployment: Deployment) -> None:
         "litert_js": {"version": VERSION, "integrity": INTEGRITY},
     }
     write_manifest(out, facts)
-
-
-def _policy() -> str:
-    """The page loads nothing from elsewhere; of scripts in its markup the import map alone counts, by its hash."""
-    import_map = base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' 'sha256-{import_map}'; style-src 'self'; "
-        "img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; "
-        "form-action 'none'"
-    )
 
 
 def _write_model(source: WebSource, path: Path) -> dict[str, Any] | None:
@@ -201,9 +199,12 @@ def _card_page(markdown: str) -> str:
 
 
 def _write_service_worker(out: Path) -> None:
-    """It keeps the files written so far, but not LiteRT.js's WebAssembly, of which a browser takes one of two."""
-    left_out = {"README.md", *(f"litert/{name}" for name in WASM)}
+    """It keeps the files written so far, but of LiteRT.js's two runtimes the one that the browser takes."""
+    runtimes = [f"litert/{name}" for name in WASM]
+    left_out = {"README.md", *runtimes}
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     digest = hashlib.sha256("".join(sha256_file(out / name) for name in names).encode()).hexdigest()
     kept = ["./", *(name for name in names if name not in left_out)]
-    fill_template("web/service-worker.js", out, BUNDLE=digest[:16], FILES=json.dumps(kept))
+    fill_template(
+        "web/service-worker.js", out, BUNDLE=digest[:16], FILES=json.dumps(kept), RUNTIMES=json.dumps(runtimes)
+    )

@@ -170,7 +170,8 @@ def _about(answer: PageAnswer) -> dict[str, Any]:
 
 def _write_page(folder: Path) -> None:
     source = share_folder("export") / "bench"
-    page = (source / "index.html").read_text(encoding="utf-8").replace("IMPORT_MAP", litert_js.IMPORT_MAP)
+    page = (source / "index.html").read_text(encoding="utf-8")
+    page = page.replace("POLICY", litert_js.page_policy()).replace("IMPORT_MAP", litert_js.IMPORT_MAP)
     (folder / "index.html").write_text(page, encoding="utf-8")
-    for name in ("bench.js", "bench.css"):
-        shutil.copyfile(source / name, folder / name)
+    for path in (source / "bench.js", source / "bench.css", source.parent / "web" / "icon.svg"):
+        shutil.copyfile(path, folder / path.name)

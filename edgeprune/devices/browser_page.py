@@ -77,7 +77,7 @@ class _BenchHandler(PageHandler):
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self.inbox.token.encode()):
             self.send_error(404)
             return False
-        self.path = f"/{rest[0]}"
+        self.path = f"/{rest[0].lstrip('/')}"  # "//host/.." would be redirected to another host
         return True
 
 

@@ -3,6 +3,7 @@
 Nothing is downloaded here. `npm install` puts the packages into a folder `node_modules`.
 """
 
+import base64
 import hashlib
 import os
 from collections.abc import Iterable
@@ -40,6 +41,19 @@ THREADED_WASM = {
     "core/wasm/litert_wasm_threaded_internal.wasm": "b5e54eca10f043497edf9a02186332707cae260c550d7ea22b2cae55669596cf",
 }
 """The runtime with threads, for pages that are cross-origin isolated."""
+
+
+def page_policy() -> str:
+    """The Content-Security-Policy of a page that loads `runtime.js`.
+
+    Nothing comes from elsewhere, and of scripts in the page's markup the import map alone counts, by its hash.
+    """
+    import_map = base64.b64encode(hashlib.sha256(IMPORT_MAP.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval' 'sha256-{import_map}'; style-src 'self'; "
+        "img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; "
+        "form-action 'none'"
+    )
 
 
 def find_litert_js(folder: Path | None = None) -> Path:

@@ -50,6 +50,16 @@ class PageHandler(SimpleHTTPRequestHandler):
         pass
 
 
+class PreviewHandler(PageHandler):
+    """Gives a page without its service worker, which would answer at this address when another page is served there."""
+
+    def send_head(self) -> Any:
+        if self.path.partition("?")[0] == "/service-worker.js":
+            self.send_error(404)
+            return None
+        return super().send_head()
+
+
 def open_server(
     folder: Path, port: int = 0, host: str = LOCAL, handler: type[PageHandler] = PageHandler
 ) -> ThreadingHTTPServer:

@@ -61,7 +61,15 @@ class Session {
 
 /** Lets the browser do what waits: the next blocks of the microphone, a press of a button. */
 function turn() {
-    return new Promise((resume) => setTimeout(resume));
+    // no timer: those of a page in the background are slowed down to one a second
+    return new Promise((resume) => {
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = () => {
+            port1.close();
+            resume();
+        };
+        port2.postMessage(null);
+    });
 }
 
 /** What the page shows. */
@@ -173,8 +181,8 @@ class Controls {
     async toggle() {
         if (this.microphone) return this.stop();
         const session = await this.begin();
+        const fail = (error) => this.fail(session, error);
         try {
-            const fail = (error) => this.stop().then(() => this.view.problem(error));
             const hear = (block) => session.hear(block).catch(fail);
             const end = () => fail(new Error("The microphone has gone away."));
             const microphone = await Microphone.open(session.rate, hear, end);
@@ -182,7 +190,7 @@ class Controls {
             this.microphone = microphone;
             element("listen").textContent = "Stop";
         } catch (error) {
-            this.view.problem(error);
+            fail(error);
         }
     }
 
@@ -191,15 +199,24 @@ class Controls {
         try {
             await session.hearAll(await decodeFile(file, session.rate));
         } catch (error) {
-            this.view.problem(error);
+            this.fail(session, error);
         }
     }
 
+    /** Ends what is heard; what begins next ends this session, even if it is still being opened. */
     async begin() {
-        await this.stop();
+        const stopped = this.stop();
         this.view.reset();
-        this.session = new Session(this.settings, this.network, this.view);
-        return this.session;
+        const session = (this.session = new Session(this.settings, this.network, this.view));
+        await stopped;
+        return session;
+    }
+
+    /** Ends a session and shows why; one that was ended already has nothing to tell. */
+    async fail(session, error) {
+        if (session.ended) return;
+        await this.stop();
+        this.view.problem(error);
     }
 
     async stop() {
@@ -230,7 +247,10 @@ async function start() {
     const network = await Network.open(settings.model);
     await network.run(new Float32Array(settings.listening.samples)); // the first run sets up its memory
     new Controls(settings, network, view);
-    await keepOffline();
+    keepOffline().catch((error) => {
+        element("offline").textContent = "Does not work offline here.";
+        console.info(error);
+    });
 }
 
 start().catch((error) => {

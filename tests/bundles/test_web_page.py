@@ -1,9 +1,12 @@
 """The page in Chromium, with a WAV as its microphone: it decides as Python does, asks nobody, and all can use it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -24,6 +27,7 @@ from edgeprune.bundles.targets import write_bundle
 from edgeprune.cli.verbs.deploy import DeployCommand
 from edgeprune.cli.verbs.listen import open_listener
 from edgeprune.devices.litert_js import ENVIRONMENT, SCRIPTS, WASM
+from edgeprune.devices.page_server import LOCAL, PreviewHandler, open_server
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.tflite.metadata import read_description, write_described
@@ -281,6 +285,61 @@ def test_it_works_without_a_network(
     own.close()
 
 
+def test_a_new_version_is_taken_as_a_whole_and_works_without_a_network(
+    chromium: Any, site: Site, served: Callable[[Path], AbstractContextManager[str]], litert_js: Path, tmp_path: Path
+) -> None:
+    """An open page goes on with its version; the next visit has the other, with all that it needs."""
+    folder = shutil.copytree(site.folder, tmp_path / "host")
+    newer = write_bundle(site.model, "web", tmp_path / "newer", [site.wav], Deployment(litert_js=litert_js.parent))
+    own = chromium.new_context()
+    own.add_init_script(SPY)
+    with served(folder) as address:
+        with Visit(own, address) as opened:
+            assert opened.page.is_visible("#card")
+        shutil.copytree(newer, folder, dirs_exist_ok=True)
+        with Visit(own, address) as opened:
+            while not opened.page.evaluate("navigator.serviceWorker.ready.then(({ waiting }) => waiting !== null)"):
+                opened.page.wait_for_timeout(100)
+            opened.page.reload()
+            opened.ready()
+            assert opened.page.is_visible("#card")
+    for wait_s in (0.1, 0.5, 1, 2, 4):  # the server is gone
+        time.sleep(wait_s)  # a browser takes the new version some time after the page was closed
+        with Visit(own, address) as opened:
+            opened.page.set_input_files("#file", site.wav)
+            opened.decisions(5)
+            if is_new := not opened.page.is_visible("#card"):
+                break
+    assert is_new
+    own.close()
+
+
+def test_what_begins_last_is_heard(opened: Visit, site: Site) -> None:
+    """Also where something else is being opened meanwhile."""
+    opened.page.evaluate("document.getElementById('listen').click(), document.getElementById('listen').click()")
+    opened.page.set_input_files("#file", site.wav)
+    count = len(site.sound) * bundle_sources.SPEC.sample_rate // WAV_RATE // (bundle_sources.SPEC.hop_samples * 12)
+    times = [one["time_s"] for one in opened.decisions(count)]
+    opened.page.wait_for_timeout(500)
+    times += [one["time_s"] for one in opened.page.evaluate("decisions")]
+    assert times == sorted(set(times))
+    assert opened.text("#listen") == "Listen"
+    assert opened.text("#problem") == ""
+
+
+def test_a_preview_leaves_nothing_in_the_browser(chromium: Any, site: Site) -> None:
+    """The next page at its address would be hidden behind it."""
+    with open_server(site.folder, handler=PreviewHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with Visit(chromium.new_context(), f"http://{LOCAL}:{server.server_port}") as opened:
+            assert opened.text("#offline") == "Does not work offline here."
+            assert opened.text("#problem") == ""
+            assert opened.page.evaluate("caches.keys()") == []
+        server.shutdown()
+        thread.join()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_nothing_overflows_a_phone(context: Any, address: str, site: Site, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
@@ -345,7 +404,9 @@ def test_the_files(site: Site) -> None:
     for name in sizes.keys() - {"page.json"}:
         if name.endswith((".html", ".js", ".css", ".json", ".md")) and not name.startswith("litert/"):
             text = (site.folder / name).read_text()
-            assert not any(f"@{mark}@" in text for mark in ("FILES", "BUNDLE", "IMPORT_MAP", "VERSION", "CARD")), name
+            assert not any(
+                f"@{mark}@" in text for mark in ("FILES", "RUNTIMES", "BUNDLE", "IMPORT_MAP", "VERSION", "CARD")
+            ), name
 
 
 SERVE = """

@@ -90,9 +90,9 @@ class DeployCommand:
 
 def serve(folder: Path, port: int) -> None:
     """Serve a page on this computer until Ctrl-C."""
-    from edgeprune.devices.page_server import open_server
+    from edgeprune.devices.page_server import PreviewHandler, open_server
 
-    with open_server(folder, port) as server:
+    with open_server(folder, port, handler=PreviewHandler) as server:
         print(f"http://localhost:{server.server_port}: open it in a browser; Ctrl-C ends", flush=True)
         try:
             server.serve_forever()
