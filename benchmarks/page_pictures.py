@@ -21,6 +21,7 @@ from edgeprune.bundles.deployment import Deployment
 from edgeprune.bundles.targets import write_bundle
 from edgeprune.devices.inputs import clips_of
 from edgeprune.devices.page_server import open_server
+from edgeprune.devices.tools import find_program
 from edgeprune.submitting.card import card_of_model
 from edgeprune.tflite.metadata import read_description
 
@@ -34,7 +35,7 @@ def main(run: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         page = write_bundle(run, "web", Path(scratch) / "page", deployment=Deployment(card=card_of_model(run)))
         sound = write_sound(run / "model_int8.tflite", Path(scratch) / "sound.wav")
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=["--no-sandbox"])
         server = open_server(page)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for scheme in ("light", "dark"):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeprune.bundles.targets import TARGETS
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 EXAMPLES = [
     pytest.param(code, id=f"{path.name}-{number}")
@@ -16,6 +18,19 @@ EXAMPLES = [
 
 def test_there_are_examples() -> None:
     assert EXAMPLES
+
+
+def test_every_target_of_deploy_is_told_of() -> None:
+    rows = re.findall(r"^\| (`.+?`) \|", (DOCS / "devices.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(TARGETS) <= {name for row in rows for name in re.findall(r"`(.+?)`", row)}
+
+
+def test_the_pictures_of_the_readme_are_there() -> None:
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r'src(?:set)?="(.+?)"|!\[.*?\]\((.+?)\)', text)
+    local = [name for pair in pictures for name in pair if name and "://" not in name]
+    assert any("page" in name for name in local)
+    assert [name for name in local if not (DOCS.parent / name).is_file()] == []
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

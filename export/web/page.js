@@ -75,7 +75,7 @@ function turn() {
 /** What the page shows. */
 class View {
     constructor(settings) {
-        this.labels = settings.labels.map((label, place) => (label.trim() ? label : `class ${place + 1}`));
+        this.labels = settings.labels.map((label, place) => (label.trim() ? label : `class ${place}`));
         this.picture = new Picture(element("picture"), settings.frontend);
         this.rows = this.labels.map((label) => classRow(label));
         element("classes").replaceChildren(...this.rows.map(({ row }) => row));

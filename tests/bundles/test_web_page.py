@@ -242,7 +242,7 @@ def test_a_file_is_judged_as_python_judges_it(opened: Visit, site: Site, tmp_pat
 
 def test_no_label_and_no_file_name_counts_as_markup(opened: Visit) -> None:
     shown = opened.page.eval_on_selector_all("#classes th", "cells => cells.map((cell) => cell.textContent)")
-    assert shown == [*LABELS[:-1], "class 5"]
+    assert shown == [*LABELS[:-1], "class 4"]
     name = "<b id=bold>x</b>.wav"
     opened.page.set_input_files("#file", {"name": name, "mimeType": "audio/wav", "buffer": b"no sound"})
     opened.page.wait_for_selector("#problem:not(:empty)")
