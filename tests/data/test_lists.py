@@ -131,7 +131,7 @@ def test_a_clip_below_the_front_ends_rate_gets_advice_that_works(tmp_path: Path)
     """VGGish's bands end at 7.5 kHz, above what an 8-kHz clip holds: the rate alone would be refused."""
     import soundfile
 
-    from edgeprune.data.load import load_data
+    from edgeprune.data.load import find_data
     from edgeprune.flags import parse_flags
     from edgeprune.frontend import LogMel
     from edgeprune.recipe import Data, Recipe
@@ -142,8 +142,8 @@ def test_a_clip_below_the_front_ends_rate_gets_advice_that_works(tmp_path: Path)
     data = Data(name="folder", root=tmp_path, validation=0.0, cache=tmp_path / "cache")
     recipe = Recipe(name="low", data=data, frontend=LogMel.vggish())
     with pytest.raises(EdgepruneError, match="sampled at 8000 Hz") as caught:
-        load_data(recipe.data, recipe.frontend)
+        find_data(recipe.data, recipe.frontend)
     advice = str(caught.value).partition("or set ")[2].rstrip(".").split()
     assert advice[0] == "--frontend.sample-rate"
     advised = parse_flags(recipe, advice)
-    assert len(load_data(advised.data, advised.frontend).train) == 2
+    assert len(find_data(advised.data, advised.frontend).train) == 2
