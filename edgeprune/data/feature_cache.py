@@ -10,11 +10,11 @@ continues where it stopped.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from edgeprune.recipe import LogMel
 _VERSION = 4
 _PROBE_BYTES = 1024
 """Bytes of a clip that are read at its start, middle and end."""
+_FILES_A_JOB = 50
+"""Files that a thread looks at before it takes others: to hand one over costs as much as to look at it."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ def extract(
     card: Mapping[str, Any],
     cache: Path | None = None,
     workers: int = 0,
+    samples: Sequence[int] | None = None,
 ) -> Features:
     """Log-mel features of the clips, from the cache when they are there.
 
     Args:
         card: content of the data set's card, part of the key.
         workers: threads; 0: as many as cores.
+        samples: what `read_headers` told of the clips, so that they are not opened once more.
     """
     import filelock
 
@@ -80,7 +85,8 @@ def extract(
             folder.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(folder / "lock"):
                 if not (folder / "manifest.json").exists():
-                    _write(folder, root, filenames, spec, workers or os.cpu_count() or 1)
+                    samples = samples or _samples(root, filenames, spec, workers)
+                    _write(folder, root, filenames, spec, samples, workers or os.cpu_count() or 1)
                     facts = {"root": str(root.resolve()), "clips_sha256": sha256_json(states)}
                     content = {"sha256": key, "frontend": asdict(spec), "clips": list(filenames), **facts}
                     write_json(folder / "manifest.json", content)
@@ -91,20 +97,21 @@ def extract(
     return replace(_open(folder, key), audio_sha256=sha256_json(audio))
 
 
-def check_headers(
+def read_headers(
     root: Path,
     filenames: Sequence[str],
     spec: LogMel,
     card: Mapping[str, Any],
     cache: Path | None = None,
     workers: int = 0,
-) -> None:
-    """Refuse clips that are no audio, empty or below the front-end's rate, by their headers; see `extract`.
+) -> tuple[int, ...] | None:
+    """Samples of each clip at the front-end's rate; None where `extract` has the features in the cache.
 
-    Clips whose features are in the cache are not opened.
+    Clips that are no audio, empty or below the front-end's rate are refused.
     """
-    if not (_entry(cache_key(root, filenames, spec, card), cache) / "manifest.json").exists():
-        _samples(root, filenames, spec, workers or os.cpu_count() or 1)
+    if (_entry(cache_key(root, filenames, spec, card), cache) / "manifest.json").exists():
+        return None
+    return tuple(_samples(root, filenames, spec, workers))
 
 
 def cache_key(root: Path, filenames: Sequence[str], spec: LogMel, card: Mapping[str, Any]) -> str:
@@ -156,8 +163,7 @@ def _states(root: Path, filenames: Sequence[str]) -> list[_ClipState]:
             ) from error
         return _ClipState(filename, status.st_size, status.st_mtime_ns, status.st_ino, digest.hexdigest()[:16])
 
-    with ThreadPoolExecutor() as pool:  # a slow disk answers several at a time
-        return list(pool.map(state, filenames))
+    return _of_each(filenames, state, "looking at the clips")
 
 
 def _entry(key: str, cache: Path | None) -> Path:
@@ -166,8 +172,15 @@ def _entry(key: str, cache: Path | None) -> Path:
 
 def _samples(root: Path, filenames: Sequence[str], spec: LogMel, workers: int) -> list[int]:
     """Samples of each clip at the front-end's rate, by the headers."""
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda name: probe_clip(root / name, spec.sample_rate), filenames))
+    return _of_each(filenames, lambda name: probe_clip(root / name, spec.sample_rate), "reading headers", workers)
+
+
+def _of_each(filenames: Sequence[str], look: Callable[[str], T], title: str, workers: int = 0) -> list[T]:
+    """What a function gives for each file, in their order; a slow disk answers several threads at a time."""
+    parts = [filenames[start : start + _FILES_A_JOB] for start in range(0, len(filenames), _FILES_A_JOB)]
+    with ThreadPoolExecutor(workers or None) as pool:
+        found = pool.map(lambda part: [look(name) for name in part], parts)
+        return [each for part in console.track(found, title, len(parts)) for each in part]
 
 
 def _key(clips: Sequence[_ClipState], spec: LogMel, card: Mapping[str, Any]) -> str:
@@ -191,7 +204,9 @@ def _open(folder: Path, key: str) -> Features:
     return Features(frames, offsets, rows, key, levels=levels)
 
 
-def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, workers: int) -> None:
+def _write(
+    folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, samples: Sequence[int], workers: int
+) -> None:
     import torch
 
     from edgeprune.audio.logmel import Frontend
@@ -201,7 +216,6 @@ def _write(folder: Path, root: Path, filenames: Sequence[str], spec: LogMel, wor
     offsets_path, done_path, frames_path, levels_path = (
         folder / f"{name}.npy" for name in ("offsets", "done", "features", "levels")
     )
-    samples = _samples(root, filenames, spec, workers)
     offsets = np.concatenate([[0], np.cumsum([frontend.frames(count) for count in samples])]).astype(np.int64)
     if not levels_path.is_file() or not _resumable(offsets_path, done_path, frames_path, offsets):
         # `done` goes first: old marks beside new, empty frames would pass for finished clips

@@ -12,7 +12,7 @@ from edgeprune.data.labels import Task
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import Patches
 from edgeprune.files import sha256_json
-from edgeprune.recipe import LogMel
+from edgeprune.recipe import Data, LogMel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,10 @@ class FoundData(ABC):
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a network input."""
 
+    @abstractmethod
+    def load(self, data: Data) -> RunData:
+        """These clips or images ready for a network; `data` says where features are kept."""
+
 
 @dataclass(frozen=True)
 class RunData(FoundData):
@@ -54,6 +58,9 @@ class RunData(FoundData):
     """
 
     normalisation: Normalisation
+
+    def load(self, data: Data) -> RunData:
+        return self
 
     @abstractmethod
     def patches(self, clips: pd.DataFrame) -> Patches:

@@ -11,7 +11,7 @@ from edgeprune.audio.decode import probe_clip
 from edgeprune.audio.layout import Layout
 from edgeprune.data.cards import MIXTURES, SYNTHETIC, Card, load_card
 from edgeprune.data.clip_warnings import label_warnings, sound_warnings
-from edgeprune.data.feature_cache import Features, check_headers, extract
+from edgeprune.data.feature_cache import Features, extract, read_headers
 from edgeprune.data.labels import rarest
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.data.patches import LogMelPatches, Patches
@@ -34,16 +34,37 @@ class FoundClips(FoundData):
         layout: how the network takes a patch.
         root: folder of the clips.
         filenames: of the official split, in its order.
+        samples: of each clip at the front-end's rate; None where features are in the cache.
     """
 
     frontend: LogMel
     layout: Layout
     root: Path
     filenames: tuple[str, ...]
+    samples: tuple[int, ...] | None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         return patch_shape(self.frontend, self.layout)
+
+    def load(self, data: Data) -> SceneData:
+        """The clips with their log-mel features, computed or from the cache."""
+        content, cache = self.card.content(), data.cache
+        features = extract(self.root, self.filenames, self.frontend, content, cache, data.workers, self.samples)
+        return SceneData(
+            card=self.card,
+            classes=self.classes,
+            task=self.task,
+            train=self.train,
+            validation=self.validation,
+            test=self.test,
+            frontend=self.frontend,
+            sha256=self.sha256,
+            warnings=(*self.warnings, *sound_warnings(features)),
+            normalisation=Normalisation.of(features, list(self.train["filename"])),
+            features=features,
+            layout=self.layout,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +124,7 @@ def find_clips(data: Data, frontend: LogMel, layout: Layout = "mels_frames", see
     used, _ = stratified(split.train, data.train_share, seed)
     train, validation = split_validation(used, data.validation, seed) if data.validation else (used, None)
     filenames = (*split.train["filename"], *split.test["filename"])
-    check_headers(root, filenames, frontend, card.content(), data.cache, data.workers)
+    samples = read_headers(root, filenames, frontend, card.content(), data.cache, data.workers)
     return FoundClips(
         card=card,
         classes=split.classes,
@@ -117,27 +138,13 @@ def find_clips(data: Data, frontend: LogMel, layout: Layout = "mels_frames", see
         layout=layout,
         root=root,
         filenames=filenames,
+        samples=samples,
     )
 
 
 def load_scenes(data: Data, frontend: LogMel, layout: Layout = "mels_frames", seed: int = 0) -> SceneData:
     """Find the clips, and compute their log-mel features or take them from the cache."""
-    found = find_clips(data, frontend, layout, seed)
-    features = extract(found.root, found.filenames, frontend, found.card.content(), data.cache, data.workers)
-    return SceneData(
-        card=found.card,
-        classes=found.classes,
-        task=found.task,
-        train=found.train,
-        validation=found.validation,
-        test=found.test,
-        frontend=frontend,
-        sha256=found.sha256,
-        warnings=(*found.warnings, *sound_warnings(features)),
-        normalisation=Normalisation.of(features, list(found.train["filename"])),
-        features=features,
-        layout=layout,
-    )
+    return find_clips(data, frontend, layout, seed).load(data)
 
 
 def read_split(card: Card, root: Path, data: Data, frontend: LogMel) -> Split:

@@ -7,16 +7,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from edgeprune.data.scene_data import patch_shape
 from edgeprune.data.survey import TABLES, Survey, survey
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_text
+from edgeprune.models.registry import entry, make_spec
 from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train
 from edgeprune.recipe_files import recipe_names
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.check import check
 from edgeprune.running.check_start import check_start
-from edgeprune.running.data import find_run_data
-from edgeprune.running.train_dense import dense_spec
 
 _RATES = (16000, 11025, 8000)
 """Sample rates that are proposed, Hz: what microphones of devices give, and what quieter sources have."""
@@ -116,7 +116,8 @@ def _propose(name: str, clips: Survey, card: str) -> tuple[Recipe, tuple[str, ..
         prune=Prune(keep=1.0 if many else 0.5),
         finetune=replace(train, epochs=math.ceil(0.6 * epochs), lr=2e-3, distillation=0.5),
     )
-    dense = cost(dense_spec(recipe, find_run_data(recipe)))
+    shape = patch_shape(frontend, entry(recipe.model.name).layout)
+    dense = cost(make_spec(recipe.model.name, len(clips.split.classes), shape))
     recipe = replace(recipe, budget=Budget(macs=_round_up(dense.macs * (0.5 if many else 0.28))))
     rate = min(clips.rates)
     above = f" of the clips' {rate / 1000:g} kHz" if rate > frontend.sample_rate else ""

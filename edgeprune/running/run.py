@@ -4,12 +4,19 @@ Every stage leaves whole files in the run folder and is skipped where they are t
 where it stopped and ends with the same result.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from edgeprune import console
 from edgeprune.models.checkpoint import Checkpoint
 from edgeprune.recipe import Recipe
 from edgeprune.results.result import NetworkName, Result
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.check import check
+
+if TYPE_CHECKING:
+    from edgeprune.data.run_data import FoundData
 
 
 def run(recipe: Recipe) -> Result:
@@ -26,20 +33,21 @@ def run(recipe: Recipe) -> Result:
     """
     check(recipe)
     begun = RunFolder(recipe.folder())
+    found = None
     if not begun.is_done:
         from edgeprune.running.check_start import check_start  # imports PyTorch, which a finished run needs not
 
-        check_start(recipe, begun)
+        found = check_start(recipe, begun)
     with RunFolder.open(recipe) as folder:
-        if folder.is_done:
+        if found is None or folder.is_done:
             console.say(f"{folder.path}: this run is done; its result is read, nothing is computed again")
             return folder.result()
-        return run_stages(recipe, folder)
+        return run_stages(recipe, found, folder)
 
 
-def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
+def run_stages(recipe: Recipe, found: FoundData, folder: RunFolder) -> Result:
     """The stages of a run in a folder that is open; they import PyTorch and LiteRT, which a finished run needs not."""
-    from edgeprune.running.data import check_same_data, load_run_data
+    from edgeprune.running.data import check_same_data
     from edgeprune.running.evaluate import evaluate_files
     from edgeprune.running.export_files import export_files
     from edgeprune.running.finish import finish
@@ -49,7 +57,7 @@ def run_stages(recipe: Recipe, folder: RunFolder) -> Result:
     from edgeprune.running.train_dense import train_dense
 
     console.say(f"run {recipe.name}: folder {folder.path}, seed {recipe.seed}")
-    data = load_run_data(recipe)
+    data = found.load(recipe.data)
     check_same_data(data, folder)
     for warning in data.warnings:
         console.say(f"warning: {warning}")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from edgeprune.data.scene_data import load_scenes, stratified
+from edgeprune.data import feature_cache
+from edgeprune.data.scene_data import find_clips, load_scenes, stratified
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data, LogMel
 
@@ -47,3 +48,21 @@ def test_a_share_of_the_training_clips(tmp_path: Path) -> None:
     assert (len(data.train), len(data.test)) == (30, 30)
     assert set(data.train["label"].value_counts()) == {3}
     assert data.input_shape == tuple(data.patches(data.train).inputs([0]).shape[1:]) == (1, 40, 51)
+
+
+def test_each_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To see what there is and to compute features takes one look at each of a hundred thousand clips; a cache none."""
+    probe, looked = feature_cache.probe_clip, []
+
+    def count(path: Path, rate: int) -> int:
+        looked.append(path.name)
+        return probe(path, rate)
+
+    monkeypatch.setattr(feature_cache, "probe_clip", count)
+    data = Data(root=tmp_path / "scenes", clips_per_scene=9, cache=tmp_path / "cache")
+    found = find_clips(data, LogMel.dcase21(16000, 1.0))
+    loaded = found.load(data)
+    assert sorted(looked) == sorted(Path(name).name for name in found.filenames)
+    assert list(loaded.features.rows) == list(found.filenames)
+    find_clips(data, LogMel.dcase21(16000, 1.0)).load(data)
+    assert len(looked) == len(found.filenames)

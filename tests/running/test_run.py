@@ -143,13 +143,13 @@ def test_another_budget_goes_on_from_the_dense_network(done, cache, capsys, monk
     assert (program, args[:2]) == ("edgeprune", ["run", str(done)])
     begun = []
 
-    def stages(*recipe_and_folder):
-        begun.extend(recipe_and_folder)
+    def stages(*recipe_data_folder):
+        begun.extend(recipe_data_folder)
         return RunFolder(done).result()
 
     monkeypatch.setattr("edgeprune.running.run.run_stages", stages)
     assert main(args) == 0
-    taken, folder = begun
+    taken, _, folder = begun
     assert folder.path == taken.out == done.with_name("tiny-2")
     assert (taken.dense_from, taken.budget) == (done / "dense.ckpt", Budget(macs=900_000))
     assert replace(taken, out=done, dense_from=None, budget=recipe.budget) == recipe
