@@ -28,9 +28,10 @@ class NormalEquations:
         self.gram, self.cross, self.energy = zeros(columns, columns), zeros(columns, filters), zeros(filters)
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        """Add x `[groups, rows, columns]` and y `[groups, rows, filters]`, multiplied in the precision of x."""
+        """Add x `[groups, rows, columns]` and y `[groups, rows, filters]`; half precision is multiplied in single."""
         if not x.shape[1]:
             return
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         x_mean, y_mean = x.mean(1, dtype=torch.float64), y.mean(1, dtype=torch.float64)
         x, y = x - x_mean[:, None].to(x.dtype), (y - y_mean[:, None]).to(x.dtype)
         self._shift(x.shape[1], x_mean, y_mean)
@@ -85,10 +86,6 @@ class NormalEquations:
         product = weight @ self.gram
         centred = self.energy - 2 * (weight * self.cross.mT).sum(2) + (product * weight).sum(2)
         return centred.clamp(min=0) + self.rows * (self.free_bias(weight) - bias.double()).square()
-
-    def variation(self) -> Tensor:
-        """Sum of the squares of the centred outputs, `[groups, filters]`: what a constant alone would leave."""
-        return self.energy
 
     def _about_zero(self) -> tuple[Tensor, Tensor]:
         """The products of inputs that are not centred."""

@@ -17,7 +17,7 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def groups_of(layer: nn.Module) -> int:
-    """how many products a layer is: the groups of a grouped convolution, or one."""
+    """How many products a layer is: the groups of a grouped convolution, or one."""
     return int(getattr(layer, "groups", 1))
 
 
