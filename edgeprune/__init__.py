@@ -137,8 +137,9 @@ def prune(
         budget: limits; None where `settings.keep` alone says how much stays.
         settings: criterion, objective, share to keep, fewest filters a layer, multiples, whether hidden dense layers
             are pruned, latency profile.
-        batches: some hundred training clips, as pairs of network inputs `[n, ...]` and labels `[n]`, for criteria that
-            look at data and for the objective `sensitivity`; for `settings.reconstruct` inputs alone are enough.
+        batches: some hundred training clips, for criteria that look at data, the objective `sensitivity` and
+            `settings.reconstruct`: network inputs `[n, ...]`, or pairs of them and labels `[n]`, which `taylor` and
+            `sensitivity` need.
 
     Returns:
         the pruned copy, on the model's device and in evaluation mode; and the allocation: widths, cost, limits asked

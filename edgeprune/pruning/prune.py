@@ -7,6 +7,7 @@ profiles come from, and a run fine-tunes afterwards.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from edgeprune import console
@@ -134,13 +135,15 @@ def prune(
 
 
 def _labelled(clips: Sequence[Tensor | tuple[Example, Tensor]] | None, settings: Prune) -> Batches | None:
-    """Batches for the criterion and the objective, which may need labels."""
-    reader = settings.criterion if criterion(settings.criterion).active else settings.objective
-    if clips is None or reader not in (settings.criterion, "sensitivity"):
+    """Batches for the criterion and the objective; labels that are not given are zeros where nothing needs them."""
+    chosen = criterion(settings.criterion)
+    needs_labels = chosen.needs == "gradients" or settings.objective == "sensitivity"
+    if clips is None or not (chosen.active or needs_labels):
         return None
-    if any(isinstance(batch, Tensor) for batch in clips):
+    if needs_labels and any(isinstance(batch, Tensor) for batch in clips):
+        reader = settings.criterion if chosen.needs == "gradients" else settings.objective
         raise EdgepruneError(f"prune: {reader} looks at clips with labels; give batches= of pairs (inputs, labels).")
-    return clips  # type: ignore[return-value]
+    return [(batch, torch.zeros(len(batch))) if isinstance(batch, Tensor) else batch for batch in clips]  # type: ignore[misc]
 
 
 def _without(scored: ScoredNetwork, error: UnlikeSilencedError) -> ScoredNetwork:

@@ -17,6 +17,7 @@ from edgeprune.pruning.normal_equations import NormalEquations
 from edgeprune.pruning.scores import check_weight
 from edgeprune.pruning.scores.stand_in import stand_in
 from edgeprune.pruning.unfolding import groups_of, positions_of, unfolded, weight_of
+from edgeprune.pruning.watching import drawn_rows, network_inputs, watched
 
 FEWEST_ROWS, ROWS_AN_INPUT = 20_000, 20
 """Places of all clips that a layer is looked at: so many, or so many an input if these are more."""
@@ -27,7 +28,7 @@ SEED = 0
 
 @torch.no_grad()
 def stand_in_scores(
-    model: nn.Module, graph: Graph, groups: Mapping[str, FilterGroup], batches: Iterable[tuple[Tensor, Any]]
+    model: nn.Module, graph: Graph, groups: Mapping[str, FilterGroup], batches: Iterable[Any]
 ) -> dict[str, Tensor]:
     """Scores `[filters]` of each group by `scores.stand_in`, float64 on the CPU.
 
@@ -35,18 +36,16 @@ def stand_in_scores(
     module, the group's own outputs count instead, each as much as the others.
 
     Args:
-        batches: network inputs `[n, ...]`, and labels that are ignored.
+        batches: network inputs, with or without labels, as `watching.network_inputs` takes them.
     """
-    inputs, device = [x for x, _ in batches if len(x)], next(model.parameters()).device
-    if not inputs:
-        raise EdgepruneError("criterion 'stand_in' got batches without clips; give a few hundred.")
+    inputs = network_inputs(batches, next(model.parameters()).device, "criterion 'stand_in'")
     for path in dict.fromkeys(path for group in groups.values() for path in group.layers):
         check_weight(model.get_submodule(path).weight, path)  # type: ignore[arg-type]
     with evaluating(model):
-        model = _with_plain_weights(model, inputs[0].to(device))
+        model = _with_plain_weights(model, inputs[0])
         readers = {name: list(_readers(model, graph, name)) for name in groups}
         itself = {name: _itself(model, graph, name) for name in groups}
-        _run(model, [*itself.values(), *(one for several in readers.values() for one in several)], inputs, device)
+        _run(model, [*itself.values(), *(one for several in readers.values() for one in several)], inputs)
     seen = {name: [one for one in several if one.moments.rows] for name, several in readers.items()}
     return {name: _scores(name, several or [itself[name]]) for name, several in seen.items()}
 
@@ -88,11 +87,9 @@ class Reader:
 
     def look(self, x: Tensor, y: Tensor, share: float, generator: torch.Generator) -> None:
         """Take in what the layer got and gave for a share of all clips."""
-        wanted = max(1, round(share * max(FEWEST_ROWS, ROWS_AN_INPUT * len(self.weight))))
+        wanted = share * max(FEWEST_ROWS, ROWS_AN_INPUT * len(self.weight))
         if self.unfolds:
-            if x.ndim < self._axes:
-                x, y = x[None], y[None]
-            rows = _some(positions_of(self.layer, y), wanted, generator).to(x.device)
+            rows = drawn_rows(positions_of(self.layer, y), wanted, generator).to(x.device)
             values = unfolded(self.layer, x, rows)[:, :, self.places.flatten().to(x.device)]
         else:
             values = y if self.writes else x
@@ -101,13 +98,9 @@ class Reader:
             values = values.flatten(0, -2)
             if values.shape[1] != self.channels:  # a group of a grouped convolution reads some of the channels
                 return
-            values = values[_some(len(values), wanted, generator).to(x.device)]
+            values = values[drawn_rows(len(values), wanted, generator).to(x.device)]
             values = values[:, self.places.to(x.device)].transpose(1, 2).flatten(0, 1)[None]
         self.moments.add(values, values[..., :0])
-
-
-def _some(count: int, wanted: int, generator: torch.Generator) -> Tensor:
-    return torch.arange(count) if wanted >= count else torch.randperm(count, generator=generator)[:wanted]
 
 
 def _readers(model: nn.Module, graph: Graph, name: str) -> Iterator[Reader]:
@@ -126,24 +119,17 @@ def _itself(model: nn.Module, graph: Graph, name: str) -> Reader:
     return Reader(model.get_submodule(path), graph.filters_of(path), graph, name, None)
 
 
-def _run(model: nn.Module, readers: list[Reader], inputs: list[Tensor], device: torch.device) -> None:
+def _run(model: nn.Module, readers: list[Reader], inputs: list[tuple[Tensor, ...]]) -> None:
     """Run the network, and let the readers look."""
-    generator, clips, share = torch.Generator().manual_seed(SEED), sum(map(len, inputs)), 0.0
+    generator, clips, share = torch.Generator().manual_seed(SEED), sum(len(batch[0]) for batch in inputs), 0.0
 
-    def hook(reader: Reader) -> Any:
-        def receive(_layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            reader.look([*args, *kwargs.values()][0], output, share, generator)
+    def receive(reader: Reader, x: Tensor, y: Tensor) -> None:
+        reader.look(x, y, share, generator)
 
-        return receive
-
-    hooks = [reader.layer.register_forward_hook(hook(reader), with_kwargs=True) for reader in readers]
-    try:
-        for x in track(inputs, "scoring by stand_in", len(inputs)):
-            share = len(x) / clips
-            model(x.to(device))
-    finally:
-        for each in hooks:
-            each.remove()
+    with watched([(reader, reader.layer) for reader in readers], receive):
+        for batch in track(inputs, "scoring by stand_in", len(inputs)):
+            share = len(batch[0]) / clips
+            model(*batch)
 
 
 def _scores(name: str, readers: list[Reader]) -> Tensor:
@@ -153,11 +139,11 @@ def _scores(name: str, readers: list[Reader]) -> Tensor:
     return stand_in(covariances, [reader.weight for reader in readers], len(readers[0].places))
 
 
-def _with_plain_weights(model: nn.Module, x: Tensor) -> nn.Module:
+def _with_plain_weights(model: nn.Module, batch: tuple[Tensor, ...]) -> nn.Module:
     """The network, or a copy with plain weights where weight norm makes some."""
     if not has_weight_norms(model):
         return model
-    model(x)  # the weights of a training step cannot be copied, those of inference can
+    model(*batch)  # the weights of a training step cannot be copied, those of inference can
     copied = copy.deepcopy(model)
     PlainWeights(copied)
     return copied

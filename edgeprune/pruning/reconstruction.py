@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.console import track
+from edgeprune.errors import EdgepruneError
 from edgeprune.graph.cutting import PlainWeights
 from edgeprune.graph.evaluation_mode import evaluating
 from edgeprune.graph.graph import Graph
@@ -34,7 +35,7 @@ from edgeprune.pruning.unfolding import (
     unfolded,
     weight_of,
 )
-from edgeprune.pruning.watching import flat_outputs, network_inputs, watch_one, watched
+from edgeprune.pruning.watching import drawn_rows, flat_outputs, network_inputs, watch_one, watched
 
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridges that are tried, as shares of the inputs' mean variance."""
@@ -129,10 +130,10 @@ def reconstruct(
             labels, which are ignored. Some hundred clips are usual.
 
     Raises:
-        EdgepruneError: there is no clip.
+        EdgepruneError: there are fewer than two clips, or the dense network's outputs are not finite.
     """
     began, device = time.monotonic(), next(dense.parameters()).device
-    inputs = network_inputs(batches, device)
+    inputs = network_inputs(batches, device, "reconstruction")
     pruned.to(device).eval()
     plain = PlainWeights(pruned)
     cut_only = copy.deepcopy(pruned.state_dict())
@@ -177,13 +178,19 @@ class _Walk:
         def receive(path: str, _x: Tensor, y: Tensor) -> None:
             layer, batch = self._pruned.get_submodule(path), self._inputs[len(self._outputs)]
             wanted = _rows_for(weight_of(layer).shape[2]) * len(batch[0]) / self.count
-            rows = _draw(positions_of(layer, y), wanted, generator).to(y.device)
+            rows = drawn_rows(positions_of(layer, y), wanted, generator).to(y.device)
             self._rows[path].append(rows)
             self._targets[path].append(outputs_at(layer, y, rows)[:, places[path].to(y.device)].clone())
 
-        with watched(dense, list(places), receive):
+        with watched([(path, dense.get_submodule(path)) for path in places], receive):
             for batch in self._inputs:
                 self._outputs.append(flat_outputs(dense(*batch)))
+        if self.count < 2:
+            raise EdgepruneError("reconstruction: one clip does not show how outputs vary; give a few hundred.")
+        if not all(outputs.isfinite().all() for outputs in self._outputs):
+            raise EdgepruneError(
+                "reconstruction: the dense network puts out NaN or infinite values; check the inputs, or train again."
+            )
 
     def output_error(self) -> float:
         """Squared error of the pruned network's outputs as a share of the variance of the dense network's."""
@@ -225,7 +232,8 @@ class _Walk:
         target, own = self._targets[path][0], outputs_at(layer, y, rows)
         product = unfolded(layer, x, rows) @ weight_of(layer).mT + bias_of(layer)[:, None]
         scale = float(own.abs().max())
-        if not float((product - by_group(layer, own)).abs().max()) <= 1e-3 * scale:
+        rounding = max(1e-3, 4 * torch.finfo(own.dtype).eps)
+        if not float((product - by_group(layer, own)).abs().max()) <= rounding * scale:
             return "it computes something else than its weights say"
         return "its inputs did not change" if float((own - target).abs().max()) <= 1e-5 * scale else ""
 
@@ -263,13 +271,6 @@ class _Walk:
 def _rows_for(columns: int) -> int:
     """How many positions of all clips a layer is fitted on."""
     return max(FEWEST_ROWS, ROWS_A_COLUMN * columns) if columns <= MOST_COLUMNS else MOST_COLUMNS
-
-
-def _draw(positions: int, wanted: float, generator: torch.Generator) -> Tensor:
-    """Some of the positions, drawn at random."""
-    if wanted >= positions:
-        return torch.arange(positions)
-    return torch.randperm(positions, generator=generator)[: max(1, round(wanted))]
 
 
 def _reason_to_leave(layer: nn.Module, runs: int) -> str:

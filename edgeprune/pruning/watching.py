@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,23 +10,25 @@ from torch.utils import _pytree
 
 from edgeprune.errors import EdgepruneError
 
-MOST_INPUTS = 20
+INPUTS_AT_ONCE = 20
 """Network inputs that run at once."""
+_Key = TypeVar("_Key")
 
 
-def network_inputs(batches: Iterable[Any], device: torch.device) -> list[tuple[Tensor, ...]]:
+def network_inputs(batches: Iterable[Any], device: torch.device, reader: str) -> list[tuple[Tensor, ...]]:
     """The inputs of batches with or without labels, a few at once.
 
     A batch is a tensor `[n, ...]`, or a pair of inputs (a tensor, or a tuple of them) and labels, which are left out.
+    `reader` is what looks at them, for the message where there is no clip.
     """
     pieces: list[tuple[Tensor, ...]] = []
     for batch in batches:
         given = batch[0] if isinstance(batch, tuple | list) else batch
         tensors = tuple(given) if isinstance(given, tuple | list) else (given,)
-        split = [tensor.to(device).split(MOST_INPUTS) for tensor in tensors]
+        split = [tensor.to(device).split(INPUTS_AT_ONCE) for tensor in tensors]
         pieces += [piece for piece in zip(*split, strict=True) if len(piece[0])]
     if not pieces:
-        raise EdgepruneError("reconstruction: got batches without clips; give a few hundred.")
+        raise EdgepruneError(f"{reader} got batches without clips; give a few hundred.")
     return pieces
 
 
@@ -37,18 +39,20 @@ def flat_outputs(outputs: Any) -> Tensor:
 
 
 @contextmanager
-def watched(model: nn.Module, paths: Sequence[str], receive: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
-    """While active, `receive` gets path, input and output, with their batch axis, of each of the layers that runs."""
+def watched(
+    layers: Sequence[tuple[_Key, nn.Module]], receive: Callable[[_Key, Tensor, Tensor], None]
+) -> Iterator[None]:
+    """While active, `receive` gets key, input and output, with their batch axis, of each of the layers that runs."""
 
-    def hook(path: str) -> Any:
+    def hook(key: _Key) -> Any:
         def hand_over(layer: Any, args: Any, kwargs: Any, y: Tensor) -> None:
             x: Tensor = args[0] if args else next(iter(kwargs.values()))
-            axes = 2 if isinstance(layer, nn.Linear) else layer.weight.ndim
-            receive(path, *((x[None], y[None]) if x.ndim < axes else (x, y)))
+            axes = 2 if isinstance(layer, nn.Linear | nn.RNNBase) else layer.weight.ndim
+            receive(key, *((x[None], y[None]) if x.ndim < axes else (x, y)))
 
         return hand_over
 
-    hooks = [model.get_submodule(path).register_forward_hook(hook(path), with_kwargs=True) for path in paths]
+    hooks = [layer.register_forward_hook(hook(key), with_kwargs=True) for key, layer in layers]
     try:
         yield
     finally:
@@ -68,6 +72,13 @@ def watch_one(model: nn.Module, path: str, batch: tuple[Tensor, ...]) -> tuple[T
         found.extend((x, y))
         raise _StopForward
 
-    with watched(model, [path], receive), suppress(_StopForward):
+    with watched([(path, model.get_submodule(path))], receive), suppress(_StopForward):
         model(*batch)
     return found[0], found[1]
+
+
+def drawn_rows(positions: int, wanted: float, generator: torch.Generator) -> Tensor:
+    """About so many of the positions, one at least, drawn at random; all of them where there are no more."""
+    if wanted >= positions:
+        return torch.arange(positions)
+    return torch.randperm(positions, generator=generator)[: max(1, round(wanted))]

@@ -9,6 +9,8 @@ from random_networks import FACTS, MAP, RandomNetwork, Side
 from torch import nn
 from torch.nn.utils import parametrizations
 
+import edgeprune
+from edgeprune import Prune
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.trace import trace
 from edgeprune.pruning import readers
@@ -145,6 +147,27 @@ def test_any_network_gets_scores_and_stays_as_it_is() -> None:
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     again = score_groups(model, graph, "stand_in", batches=batches)
     assert all(torch.equal(again[name], values) for name, values in scores.items())
+
+
+def test_clips_without_labels_will_do() -> None:
+    torch.manual_seed(0)
+    model, clips = Net().eval(), torch.randn(50, 1, 6, 6)
+    graph = trace(model, clips[:1])
+    scores = score_groups(model, graph, "stand_in", batches=[(clips, torch.zeros(50))])
+    settings = Prune(keep=0.5, criterion="stand_in", reconstruct=True)
+    slim, allocation = edgeprune.prune(model, clips[:1], settings=settings, batches=iter([clips]))
+    kept = choose_filters(scores, allocation.widths)
+    torch.testing.assert_close(slim.first.weight, model.first.weight[kept["first"]])  # it is not fitted: it reads clips
+
+
+def test_a_network_of_two_inputs() -> None:
+    torch.manual_seed(0)
+    network = RandomNetwork(3, 4).eval()
+    inputs = torch.randn(60, *MAP[1:]), torch.randn(60, *FACTS[1:])
+    graph = trace(network, tuple(x[:2] for x in inputs))
+    scores = score_groups(network, graph, "stand_in", True, [(inputs, torch.zeros(60))])
+    assert scores.keys() == graph.prunable(True).keys()
+    assert all(values.max() == pytest.approx(1, abs=1e-6) for values in scores.values())
 
 
 class OneInput(nn.Module):
