@@ -203,8 +203,9 @@ def split_sha256(split: Split) -> str:
 def data_root(card: Card, data: Data, frontend: LogMel) -> Path:
     """The folder of the clips; missing synthetic scenes are made there first."""
     if card.name not in SYNTHETIC:
-        if data.root is None:
-            raise EdgepruneError(f"{card.name}: say where the data set lies, as --data.root FOLDER.")
+        if data.root is None or not data.root.is_dir():  # a run's recipe stores the folder of its first machine
+            absent = "" if data.root is None else f"the folder {data.root} does not exist; "
+            raise EdgepruneError(f"{card.name}: {absent}say where the data set lies, as --data.root FOLDER.")
         return data.root
     from edgeprune.data import synthetic
 

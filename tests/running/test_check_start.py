@@ -70,7 +70,10 @@ def test_a_run_without_fault_begins(recipe: Recipe) -> None:
 
 WRONG = {
     "data set": (["--data.name", "foldre"], "perhaps you meant folder"),
-    "missing root": (["--data.root", "nowhere"], "the folder nowhere does not exist"),
+    "missing root": (
+        ["--data.root", "nowhere"],
+        "the folder nowhere does not exist; say where the data set lies, as --data.root FOLDER",
+    ),
     "no root": (["--data.root", "None"], "say where the data set lies"),
     "fold": (["--data.fold", "3"], "has no fold 3; its folds: 1, 2"),
     "subset": (["--data.subset", "5"], "has no subset '5'"),
