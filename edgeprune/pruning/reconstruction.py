@@ -135,10 +135,10 @@ def reconstruct(
     began, device = time.monotonic(), next(dense.parameters()).device
     inputs = network_inputs(batches, device, "reconstruction")
     pruned.to(device).eval()
-    plain = PlainWeights(pruned)
-    cut_only = copy.deepcopy(pruned.state_dict())
     with evaluating(dense):
         walk = _Walk(dense, pruned, kept, graph, inputs)
+    plain = PlainWeights(pruned)
+    cut_only = copy.deepcopy(pruned.state_dict())
     before = walk.output_error()
     layers = tuple(walk.fit(path) for path in track(walk.paths, "reconstructing", len(walk.paths)))
     after = walk.output_error()
