@@ -64,7 +64,7 @@ DCASE21 = ("dcase21", "--classes", "10", "--input", "1x40x500")
     "argv",
     [
         ("cost", *DCASE21, "--rules", "dcase2022"),
-        ("cost", "cnn14", "--classes", "10", "--input", "1x64x101"),
+        ("cost", "vggish", "--classes", "10", "--input", "1x96x64"),
         ("budget", *DCASE21, "--params", "20k", "--macs", "100M"),
         ("score", "dcase21", "--criterion", "l1"),
         ("score", "dcase21", "--criterion", "l1,l2,geometric_median"),
