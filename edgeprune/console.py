@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from edgeprune.fitting import Layout
+    from edgeprune.table_layout import TableLayout
 
 T = TypeVar("T")
 WIDTH = 160
@@ -101,7 +101,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     """
     from rich.console import Console
 
-    from edgeprune.fitting import fit, paragraphs
+    from edgeprune.table_layout import fit, paragraphs
 
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
@@ -122,7 +122,7 @@ def _one_line(cell: object) -> str:
     return shown(" ".join(str(cell).split()))
 
 
-def _drawn(layout: "Layout") -> "Table":
+def _drawn(layout: "TableLayout") -> "Table":
     from rich.box import HEAVY_HEAD, Box
     from rich.table import Table
     from rich.text import Text

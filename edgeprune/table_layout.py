@@ -17,7 +17,7 @@ _INDENT = "  "
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """A table's cells with line breaks in them, and whether it has the room for borders; `names` stands above it."""
 
     names: tuple[str, ...]
@@ -33,12 +33,12 @@ class Layout:
         return [max(_lines_length(cell) for cell in column) for column in zip(self.names, *self.rows, strict=True)]
 
 
-def fit(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Layout | None:
+def fit(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> TableLayout | None:
     """The table within this many characters, as close to one line a row as they allow; None where none fits.
 
     Only spaces, and marks within names, are where lines break: a number stays whole.
     """
-    whole = Layout(tuple(names), tuple(tuple(row) for row in rows))
+    whole = TableLayout(tuple(names), tuple(tuple(row) for row in rows))
     for table in (whole, replace(whole, bordered=False), replace(_without_empty(whole), bordered=False)):
         if table.width() <= width:
             return table
@@ -50,7 +50,7 @@ def fit(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Layo
     widths = _shared(most, least, table.widths())
     wrapped = [["\n".join(wrap(cell, size)) for cell in column] for column, size in zip(columns, widths, strict=True)]
     head, *body = zip(*wrapped, strict=True)
-    return Layout(head, tuple(body), bordered=False)
+    return TableLayout(head, tuple(body), bordered=False)
 
 
 def paragraphs(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
@@ -106,12 +106,12 @@ def _least_of_word(word: str) -> int:
     return max(min(_length(piece), _PIECE_LENGTH) for piece in _BREAK.split(word))
 
 
-def _without_empty(table: Layout) -> Layout:
+def _without_empty(table: TableLayout) -> TableLayout:
     """The table without columns that hold nothing; the first one names the rows and stays."""
     columns = list(zip(table.names, *table.rows, strict=True))
     kept = [columns[0], *(column for column in columns[1:] if any(cell not in _NOTHING for cell in column[1:]))]
     head, *body = zip(*kept, strict=True)
-    return Layout(head, tuple(body))
+    return TableLayout(head, tuple(body))
 
 
 def _shared(most: int, least: Sequence[int], wished: Sequence[int]) -> list[int]:

@@ -13,7 +13,7 @@ GROUND = (
     "units",
     "files",
     "plain_output",
-    "fitting",
+    "table_layout",
     "console",
     "tabular",
     "script",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeprune.fitting import fit, paragraphs, wrap
+from edgeprune.table_layout import fit, paragraphs, wrap
 
 figures = st.one_of(
     st.integers(-(10**12), 10**12).map("{:,}".format),
