@@ -7,6 +7,8 @@ import pytest
 
 from edgeprune.console import set_quiet
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it in its workers; tables are as wide as where output is piped
+
 pytest_plugins = ("browsers", "exported_networks", "image_cards")
 
 
