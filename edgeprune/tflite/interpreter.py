@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,13 @@ class TFLiteModel:
 
     def operators(self) -> list[str]:
         """Names of the operators in the order they run (see `flatbuffer.operator_names`)."""
-        return flatbuffer.operators(self.path)
+        return list(self._unpacked[0])
+
+    @cached_property
+    def _unpacked(self) -> tuple[list[str], float]:
+        """Names of the operators, and the step of the first output; the file is unpacked once, not for every batch."""
+        model = flatbuffer.unpack_model(self.path)
+        return flatbuffer.operator_names(model), flatbuffer.output_step(model)
 
     def quantise(self, x: ArrayLike) -> NDArray[Any]:
         """Real numbers of any shape as the input stores them; unchanged for a float32 input.
@@ -184,7 +191,7 @@ class TFLiteModel:
         Where classes are many, it is read as 1/32 shared among all of them, so that what is added stays small.
         """
         values = self.predict(x)
-        floor = min(flatbuffer.output_step(flatbuffer.unpack_model(self.path)) / 2, 1 / (32 * values.shape[1]))
+        floor = min(self._unpacked[1] / 2, 1 / (32 * values.shape[1]))
         return np.where(values == 0, np.float32(floor), values)
 
     def predict_all(self, x: ArrayLike) -> list[NDArray[np.float32]]:
