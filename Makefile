@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 BOARD := .board
 
-.PHONY: setup board litert-js demo test test-fast lint types bench docs clean print-python
+.PHONY: setup board litert-js demo test test-fast hostile lint types bench docs clean print-python
 
 setup: $(VENV)/.installed
 
@@ -50,6 +50,12 @@ test: lint types board litert-js
 
 test-fast: lint types board litert-js
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+
+# Inputs of each kind that tests/hostile tries; the tests take a few hundred.
+INPUTS ?= 10000
+
+hostile: setup
+	EDGEPRUNE_HOSTILE=$(INPUTS) $(BIN)/python -m pytest -n 2 tests/hostile
 
 bench: setup
 	$(BIN)/python benchmarks/features.py

@@ -3,11 +3,17 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_MESSAGE = 500
+"""Characters of a message; nobody reads more."""
+
 
 class EdgepruneError(Exception):
     """Wrong input: one sentence naming the thing, what was wrong with it and what to do (exit code 2)."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(readable(message))
 
 
 class InfeasibleBudgetError(EdgepruneError):
@@ -20,6 +26,12 @@ class CheckFailedError(EdgepruneError):
     """A check failed: parity, an accuracy floor, a checksum of something already built (exit code 4)."""
 
     exit_code = 4
+
+
+def readable(message: str) -> str:
+    """A message on one line, whatever it quotes: control characters are escaped, and a long one lacks its middle."""
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message)
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:320]} ... {line[-170:]}"
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
