@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from edgeprune.data import feature_cache
-from edgeprune.data.scene_data import find_clips, load_scenes, stratified
+from edgeprune.data.scene_data import evenly, find_clips, load_scenes, stratified
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data, LogMel
 
@@ -66,3 +67,26 @@ def test_each_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(loaded.features.rows) == list(found.filenames)
     find_clips(data, LogMel.dcase21(16000, 1.0)).load(data)
     assert len(looked) == len(found.filenames)
+
+
+def test_the_validation_part_is_the_share_that_was_asked_and_follows_from_the_seed(tmp_path: Path) -> None:
+    """Of 60 training clips in places of their own; the normalisation is that of the clips left to train on."""
+    cuts = {}
+    for share, seed in ((0.1, 0), (0.25, 0), (0.25, 1), (0.5, 0)):
+        spec = Data(clips_per_scene=9, root=tmp_path / "scenes", cache=tmp_path, validation=share)
+        data = load_scenes(spec, LogMel.dcase21(16000, 1.0), seed=seed)
+        assert data.validation is not None
+        cuts[share, seed] = list(data.validation["filename"])
+        assert len(cuts[share, seed]) == pytest.approx(60 * share, abs=6)
+        assert len(data.train) + len(data.validation) == 60
+        frames = np.concatenate([data.features.clip(name) for name in data.train["filename"]]).astype(np.float64)
+        np.testing.assert_allclose(data.normalisation.mean, frames.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(data.normalisation.std, frames.std(axis=0), rtol=1e-4)
+    assert cuts[0.25, 0] != cuts[0.25, 1]
+
+
+def test_clips_are_taken_evenly_and_in_their_order() -> None:
+    clips = table({"a": 10})
+    assert list(evenly(clips, 4)["filename"]) == ["0.wav", "2.wav", "5.wav", "7.wav"]
+    assert evenly(clips, 10).equals(evenly(clips, 99))
+    assert evenly(clips, 99).equals(clips)

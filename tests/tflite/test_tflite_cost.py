@@ -16,10 +16,10 @@ from tflite_micro import runtime as tflm
 from edgeprune.convert.onnx_export import export_onnx
 from edgeprune.convert.onnx_graph import cost_of_onnx
 from edgeprune.convert.tflite_export import FORMATS, convert
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.graph.cost import Cost, LayerCost, cost
 from edgeprune.models.registry import build, make_spec
-from edgeprune.tflite.cost import FileFacts, cost_of_tflite, file_facts
+from edgeprune.tflite.cost import FileFacts, check_cost, cost_of_tflite, file_facts
 from edgeprune.tflite.flatbuffer import unpack_model
 
 EVERY_FILE = [("dcase21", format) for format in FORMATS] + [("vggish", "float32"), ("vggish", "int8")]
@@ -50,6 +50,21 @@ def test_files_cost_what_the_network_does(networks, name, format) -> None:
     )
     names = [layer.name for layer in ours.by_layer]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("figure", ["params", "macs", "flash_bytes", "peak_ram_bytes"])
+def test_a_file_that_takes_more_than_was_promised_is_refused(networks, figure) -> None:
+    """One of any figure is enough; of memory a file may take less than was promised, of the others it may not."""
+    promised, file = cost(networks["dcase21"].spec), networks["dcase21"].files["int8"]
+    check_cost(promised, file)
+    with pytest.raises(CheckFailedError, match=f"has {figure.replace('_', ' ')} .* where the plan promised"):
+        check_cost(replace(promised, **{figure: getattr(promised, figure) - 1}), file)
+    more = replace(promised, **{figure: getattr(promised, figure) + 1})
+    if figure == "peak_ram_bytes":
+        check_cost(more, file)
+    else:
+        with pytest.raises(CheckFailedError):
+            check_cost(more, file)
 
 
 @pytest.mark.parametrize("name", ["dcase21", "vggish"])

@@ -1,0 +1,45 @@
+"""Mean and standard deviation of features, against NumPy's over all frames at once."""
+
+import json
+
+import numpy as np
+
+from edgeprune.data.feature_cache import Features
+from edgeprune.data.normalisation import Normalisation
+
+GENERATOR = np.random.default_rng(0)
+CLIPS = {"a": GENERATOR.normal(-3, 2, (30, 4)), "b": GENERATOR.normal(5, 1, (70, 4)), "c": np.full((10, 4), 1e4)}
+OFFSETS = np.cumsum([0, *(len(clip) for clip in CLIPS.values())])
+FRAMES = np.concatenate(list(CLIPS.values())).astype(np.float32)
+FEATURES = Features(FRAMES, OFFSETS, {name: row for row, name in enumerate(CLIPS)}, "")
+
+
+def test_it_is_over_all_frames_of_the_named_clips() -> None:
+    """A longer clip counts for more, and the clip that is not named not at all."""
+    found = Normalisation.of(FEATURES, ["b", "a"])
+    named = FRAMES[:100].astype(np.float64)
+    np.testing.assert_allclose(found.mean, named.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.std, named.std(axis=0), rtol=1e-6)
+    assert found.mean.dtype == found.std.dtype == np.float32
+    normalised = found.apply(FRAMES[:100])
+    np.testing.assert_allclose(normalised.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(normalised.std(axis=0), 1, rtol=1e-5)
+
+
+def test_a_band_that_never_changes_is_only_moved() -> None:
+    found = Normalisation.of(FEATURES, ["c"])
+    assert found.std.tolist() == [1.0] * 4
+    assert found.apply(FRAMES[100:]).max() == 0.0
+    narrow = Normalisation.of_moments(np.zeros(2), np.array([0.9e-4, 1e-4]))
+    np.testing.assert_allclose(narrow.std, [1.0, 1e-4], rtol=1e-6)
+
+
+def test_none_changes_nothing() -> None:
+    np.testing.assert_array_equal(Normalisation.none(4).apply(FRAMES), FRAMES)
+
+
+def test_it_travels_as_json() -> None:
+    found = Normalisation.of(FEATURES, ["a"])
+    read = Normalisation.from_dict(json.loads(json.dumps(found.to_dict())))
+    np.testing.assert_array_equal(read.mean, found.mean)
+    np.testing.assert_array_equal(read.std, found.std)
