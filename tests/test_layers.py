@@ -12,6 +12,7 @@ GROUND = (
     "errors",
     "units",
     "files",
+    "cores",
     "plain_output",
     "table_layout",
     "console",

@@ -21,6 +21,7 @@ import numpy as np
 from edgeprune import console
 from edgeprune.audio.decode import load_clip, probe_clip
 from edgeprune.audio.levels import Levels, measure_levels
+from edgeprune.cores import cores
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, default_cache, read_json, sha256_json, write_json
 from edgeprune.recipe import LogMel
@@ -86,7 +87,7 @@ def extract(
             with filelock.FileLock(folder / "lock"):
                 if not (folder / "manifest.json").exists():
                     samples = samples or _samples(root, filenames, spec, workers)
-                    _write(folder, root, filenames, spec, samples, workers or os.cpu_count() or 1)
+                    _write(folder, root, filenames, spec, samples, workers or cores())
                     facts = {"root": str(root.resolve()), "clips_sha256": sha256_json(states)}
                     content = {"sha256": key, "frontend": asdict(spec), "clips": list(filenames), **facts}
                     write_json(folder / "manifest.json", content)

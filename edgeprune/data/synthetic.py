@@ -10,7 +10,6 @@ convolutional network. The set is a test bench for the toolkit; its accuracies s
 import csv
 import io
 import json
-import os
 import shutil
 import wave
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.console import say, track
+from edgeprune.cores import cores
 from edgeprune.data.labels import cell_of
 from edgeprune.data.scene_sounds import CITIES, EVALUATION_DEVICES, SCENES, TRAIN_DEVICES, SyntheticClip, render
 from edgeprune.errors import EdgepruneError
@@ -177,7 +177,7 @@ def _write_audio(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[st
             stream.setframerate(sample_rate)
             stream.writeframes(render(clip, clip_s, sample_rate, seed).astype("<i2").tobytes())
 
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(cores())
     try:
         for _ in track(pool.map(write, clips), "Synthetic scenes", len(clips)):
             pass

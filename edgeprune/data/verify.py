@@ -1,12 +1,12 @@
 """Checking a data set on disk against its lists for missing, unknown and unreadable clips."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.audio.decode import check_clip
 from edgeprune.console import say, track
+from edgeprune.cores import cores
 from edgeprune.data.cards import Card
 from edgeprune.data.clip_finder import ClipFinder, is_audio
 from edgeprune.data.feature_cache import outdated
@@ -54,7 +54,7 @@ def verify(card: Card, root: Path | str, cache: Path | None = None) -> VerifyRep
     folder = root / card.audio if (root / card.audio).is_dir() else root
     audio = sorted(path for path in folder.rglob("*") if is_audio(path.name) and path.is_file())
     extra = [name for path in audio if (name := path.relative_to(root).as_posix()) not in present.keys() | known]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         reasons = pool.map(lambda item: _fault(root / item[0], item[1]), present.items())
         faults = list(track(reasons, f"verifying {card.name}", len(present)))
     corrupt = [(name, fault) for name, fault in zip(present, faults, strict=True) if fault]

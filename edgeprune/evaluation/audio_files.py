@@ -1,6 +1,5 @@
 """Class probabilities that an exported file gives audio files."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeprune import console
 from edgeprune.audio.decode import load_clip
+from edgeprune.cores import cores
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description
 
@@ -21,7 +21,7 @@ def audio_probabilities(path: Path | str, files: Sequence[Path], title: str = "e
     resampled one at a time.
     """
     description = read_description(path)
-    model = TFLiteModel(path, threads=os.cpu_count() or 1)
+    model = TFLiteModel(path, threads=cores())
     probabilities = np.empty((len(files), model.output_shape[-1]))
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # to wake more for every clip's FFT takes longer than the FFT

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from edgeprune import console
+from edgeprune.cores import cores
 from edgeprune.data.cards import has_images, load_card
 from edgeprune.data.labels import Task
 from edgeprune.data.load import RunData, load_data, refuse_unlabelled_test
@@ -134,7 +135,7 @@ def evaluate_files(recipe: Recipe, data: RunData, folder: RunFolder) -> dict[str
 
 def _file_predictions(path: Path, data: RunData, clips: pd.DataFrame) -> np.ndarray:
     """Class probabilities `[clips, classes]` that a .tflite gives a table of clips."""
-    model = TFLiteModel(path, threads=os.cpu_count() or 1)
+    model = TFLiteModel(path, threads=cores())
     return file_probabilities(model, data.patches(clips), title=f"evaluating {path.name}")
 
 

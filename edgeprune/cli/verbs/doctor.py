@@ -1,7 +1,6 @@
 """`edgeprune doctor`: what is installed here, and which devices can be used."""
 
 import importlib.metadata
-import os
 import platform
 import re
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from edgeprune.cli.output import print_json
 from edgeprune.console import print_table
+from edgeprune.cores import cores
 from edgeprune.devices.find import DEVICES, Device
 from edgeprune.devices.tools import find_program
 from edgeprune.version import __version__
@@ -57,7 +57,7 @@ def examine() -> dict[str, Any]:
         "edgeprune": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "interpreter": _interpreter(),
         "packages": {name: _version(name) for name in required},
         "extras": {extra: {name: _version(name) for name in names} for extra, names in extras.items()},

@@ -124,10 +124,10 @@ def _refuse_limits(grid: Grid, stored: Recipe, recipe: Recipe) -> None:
 
 
 def _sweep(command: SweepCommand, recipe: Recipe) -> int:
-    from edgeprune.comparing.sweeping.engine_local import cores
     from edgeprune.comparing.sweeping.plan import is_timed, make_plan
     from edgeprune.comparing.sweeping.sweep import sweep
     from edgeprune.comparing.sweeping.tracking import Tracking
+    from edgeprune.cores import cores
 
     if command.jobs is not None and command.jobs < 1:
         raise EdgepruneError(f"--jobs {command.jobs}: give at least 1.")

@@ -1,6 +1,5 @@
 """Jobs as processes on this machine, which share its cores."""
 
-import os
 import time
 from collections.abc import Sequence
 
@@ -9,11 +8,6 @@ from edgeprune.comparing.sweeping.jobs import Job, Outcome
 from edgeprune.comparing.sweeping.work import Work
 
 _POLL_S = 0.05
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalEngine:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.comparing.sweeping import work
-from edgeprune.comparing.sweeping.engine_local import cores
 from edgeprune.comparing.sweeping.jobs import Job, Outcome
 from edgeprune.comparing.sweeping.work import Work
 from edgeprune.console import say
+from edgeprune.cores import cores
 from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import sha256_file
 from edgeprune.recipe_files import RECIPE
