@@ -90,10 +90,11 @@ def time_files(
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor (or board, where the system does not name it), usable cores, system, and the interpreter's version."""
+    """Processor (or board, where the system does not name it), its features, usable cores, system, and interpreter."""
     here = _RUNNER["describe_board"]()
     cpu = here["cpu"] or here["board"] or platform.processor() or platform.machine() or "unknown"
-    return {"cpu": cpu, "cores": here["cores"], "system": here["system"], "runtime": runtime_version()}
+    about = {name: here[name] for name in ("cpu_features", "cores", "system")}
+    return {"cpu": cpu, **about, "runtime": runtime_version()}
 
 
 @dataclass

@@ -227,7 +227,7 @@ def _record(request: BenchRequest, answer: dict[str, Any], result: Any, threads:
     checked = "bytes equal to TFLite's" if same else f"within {error:.2g} of TFLite's"
     peak = result.get("peak_ram_bytes")
     detail = {
-        **{name: answer.get(name) for name in ("cpu", "board", "cores", "system", "governor")},
+        **{name: answer.get(name) for name in ("cpu", "cpu_features", "board", "cores", "system", "governor")},
         "runtime": answer.get("interpreter"),
         **{name: answer.get(name) for name in ("python", "numpy", "before", "after")},
         "xnnpack": result.get("delegate"),

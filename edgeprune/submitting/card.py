@@ -211,7 +211,8 @@ def _latency(shipped: Shipped) -> str:
         if timing.file == shipped.file.name:
             kind, unit = timing.kind or UNKNOWN, timing.unit or UNKNOWN
             figures = map(format_significant, (timing.median, timing.p5, timing.p95))
-            machine = [str(timing.detail[name]) for name in ("cpu", "runtime") if timing.detail.get(name)]
+            about = (timing.detail.get(name) for name in ("cpu", "cpu_features", "runtime"))
+            machine = [str(value) for value in about if value]
             machine.append(f"{timing.threads} thread{'s' if timing.threads != 1 else ''}")
             rows.append((timing.device, kind, *figures, unit, format_exact(timing.runs), ", ".join(machine)))
     if not rows:

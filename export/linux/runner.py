@@ -16,8 +16,8 @@ The document holds `results`, one for each thread count and file: `model`, `thre
 `outputs` (`[clips, classes]`, null for what is not finite) with `outputs_dtype`, `delegate` (whether XNNPACK or another
 delegate took part of the network; null: not known), `peak_ram_bytes` (the most resident memory of a fresh process that
 runs the file once, Python included) and `ram_before_model_bytes`. It also holds the interpreter, Python, numpy,
-processor, board, cores, system, clock governor, temperatures and load; null for what cannot be read. In every round
-each file runs once, and the order rotates, so that a drift of the board's speed hits all files alike.
+processor and its features, board, cores, system, clock governor, temperatures and load; null for what cannot be read.
+In every round each file runs once, and the order rotates, so that a drift of the board's speed hits all files alike.
 
 When something fails, `{"error": "..."}` is printed and the exit code is 1.
 """
@@ -44,6 +44,8 @@ INTERPRETERS = (
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
 """Modules with an `Interpreter`, in the order they are tried, and the packages they come in."""
+CPU_FEATURES = ("fma", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "neon", "asimd", "asimddp", "i8mm")
+"""Instruction sets of x86 and Arm by which kernels are fast or slow, as Linux names them; *vnni, *dp and i8mm: int8."""
 
 
 class JobError(Exception):
@@ -331,10 +333,11 @@ def here() -> str:
 
 
 def describe_board() -> dict[str, Any]:
-    """Processor, board, cores, system and clock governor."""
+    """Processor and its features, board, cores, system and clock governor."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {
-        "cpu": cpu_model(),
+        "cpu": cpu_value("model name"),
+        "cpu_features": cpu_features(),
         "board": read_text("/proc/device-tree/model"),
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -342,10 +345,18 @@ def describe_board() -> dict[str, Any]:
     }
 
 
-def cpu_model() -> str | None:
+def cpu_features() -> str | None:
+    """Those of `CPU_FEATURES` that the processor has, such as "fma, avx2"; "" for none of them."""
+    flags = cpu_value("flags") or cpu_value("Features")  # on x86, on Arm
+    return None if flags is None else ", ".join(name for name in CPU_FEATURES if name in flags.split())
+
+
+def cpu_value(name: str) -> str | None:
+    """A line of Linux's description of the first processor."""
     for line in (read_text("/proc/cpuinfo") or "").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
     return None
 
 

@@ -79,6 +79,21 @@ def test_what_it_prints(folder) -> None:
     assert document["governor"] == (governor.read_text().strip() if governor.is_file() else None)
 
 
+def test_the_features_of_a_processor_are_read_from_linux(runner, monkeypatch) -> None:
+    files = {
+        "x86": "model name\t: AMD EPYC\nflags\t\t: fpu fma avx2 avx512_vnni\n",
+        "arm": "Features\t: fp asimd asimddp\n",
+    }
+    seen = {}
+    for name, text in files.items():
+        monkeypatch.setattr(runner, "read_text", lambda path, text=text: text if path == "/proc/cpuinfo" else None)
+        seen[name] = runner.describe_board()
+    assert (seen["x86"]["cpu"], seen["x86"]["cpu_features"]) == ("AMD EPYC", "fma, avx2, avx512_vnni")
+    assert (seen["arm"]["cpu"], seen["arm"]["cpu_features"]) == (None, "asimd, asimddp")
+    monkeypatch.setattr(runner, "read_text", lambda path: None)
+    assert runner.describe_board()["cpu_features"] is None
+
+
 def test_with_the_interpreter_of_an_old_board(folder) -> None:
     document = run(folder, python=board_python())
     assert document["interpreter"] == "tflite-runtime 2.14.0"
@@ -180,8 +195,8 @@ def test_the_sensors_of_a_board(runner, monkeypatch) -> None:
     monkeypatch.setattr(runner, "read_text", texts.get)
     monkeypatch.setattr(runner.glob, "glob", lambda _: zones)
     assert runner.temperatures() == {"cpu-thermal (thermal_zone0)": 48.312, "thermal_zone1": -1.5}
-    assert runner.cpu_model() is None
+    assert runner.cpu_value("model name") is None
     texts["/proc/cpuinfo"] += "model name\t: ARMv7 Processor rev 4 (v7l)\n"
-    assert runner.cpu_model() == "ARMv7 Processor rev 4 (v7l)"
+    assert runner.cpu_value("model name") == "ARMv7 Processor rev 4 (v7l)"
     monkeypatch.setattr(runner.glob, "glob", lambda _: [])
     assert runner.temperatures() is None
