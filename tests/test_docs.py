@@ -21,16 +21,25 @@ def test_there_are_examples() -> None:
 
 
 def test_every_target_of_deploy_is_told_of() -> None:
-    rows = re.findall(r"^\| (`.+?`) \|", (DOCS / "devices.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (`.+?`) \|", (DOCS / "bundles.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(TARGETS) <= {name for row in rows for name in re.findall(r"`(.+?)`", row)}
 
 
-def test_the_pictures_of_the_readme_are_there() -> None:
+def test_the_readme_is_short_and_its_picture_shows_the_figures_of_its_table() -> None:
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    pictures = re.findall(r'src(?:set)?="(.+?)"|!\[.*?\]\((.+?)\)', text)
-    local = [name for pair in pictures for name in pair if name and "://" not in name]
-    assert any("page" in name for name in local)
-    assert [name for name in local if not (DOCS.parent / name).is_file()] == []
+    assert len(text.splitlines()) < 120
+    rows = {
+        cells[0]: cells
+        for cells in (re.split(r" *\| *", line.strip("| ")) for line in text.splitlines() if "%" in line)
+    }
+    for theme in ("light", "dark"):
+        figures = re.findall(
+            r"<text[^>]*>([^<]+)</text>", (DOCS / "img" / f"chain_{theme}.svg").read_text(encoding="utf-8")
+        )
+        for name in ("dense int8", "pruned int8"):
+            _, parameters, macs, size, *_ = rows[name]
+            assert {parameters, macs, size} <= set(figures)
+        assert f"{float(rows['pruned int8'][4].split()[0]):.1f} %" in figures
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

@@ -106,6 +106,20 @@ def test_links_inside_the_site_lead_somewhere(site, pages):
                 assert unquote(parts.fragment) in pages[target].anchors, f"{path.name} links to {link}"
 
 
+def test_links_of_the_readme_lead_somewhere(site, pages):
+    """To files of the repository; an anchor is one of the page that the file becomes."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r'\]\(([^)\s]+)\)|(?:src|srcset|href)="([^"]+)"', text)
+    local = [link for pair in links for link in pair if link and "//" not in link]
+    assert len(local) > 10
+    for link in local:
+        path, _, anchor = link.partition("#")
+        assert (ROOT / path).is_file(), f"README.md links to {link}"
+        if anchor:
+            page = site / Path(path).relative_to("docs").with_suffix(".html")
+            assert anchor in pages[page].anchors, f"README.md links to {link}"
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_functions_are_described(name, pages):
     assert any(name in page.anchors for page in pages.values())
