@@ -4,17 +4,21 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 
 T = TypeVar("T")
+_DEEPEST = 50
+"""Levels of JSON and TOML; files of edgeprune have some seven."""
 
 
 @contextmanager
@@ -61,23 +65,88 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file."""
+    """Read a JSON file; see `parse_json`."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EdgepruneError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise EdgepruneError(f"{path}: is not valid JSON ({error}).") from error
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise _cannot_read(path, error) from error
+    return parse_json(content, path)
+
+
+def read_object(path: Path | str) -> dict[str, Any]:
+    """Read a JSON file that holds an object; see `parse_json`."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise EdgepruneError(f"{path}: is no JSON object but {_shown(value)}; write the file again.")
+    return value
+
+
+def parse_json(content: bytes, where: Path | str) -> Any:
+    """JSON in UTF-8: whole numbers below 2^63, finite others, each key once, not nested deeply; else refused.
+
+    `where` is what a sentence calls it.
+    """
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_each_key_once)
+        _check_plain(value, _DEEPEST)
+    except (ValueError, RecursionError) as error:
+        raise EdgepruneError(f"{where}: is not valid JSON ({_reason(error)}); write it again.") from error
+    return value
 
 
 def read_toml(path: Path, name: str = "") -> dict[str, Any]:
-    """Read a TOML file; `name` is what a sentence calls it (default: its path)."""
+    """Read a TOML file of such values as `parse_json` takes; `name` is what a sentence calls it (default: its path)."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EdgepruneError(f"{name or path}: cannot be read ({error.strerror}); check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise EdgepruneError(f"{name or path}: is not valid TOML ({error}).") from error
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _cannot_read(name or path, error) from error
+    try:
+        value = tomllib.loads(content.decode("utf-8"))
+        _check_plain(value, _DEEPEST)
+    except (ValueError, RecursionError) as error:
+        raise EdgepruneError(f"{name or path}: is not valid TOML ({_reason(error)}); correct it.") from error
+    return value
+
+
+def _cannot_read(path: Path | str, error: OSError | ValueError) -> EdgepruneError:
+    reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
+    return EdgepruneError(f"{path}: cannot be read ({reason}); check the path.")
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return value
+
+
+def _check_plain(value: Any, depth: int) -> None:
+    """Raise ValueError for what JSON and TOML can hold but no field takes, and what would fail far from its file."""
+    if depth == 0:
+        raise ValueError(f"nested more than {_DEEPEST} deep")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_plain(name, depth - 1)
+            _check_plain(inner, depth - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_plain(inner, depth - 1)
+    elif isinstance(value, str):
+        if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise ValueError("a text holds a zero byte or half a character")
+    elif isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError("a whole number is beyond 2^63")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a number is {value}")
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else first_line(error)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"
 
 
 def to_jsonable(value: Any) -> Any:
@@ -94,10 +163,13 @@ def to_jsonable(value: Any) -> Any:
 def from_plain(kind: type[T], fields: dict[str, Any], where: str) -> T:
     """Make a dataclass from JSON or TOML values; lists become tuples, text becomes paths, and tables dataclasses.
 
-    `where` comes before a field's name in messages. Unknown and missing fields raise TypeError.
+    `where` comes before a field's name in messages. Unknown and missing fields raise TypeError, and so does a value
+    that is no table.
     """
-    from typeguard import TypeCheckError, check_type
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
+    if not isinstance(fields, dict):
+        raise TypeError(f"{where.rstrip('.: ')} is no table but {_shown(fields)}")
     hints = get_type_hints(kind)
     values = {}
     for name, value in fields.items():
@@ -106,12 +178,12 @@ def from_plain(kind: type[T], fields: dict[str, Any], where: str) -> T:
             value = tuple(value)
         elif isinstance(value, str) and Path in get_args(hint):
             value = Path(value)
-        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        elif isinstance(hint, type) and dataclasses.is_dataclass(hint) and not isinstance(value, hint):
             value = from_plain(hint, value, f"{where}{name}.")
         try:
             if isinstance(value, bool) and hint is not bool:  # which Python counts among the integers
                 raise TypeCheckError("is a truth value")
-            values[name] = check_type(value, hint)
+            values[name] = check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
         except TypeCheckError as error:
             message = f"{where}{name} is {value!r}, which does not fit ({error}); correct it."
             raise EdgepruneError(message) from error

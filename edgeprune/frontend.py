@@ -1,9 +1,15 @@
 """The settings of the log-mel front-end, and those that published networks take."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
+from edgeprune.files import from_plain
+
+LARGEST_FFT = 1 << 16
+"""Samples; at 44.1 kHz one and a half seconds."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,18 @@ class LogMel:
     """Frames a network input."""
     patch_hop_frames: int = 500
     """Frames between the starts of two patches of one clip."""
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> "LogMel":
+        """From JSON or TOML values, checked.
+
+        Raises:
+            EdgepruneError: a field is unknown, of another type, or contradicts another.
+        """
+        try:
+            return from_plain(LogMel, dict(fields), "front-end: ").check()
+        except (TypeError, ValueError) as error:
+            raise EdgepruneError(f"the front-end has other fields than LogMel ({first_line(error)}).") from error
 
     @staticmethod
     def vggish(patch_hop_frames: int = 48) -> "LogMel":
@@ -199,16 +217,24 @@ class LogMel:
 
     def check(self) -> "LogMel":
         """Raise EdgepruneError if the fields contradict each other; return self."""
+        for name in ("window_s", "hop_s", "fmin", "fmax", "log_offset"):
+            if not math.isfinite(getattr(self, name)):
+                raise EdgepruneError(f"front-end: {name} is {getattr(self, name)}; give a finite number.")
         low, high = self.band_limits
         rules = (
-            (self.sample_rate > 0, f"sample_rate must be above 0, not {self.sample_rate}"),
+            (0 < self.sample_rate <= 10**7, f"sample_rate must be above 0 and at most 10 MHz, not {self.sample_rate}"),
             (self.window_samples >= 2, f"window_s {self.window_s} holds fewer than 2 samples at {self.sample_rate} Hz"),
             (self.hop_samples >= 1, f"hop_s {self.hop_s} is shorter than one sample at {self.sample_rate} Hz"),
             (self.fft_size >= self.window_samples, f"n_fft {self.n_fft} is below the window ({self.window_samples})"),
-            (self.mels >= 1, f"mels must be at least 1, not {self.mels}"),
+            (self.fft_size % 2 == 0, f"n_fft {self.n_fft} is odd; take {self.n_fft + 1}"),
+            (self.fft_size <= LARGEST_FFT, f"an FFT of {self.fft_size} is above {LARGEST_FFT}; shorten the window"),
+            (1 <= self.mels <= LARGEST_FFT // 2, f"mels must be 1 to {LARGEST_FFT // 2}, not {self.mels}"),
             (0 <= low < high <= self.sample_rate / 2, f"bands {low} to {high} Hz do not fit {self.sample_rate} Hz"),
             (self.log_offset > 0, f"log_offset must be above 0, not {self.log_offset}"),
-            (self.patch_frames >= 1 and self.patch_hop_frames >= 1, "patch_frames and patch_hop_frames start at 1"),
+            (
+                all(1 <= frames <= 10**6 for frames in (self.patch_frames, self.patch_hop_frames)),
+                f"patch_frames {self.patch_frames} and patch_hop_frames {self.patch_hop_frames} are not 1 to a million",
+            ),
         )
         for holds, message in rules:
             if not holds:

@@ -1,13 +1,12 @@
 """Flags that describe a .tflite by others: its labels, its front-end, what it gives."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeprune.errors import EdgepruneError
-from edgeprune.files import read_json
+from edgeprune.errors import EdgepruneError, first_line
+from edgeprune.files import read_object, read_toml
 from edgeprune.flags import Names
 from edgeprune.recipe import LogMel
 
@@ -55,17 +54,17 @@ class FileDescription:
 
 def read_frontend(path: Path) -> tuple[LogMel, tuple[Any, Any] | None]:
     """The front-end in a JSON or TOML file, and the mean and standard deviation that log-mel is normalised by."""
+    content = read_toml(path) if path.suffix == ".toml" else read_object(path)
+    stored = content.get("frontend", content)
+    if not isinstance(stored, dict):
+        raise EdgepruneError(f"{path}: its frontend is no table; give the fields of LogMel as JSON or TOML.")
+    fields = {name: value for name, value in stored.items() if name != "normalisation"}
+    normalisation = stored.get("normalisation") or content.get("normalisation")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8")) if path.suffix == ".toml" else read_json(path)
-        fields = dict(content.get("frontend", content))
-        normalisation = fields.pop("normalisation", None) or content.get("normalisation")
-        frontend = LogMel(**fields)
-        frontend.check()
+        frontend = LogMel.from_dict(fields)
         if isinstance(normalisation, Mapping):
             return frontend, (normalisation["mean"], normalisation["std"])
         return frontend, None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EdgepruneError(
-            f"{path}: is no description of a log-mel front-end ({type(error).__name__}: {error}); give the fields of "
-            "LogMel as JSON or TOML."
-        ) from error
+    except (EdgepruneError, KeyError) as error:
+        what = f"{path}: is no description of a log-mel front-end ({first_line(error)})"
+        raise EdgepruneError(f"{what}; give the fields of LogMel as JSON or TOML.") from error

@@ -57,7 +57,7 @@ class ModelArgument:
         """Its log-mel front-end; the preset of a registry name; None for images."""
         if self.checkpoint is not None:
             stored = self.checkpoint.extra.get("frontend")
-            return LogMel(**stored) if stored else None
+            return LogMel.from_dict(stored) if stored else None
         from edgeprune.models.registry import entry
 
         network = entry(self.spec.name)

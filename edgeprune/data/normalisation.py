@@ -49,4 +49,9 @@ class Normalisation:
 
     @staticmethod
     def from_dict(value: dict[str, list[float]]) -> "Normalisation":
-        return Normalisation(np.asarray(value["mean"], np.float32), np.asarray(value["std"], np.float32))
+        """From what a file holds; TypeError, KeyError and ValueError where it does not fit."""
+        with np.errstate(over="ignore"):  # what single precision cannot hold is refused as infinite
+            mean, std = np.asarray(value["mean"], np.float32), np.asarray(value["std"], np.float32)
+        if mean.ndim != 1 or mean.shape != std.shape or not np.isfinite([mean, std]).all() or not (std > 0).all():
+            raise ValueError("normalisation: not a mean and a standard deviation above 0 for each band")
+        return Normalisation(mean, std)

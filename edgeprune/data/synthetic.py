@@ -9,7 +9,6 @@ convolutional network. The set is a test bench for the toolkit; its accuracies s
 
 import csv
 import io
-import json
 import shutil
 import wave
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +23,7 @@ from edgeprune.cores import cores
 from edgeprune.data.labels import cell_of
 from edgeprune.data.scene_sounds import CITIES, EVALUATION_DEVICES, SCENES, TRAIN_DEVICES, SyntheticClip, render
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import cannot_write, write_json, write_text
+from edgeprune.files import cannot_write, read_object, write_json, write_text
 
 VERSION = 1
 """Raised whenever the same parameters would no longer give the same clips."""
@@ -207,10 +206,9 @@ def _write_lists(folder: Path, clips: Sequence[SyntheticClip]) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest in `folder`, or None where none can be read."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(folder / MANIFEST)
+    except EdgepruneError:
         return None
-    return manifest if isinstance(manifest, dict) else None
 
 
 def _is_whole(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, Any]) -> bool:

@@ -1,10 +1,10 @@
 """The user's settings for this computer: `settings.toml` in the configuration folder of edgeprune."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.files import read_toml
 
 
 def settings_path() -> Path:
@@ -17,14 +17,7 @@ def settings_path() -> Path:
 def setting(name: str) -> str | None:
     """The text of a setting, None where there is none; `android.benchmark_model` is in the table `[android]`."""
     path = settings_path()
-    try:
-        value: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise EdgepruneError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # also what is not UTF-8
-        raise EdgepruneError(f"{path}: is not valid TOML ({error}).") from error
+    value: Any = read_toml(path) if path.exists() else None
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if value is not None and not isinstance(value, str):

@@ -22,7 +22,7 @@ from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.ssh_address import Address, parse
 from edgeprune.devices.tools import last_line, require
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import share_folder
+from edgeprune.files import parse_json, share_folder
 
 SSH_CONFIG = "EDGEPRUNE_SSH_CONFIG"
 """Environment: a file to use in place of the user's ssh configuration."""
@@ -185,14 +185,10 @@ def _feed(pipe: int, content: bytes) -> None:
 def _parse_answer(output: bytes) -> dict[str, Any] | None:
     """The JSON on the last line; start-up files of the board's shell may have printed something before it."""
     try:
-        answer = json.loads(output.decode("utf-8", "replace").strip().splitlines()[-1], parse_constant=_refuse_constant)
-    except (ValueError, IndexError):
+        answer = parse_json(output.strip().splitlines()[-1], "answer")
+    except (EdgepruneError, IndexError):
         return None
     return answer if isinstance(answer, dict) else None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _failure(request: BenchRequest, done: subprocess.CompletedProcess[bytes], python: str) -> EdgepruneError:

@@ -182,10 +182,10 @@ def _check(spec: LogMel) -> None:
         raise EdgepruneError(
             f"front-end: an FFT of {size} samples is more than the C code takes ({LARGEST_FFT}); shorten the window."
         )
-    if size % 2 or (_is_mixed(spec) and max(_factors(size // 2)) > LARGEST_FACTOR):
+    if _is_mixed(spec) and max(_factors(size // 2)) > LARGEST_FACTOR:
         raise EdgepruneError(
-            f"front-end: the C code does not take n_fft {size} (it must be even, its prime factors at most "
-            f"{LARGEST_FACTOR}); use {power}."
+            f"front-end: the C code does not take n_fft {size} (its prime factors must be at most {LARGEST_FACTOR}); "
+            f"use {power}."
         )
     smallest = np.finfo(np.float32).tiny
     if spec.log_offset < smallest:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprune.audio.layout import Layout
 from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.files import from_plain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,8 +45,11 @@ class ModelSpec:
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> "ModelSpec":
-        channels, height, width = value["input_shape"]
-        return ModelSpec(value["name"], value["classes"], (channels, height, width), dict(value["widths"]))
+        """From what a file holds; TypeError and ValueError where it does not fit."""
+        spec = from_plain(ModelSpec, dict(value), "model.")
+        if min(spec.classes, *spec.input_shape, *spec.widths.values()) < 1:
+            raise ValueError("model: a size is below 1")
+        return spec
 
 
 ENTRIES = {

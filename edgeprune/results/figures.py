@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from edgeprune.results.json_fields import mapping, number, numbers, objects, plain_fields, sequence, whole
+from edgeprune.results.json_fields import counts, mapping, number, numbers, objects, plain_fields, sequence, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +184,7 @@ class Scores:
             interval=_interval(value, where),
             detection=DetectionFigures.from_json(mapping(value, "detection", where), f"{where}detection."),
             groups={kind: rows for kind, rows in groups.items() if rows},
-            confusion=tuple(tuple(whole(n) or 0 for n in row) for row in sequence(value, "confusion", where)),
+            confusion=counts(value, "confusion", where),
             classes=tuple(str(name) for name in sequence(value, "classes", where)),
         )
 

@@ -70,6 +70,15 @@ def objects(value: Mapping[str, Any], key: str, where: str = "") -> list[Mapping
     return rows
 
 
+def counts(value: Mapping[str, Any], key: str, where: str = "") -> tuple[tuple[int, ...], ...]:
+    """The square table of counts under `key`, empty where it is absent or null; what is no number counts 0."""
+    rows = sequence(value, key, where)
+    for row in rows:
+        if not isinstance(row, list | tuple) or len(row) != len(rows):
+            raise _wrong(f"{where}{key}", "hold as many lists as each of them has numbers", row)
+    return tuple(tuple(whole(count) or 0 for count in row) for row in rows)
+
+
 def _wrong(where: str, should: str, value: Any) -> EdgepruneError:
     kind = type(value).__name__
     return EdgepruneError(f"result.json: {where} should {should}, not {kind}; run the recipe again.")

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edgeprune.audio.layout import Layout, arrange
 from edgeprune.data.labels import Task
 from edgeprune.data.normalisation import Normalisation
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
+from edgeprune.files import from_plain
 from edgeprune.models.registry import ModelSpec, entry
 from edgeprune.recipe import LogMel
 
@@ -81,21 +82,21 @@ class Description:
     def from_dict(value: Mapping[str, Any]) -> Description:
         """From what a file or a sidecar holds; a checkpoint's `extra` needs its spec beside it, as `model`."""
         try:
-            return Description(
-                labels=tuple(value["labels"]),
-                frontend=LogMel(**value["frontend"]) if value["frontend"] else None,
-                normalisation=Normalisation.from_dict(value["normalisation"]),
-                spec=ModelSpec.from_dict(value["model"]),
-                takes_waveform=value.get("input") == WAVEFORM,
-                task=value.get("task", "scenes"),
-                threshold=value.get("threshold"),
-                own_layout=value.get("layout"),
-                own_output=value.get("output"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise EdgepruneError(
-                f"the description of a network is damaged ({type(error).__name__}: {error}); export it again."
-            ) from error
+            fields = {
+                "labels": value["labels"],
+                "frontend": LogMel.from_dict(value["frontend"]) if value["frontend"] else None,
+                "normalisation": Normalisation.from_dict(value["normalisation"]),
+                "spec": ModelSpec.from_dict(value["model"]),
+                "takes_waveform": value.get("input") == WAVEFORM,
+                "task": value.get("task", "scenes"),
+                "threshold": value.get("threshold"),
+                "own_layout": value.get("layout"),
+                "own_output": value.get("output"),
+            }
+            return from_plain(Description, fields, "")
+        except (EdgepruneError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise EdgepruneError(f"the description of a network is damaged ({reason}); export it again.") from error
 
     def to_dict(self) -> dict[str, Any]:
         value: dict[str, Any] = {

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import to_jsonable, write_bytes
+from edgeprune.files import parse_json, to_jsonable, write_bytes
 from edgeprune.tflite.description import Description
 from edgeprune.tflite.flatbuffer import pack_model, unpack_model
 
@@ -58,9 +58,11 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
             "(--labels, --frontend)."
         )
     try:
-        content: dict[str, Any] = json.loads(bytes(model.buffers[item.buffer].data))
-    except (ValueError, IndexError, TypeError) as error:
+        content = parse_json(bytes(model.buffers[item.buffer].data), METADATA_NAME)
+    except (EdgepruneError, IndexError, TypeError) as error:
         raise EdgepruneError(f"{path}: its {METADATA_NAME} is damaged; export the model again.") from error
+    if not isinstance(content, dict):
+        raise EdgepruneError(f"{path}: its {METADATA_NAME} is no object; export the model again.")
     return content
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from edgeprune.audio.layout import Layout
 from edgeprune.data.labels import Task
 from edgeprune.data.normalisation import Normalisation
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.models.registry import ModelSpec
 from edgeprune.recipe import LogMel
 from edgeprune.tflite.description import Description, Output
@@ -40,7 +40,10 @@ def own_description(
     spec = ModelSpec(name, classes, _channels_first(input_shape))
     bands = 1 if frontend is None else frontend.mels
     mean, std = normalisation or (0.0, 1.0)
-    mean, std = (np.asarray(values, np.float32) for values in (mean, std))
+    try:
+        mean, std = (np.asarray(values, np.float32) for values in (mean, std))
+    except (TypeError, ValueError) as error:
+        raise EdgepruneError(f"{name}: the normalisation is no list of numbers ({first_line(error)}).") from error
     if any(values.shape not in ((), (1,), (bands,)) for values in (mean, std)):
         each = "" if frontend is None else f", or one for each of the {bands} mel bands"
         raise EdgepruneError(

@@ -63,6 +63,28 @@ def spoil_json(rng: random.Random, document: Any) -> bytes:
     return rng.choice((f"[{text}]", f"{text}{text}", f'"{LONG}"', "null", "1", "[]", "{}", "")).encode()
 
 
+def spoil_toml(rng: random.Random, text: str) -> bytes:
+    """A TOML file with wrong values, or of broken bytes, or nested deeply."""
+    if rng.random() < 0.3:
+        return spoil_bytes(rng, text.encode())
+    lines = text.splitlines()
+    for _ in range(rng.randint(1, 2)):
+        place = rng.choice([place for place, line in enumerate(lines) if "=" in line] or [0])
+        key, _, value = lines[place].partition("=")
+        lines[place] = rng.choice((f"{key}= {rng.choice(NASTY_TOML)}", f"{key}= [{value}]", f"no{key}={value}", ""))
+        if rng.random() < 0.1:
+            lines.insert(place, rng.choice((lines[place], "[a.b]", "[[a]]", "=", "[")))
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+NASTY_TOML = (
+    *("true", "0", "-1", "1", "9223372036854775808", "0x" + "f" * 5000, "9" * 5000, "1e999", "inf", "nan", "1e308"),
+    *("[]", "[[]]", "{}", "{ a = 1 }", "1979-05-27T07:32:00Z", "07:32:00", '""', '"\\u0000"', '"\\u001b[31m"'),
+    *('["a", 1]', '["a", "a"]', "[" * 2000 + "]" * 2000, "{a=" * 2000 + "1" + "}" * 2000, "[1, 2, 3]", "[inf]"),
+    *(f'"{LONG}"', '"../.."', '"/etc/passwd"', '"(((("', '"{x.__class__}"', '"{}"', '"(?P<a>.*)"', '"é"', "zero"),
+)
+
+
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """Every holder and key of a document."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
