@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from edgeprune.plain_output import shown
+from edgeprune.plain_output import shown, without_controls
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +40,7 @@ def set_quiet(quiet: bool) -> None:
 
 def say(text: str) -> None:
     """One line about what is happening, to standard error, so that standard output stays for results."""
+    text = without_controls(text)
     if _log is not None:
         with suppress(OSError):  # a full disk is reported by whoever writes what matters
             _log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
@@ -94,6 +95,11 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
             bar.advance(bar.task_ids[0])
 
 
+def print_line(text: str) -> None:
+    """A line of results that quotes names of users, to standard output."""
+    print(without_controls(text), flush=True)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table to standard output, as wide as the terminal at most; every column but the first is right-aligned.
 
@@ -119,7 +125,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def _one_line(cell: object) -> str:
-    return shown(" ".join(str(cell).split()))
+    return shown(without_controls(" ".join(str(cell).split())))
 
 
 def _drawn(layout: "TableLayout") -> "Table":

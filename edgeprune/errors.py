@@ -30,8 +30,13 @@ class CheckFailedError(EdgepruneError):
 
 def readable(message: str) -> str:
     """A message on one line, whatever it quotes: control characters are escaped, and a long one lacks its middle."""
-    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message)
+    line = printable(message)
     return line if len(line) <= LONGEST_MESSAGE else f"{line[:320]} ... {line[-170:]}"
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control characters and line breaks escaped as Python would."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str) -> str:

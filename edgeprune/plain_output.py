@@ -25,6 +25,13 @@ _LOOKALIKES = str.maketrans(
     }
 )
 
+_CONTROLS = {code: ascii(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def without_controls(text: str) -> str:
+    """The text with the characters escaped that a terminal would take for commands; names of clips may hold them."""
+    return text.translate(_CONTROLS)
+
 
 def shown(text: str) -> str:
     """The text as standard output will show it, to be counted before it is laid out."""

@@ -17,6 +17,7 @@ GROUND = (
     "table_layout",
     "console",
     "tabular",
+    "spreadsheet",
     "script",
     "flags",
     "exit_codes",

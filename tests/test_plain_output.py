@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from edgeprune import console
 from edgeprune.plain_output import encodable
 
 SCRIPT = """
@@ -64,3 +65,15 @@ def test_names_of_users_and_our_marks(monkeypatch, encoding: str, terminal: bool
         print("Stra\N{LATIN SMALL LETTER SHARP S}e 5 \N{EN DASH} \N{PLUS-MINUS SIGN}", end="")
     assert written.getvalue() == expected
     assert (out.encoding, out.errors) == (encoding, "strict")
+
+
+def test_no_name_commands_the_terminal(capsys) -> None:
+    """Escape sequences set titles, move the cursor and paste; names of clips and labels may hold them."""
+    evil = "a\x1b]0;evil\x07b\x9b2Jc\rd\x08e"
+    console.say(f"warning: {evil}")
+    console.print_line(evil)
+    console.print_table(evil, (evil, "n"), [(evil, 1)])
+    out, err = capsys.readouterr()
+    assert not set(out + err) & set("\x1b\x07\x9b\r\x08")
+    assert out.count(r"\x1b]0;evil\x07b\x9b2Jc") == 4
+    assert r"\x1b]0;evil\x07" in err

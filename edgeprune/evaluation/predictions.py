@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgeprune.data.labels import cell_of, check_cell, membership
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_text
+from edgeprune.spreadsheet import as_text, from_text
 
 LEADING = ("filename", "label", "predicted")
 """The columns before the probabilities, which are named by their classes."""
@@ -53,12 +54,12 @@ def write_predictions(
     _check(predictions, str(path))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(LEADING_OF_SEVERAL if several else LEADING), *classes])
+    writer.writerow([*(LEADING_OF_SEVERAL if several else LEADING), *map(as_text, classes)])
     for filename, label, predicted, row in zip(
         predictions.filenames, predictions.labels, predictions.predicted, rows.tolist(), strict=True
     ):
         # repr of a float is the shortest text (at most 17 significant digits) that reads back as the same float.
-        writer.writerow([filename, label, predicted, *map(repr, row)])
+        writer.writerow([*map(as_text, (filename, label, predicted)), *map(repr, row)])
     write_text(path, text.getvalue())
 
 
@@ -69,7 +70,7 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
     except csv.Error as error:
         raise EdgepruneError(f"{path}: is not a CSV table ({error}); give a predictions file.") from error
     header, body = table[0], table[1:]
-    names = header[len(LEADING) :]
+    names = [from_text(name) for name in header[len(LEADING) :]]
     leading = tuple(header[: len(LEADING)])
     if leading not in (LEADING, LEADING_OF_SEVERAL) or not names:
         raise EdgepruneError(f"{path}: its first line is not {','.join(LEADING)},CLASS,...; give a predictions file.")
@@ -87,7 +88,7 @@ def read_predictions(path: Path | str, classes: Sequence[str] | None = None) -> 
             raise EdgepruneError(
                 f"{path}: line {number + 2} does not hold {len(names)} probabilities; write the file again."
             ) from error
-    filenames, labels, predicted = ([row[place] for row in body] for place in range(len(LEADING)))
+    filenames, labels, predicted = ([from_text(row[place]) for row in body] for place in range(len(LEADING)))
     predictions = Predictions(filenames, labels, predicted, values, names, leading == LEADING_OF_SEVERAL)
     _check(predictions, str(path))
     _check_decisions(predictions, str(path))

@@ -1,5 +1,6 @@
 """A recipe for a folder of clips: front-end, network, budget and epochs that suit so many clips of such lengths."""
 
+import json
 import math
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from edgeprune.data.scene_data import patch_shape
 from edgeprune.data.survey import TABLES, Survey, survey
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, printable
 from edgeprune.files import write_text
 from edgeprune.models.registry import entry, make_spec
 from edgeprune.recipe import Budget, Data, LogMel, Model, Prune, Recipe, Train
@@ -61,7 +62,7 @@ def write_own_recipe(name: str, root: Path, table: str = "", folder: Path = Path
     card = None if clips.table in TABLES else (folder / f"{name}.toml").absolute()
     try:
         if card is not None:
-            write_text(card, _CARD.format(name=name, table=clips.table))
+            write_text(card, _CARD.format(name=name, table=json.dumps(clips.table, ensure_ascii=False)))
         recipe, chose = _propose(name, clips, "folder" if card is None else str(card))
         check(recipe)
         warnings = check_start(recipe, RunFolder(recipe.folder())).warnings
@@ -155,7 +156,7 @@ licence = "yours"
 audio = "audio" # where clips without a folder are looked for, after the data folder itself
 
 [[layouts]]
-table = "{table}" # in the data folder
+table = {table} # in the data folder
 """
 _SCRIPT = '''\
 """{name}: clips of one's own, as `edgeprune init` proposed."""
@@ -179,7 +180,7 @@ def _script(recipe: Recipe, notes: tuple[str, ...]) -> str:
     changed = {part: value for part, value in parts.items() if value != getattr(default, part)}
     return _SCRIPT.format(
         name=recipe.name,
-        about="\n".join(f"# {note}" for note in notes),
+        about="\n".join(f"# {printable(note)}" for note in notes),  # a label's line break would begin a statement
         used=", ".join(sorted({"Recipe", *(type(value).__name__ for value in changed.values())})),
         lines="".join(f"    {part}={_source(value)},\n" for part, value in {"name": recipe.name, **changed}.items()),
     )

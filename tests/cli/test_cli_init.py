@@ -1,5 +1,6 @@
 """`edgeprune init`: from a folder of clips to a recipe, and from there to a finished run."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import soundfile
 from calls import call, call_json
 
+from edgeprune.data.cards import load_card
 from edgeprune.files import read_json
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import load_recipe
@@ -173,3 +175,26 @@ def test_a_recipe_is_not_overwritten(capsys) -> None:
     assert code == 2
     assert "mine.py: is there already" in err
     assert Path("mine.py").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its folders have no such names")
+def test_labels_reach_no_code_and_no_terminal(capsys) -> None:
+    """The recipe is a program, and its comments quote the labels, which are names of folders here."""
+    evil = "rain\nfrom pathlib import Path\nPath('executed').touch()\n# \x1b]0;evil\x07"
+    code, out, err = call(capsys, "init", "mine", "--root", make_clips(in_folders(3, "dog", evil)))
+    assert code == 0, err
+    source = Path("mine.py").read_text(encoding="utf-8")
+    assert r"rain\nfrom pathlib import Path\nPath('executed').touch()\n# \x1b" in source
+    load_recipe("mine.py")
+    assert not Path("executed").exists()
+    assert "\x1b" not in out + err
+
+
+def test_the_name_of_a_table_is_text_in_the_card(capsys) -> None:
+    name = 'my "table"\\.csv'
+    make_clips(in_folders(3, "dog", "rain"))
+    rows = [f"{clip},{clip.partition('/')[0]},{clip[-5]}\n" for clip in in_folders(3, "dog", "rain")]
+    Path("recordings", name).write_text("".join(["filename,label,fold\n", *rows]))
+    code, _, err = call(capsys, "init", "mine", "--root", "recordings", "--table", name)
+    assert code == 0, err
+    assert load_card("mine.toml").layouts[0].table == name

@@ -79,3 +79,16 @@ def test_a_sweep_passes_against_itself(capsys, sweep) -> None:
     code, out, err = call(capsys, "compare", sweep, "--baseline", sweep, "--max-bytes", "1")
     assert code == 0, err
     assert "2 variants, 6 pairs of runs" in out
+
+
+def test_the_csv_file_holds_no_formulas(capsys, tmp_path) -> None:
+    """A criterion's name comes from a result that anybody may have sent."""
+    formula = '=HYPERLINK("http://x","y")'
+    for seed in range(2):
+        write_run(tmp_path / "sweep" / f"a{seed}", pruned(seed, criterion=formula), accuracy=0.7, dense_accuracy=0.75)
+    code, _, err = call(capsys, "compare", tmp_path / "sweep", "--csv", tmp_path / "c.csv")
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / "c.csv", dtype=str).fillna("")
+    assert any(formula in cell for cell in table.to_numpy().ravel())
+    text = table.select_dtypes(exclude="number").to_numpy().ravel()
+    assert not [cell for cell in text if cell.startswith(("=", "+", "@", "\t", "\r"))]

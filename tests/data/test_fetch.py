@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -328,3 +329,38 @@ def test_too_little_space(server: Server, tmp_path: Path) -> None:
     with pytest.raises(EdgepruneError, match=r"1000000000.0 GB are needed"):
         fetch(card(huge), tmp_path)
     assert server.requests == []
+
+
+def bomb(kind: str) -> bytes:
+    """64 MiB of zeros in some 60 kB."""
+    zeros = bytes(64 << 20)
+    if kind == "tar.gz":
+        return tarred((tarfile.TarInfo("zeros.wav"), zeros))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.wav", zeros)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    packed = bomb(kind)
+    assert len(packed) < 1 << 18
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: SimpleNamespace(free=32 << 20))
+    with pytest.raises(EdgepruneError, match=r"0.1 GB are needed and 0.0 GB are free"):
+        fetch(card(server.publish(f"bomb.{kind}", packed)), tmp_path)
+    assert files_in(tmp_path) == {}
+
+
+def test_a_zip_that_lies_about_its_sizes_is_not_written_beyond_them(server: Server, tmp_path: Path) -> None:
+    """64 MiB that say they are 100 bytes: no more than these are written, and the checksum betrays them."""
+    packed = bytearray(bomb("zip"))
+    for header, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        place = packed.index(header) + offset
+        assert int.from_bytes(packed[place : place + 4], "little") == 64 << 20
+        packed[place : place + 4] = (100).to_bytes(4, "little")
+    with pytest.raises(EdgepruneError, match=r"bomb.zip: cannot be unpacked \(Bad CRC-32"):
+        fetch(card(server.publish("bomb.zip", bytes(packed))), tmp_path)
+    assert files_in(tmp_path) == {}

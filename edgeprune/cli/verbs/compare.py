@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from edgeprune.cli.output import print_json
-from edgeprune.console import print_table, say
+from edgeprune.console import print_line, print_table, say
 from edgeprune.errors import EdgepruneError
 
 if TYPE_CHECKING:
@@ -76,8 +76,10 @@ class CompareCommand:
     def _write(self, comparison: "Comparison") -> None:
         if self.csv is not None:
             from edgeprune.files import write_text
+            from edgeprune.spreadsheet import as_text
 
-            write_text(self.csv, comparison.table().to_csv(index=False))
+            table = comparison.table().map(lambda cell: as_text(cell) if isinstance(cell, str) else cell)
+            write_text(self.csv, table.to_csv(index=False))
             say(f"{self.csv}: written")
         if self.html is not None:
             from edgeprune.comparing.report.report import write_comparison
@@ -90,9 +92,9 @@ def _print(comparison: "Comparison") -> None:
     from edgeprune.comparing.table import LEGEND, controls_table, latency_table, main_table
 
     if comparison.answer is not None:
-        print(comparison.answer.sentence)
+        print_line(comparison.answer.sentence)
         for warning in comparison.answer.warnings:
-            print(f"Warning: {warning}")
+            print_line(f"Warning: {warning}")
         print()
     table = main_table(comparison)
     print_table(f"{comparison.score_name} of the {comparison.format} files", table.columns, table.rows)
@@ -104,7 +106,7 @@ def _print(comparison: "Comparison") -> None:
     if any(difference.p_value is not None for variant in comparison.variants for difference in variant.differences):
         print(f"{comparison.test}.")
     for note in comparison.notes:
-        print(f"- {note}")
+        print_line(f"- {note}")
 
 
 def _print_gate(gate: "Gate", printed: Sequence[str]) -> None:
@@ -112,6 +114,6 @@ def _print_gate(gate: "Gate", printed: Sequence[str]) -> None:
     print_table(f"against the baseline {gate.old}", table.columns, table.rows)
     for note in gate.notes:
         if note not in printed:
-            print(f"- {note}")
+            print_line(f"- {note}")
     if gate.passed:
         print(f"Within the limits: {gate.summary()}")

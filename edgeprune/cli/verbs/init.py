@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from edgeprune.cli.output import only_results, print_json
-from edgeprune.console import say
+from edgeprune.console import print_line, say
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class InitCommand:
             return 0
         for word, lines in facts.items():
             for number, line in enumerate(lines):
-                print(f"{word + ':' if number == 0 else '':<7}{line}")
+                print_line(f"{word + ':' if number == 0 else '':<7}{line}")
         for warning in own.warnings:
             say(f"warning: {warning}")
-        print(f"next:  edgeprune run {shlex.quote(str(own.files[0]))}")
+        print_line(f"next:  edgeprune run {shlex.quote(str(own.files[0]))}")
         return 0

@@ -15,7 +15,7 @@ from edgeprune.audio.decode import Samples, file_blocks
 from edgeprune.audio.listen_rules import ListenRules
 from edgeprune.audio.listener import Decision, Listener
 from edgeprune.audio.microphone import Microphone
-from edgeprune.console import say
+from edgeprune.console import print_line, say
 from edgeprune.errors import EdgepruneError
 
 TOP = 3
@@ -60,8 +60,10 @@ class ListenCommand:
         reported_s, last_report = 0.0, ""
         try:
             for decision in listener.listen(self._blocks(listener.spec.sample_rate, microphone)):
-                line = _json_line(decision, labels, listener, microphone) if self.json else _line(decision, labels)
-                print(line, flush=True)
+                if self.json:
+                    print(_json_line(decision, labels, listener, microphone), flush=True)
+                else:
+                    print_line(_line(decision, labels))
                 if decision.time_s >= reported_s + REPORT_S:
                     reported_s, last_report = decision.time_s, _summary(listener, microphone)
                     say(last_report)

@@ -6,7 +6,8 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from edgeprune.cli.output import print_json
-from edgeprune.errors import CheckFailedError
+from edgeprune.console import print_line
+from edgeprune.errors import CheckFailedError, printable
 from edgeprune.reporting.numbers import format_exact
 
 SHOWN = 20
@@ -38,7 +39,7 @@ class VerifyCommand:
         else:
             corrupt = [f"{clip} {fault}" for clip, fault in report.corrupt]
             for title, clips in (("missing", report.missing), ("extra", report.extra), ("corrupt", corrupt)):
-                print("\n  ".join([f"{title}: {format_exact(len(clips))}", *clips[:SHOWN]]))
+                print_line("\n  ".join([f"{title}: {format_exact(len(clips))}", *map(printable, clips[:SHOWN])]))
                 if len(clips) > SHOWN:
                     print(f"  and {format_exact(len(clips) - SHOWN)} more (--json lists all)")
             noun = "images" if card.kind == "images" else "clips"
