@@ -8,7 +8,7 @@ from evidence_summary import pruned_networks
 from evidence_tables import set_name, share_name
 
 from edgeprune.files import write_text
-from edgeprune.reporting.plots import INK, MUTED, svg_figure
+from edgeprune.reporting.drawing import INK, MUTED, svg_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ LINES = {
     "finetuned-int8": ("fine-tuned, int8", "#080808", "-"),
     "scratch": ("from scratch", "#080808", "-."),
 }
-"""Placeholder colours, which the style of the file replaces (see `reporting.plots`)."""
+"""Placeholder colours, which the style of the file replaces (see `reporting.drawing`)."""
 _THEME = {"#050505": "var(--c0)", "#060606": "var(--c1)", "#070707": "var(--c2)", "#080808": "var(--c3)"}
 _LIGHT = (
     "--ink:#222222;--line:#d5d5d5;--muted:#767676;--page:#ffffff;--c0:#b45309;--c1:#0072b2;--c2:#00704f;--c3:#a3397c"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from edgeprune import plots as plots
     from edgeprune.comparing.compare import compare as compare
     from edgeprune.devices.bench import bench as bench
     from edgeprune.graph.cost import Cost
@@ -66,6 +67,7 @@ __all__ = [
     "export",
     "load",
     "load_tflite",
+    "plots",
     "prune",
     "run",
     "score",
@@ -240,6 +242,8 @@ script.set_runner(_run_script)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("edgeprune.plots")
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     value = getattr(import_module(f"edgeprune.{_HOMES[name]}"), name)

@@ -27,7 +27,7 @@ GROUND = (
 LAYERS = (
     *(*GROUND, "recipe_files", "audio", "data", "models", "graph", "tflite", "pruning", "training", "evaluation"),
     *("convert", "firmware", "devices", "results", "reporting", "bundles", "running", "comparing", "submitting", "cli"),
-    *("__init__", "__main__"),
+    *("plots", "__init__", "__main__"),
 )
 
 

@@ -108,6 +108,23 @@ class ModelArgument:
         recipe, data = self.run_data(f"{active[0]}: judges filters by what training clips make of them")
         return lambda name: score_batches(data, recipe.prune.clips, name) if name in active else None
 
+    def scores(self, criteria: Sequence[str], dense_layers: bool = False) -> dict[str, dict[str, list[float]]]:
+        """Scores by criterion of the filters of each layer (or layers that belong together) that may be pruned."""
+        import torch
+
+        from edgeprune.graph.cost import graph_of
+        from edgeprune.pruning.group_scores import score_groups
+
+        # a wrong name, or missing data, is refused before a large network is made
+        batches = self.score_batches(criteria)
+        model, graph = self.model(), graph_of(self.spec)
+        scores = {}
+        for name in criteria:
+            torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
+            by_layer = score_groups(model, graph, name, dense_layers, batches(name))
+            scores[name] = {layer: values.tolist() for layer, values in by_layer.items()}
+        return scores
+
 
 def resolve_model(
     model: str,

@@ -1,57 +1,22 @@
-"""Plots of a run as inline SVG, whose colours follow the light or dark theme of the page.
+"""Plots of a run as inline SVG for its report; `run_figures` draws the same on white."""
 
-`score_plot` and `frontier_plot` give the bytes of an image file on white instead.
-"""
-
-import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
-from cycler import cycler
-
+from edgeprune.reporting.drawing import PAGE, Palette, few_ticks, name_rows, short, svg_figure
 from edgeprune.reporting.layers import LayerChange
 from edgeprune.reporting.numbers import format_count, format_decimal, format_percent
 from edgeprune.results.json_fields import number
+from edgeprune.results.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Placeholders: matplotlib cannot write CSS variables, so `_inline` replaces these colours by them.
-INK, FAINT, ACCENT, MUTED = "#010101", "#020202", "#030303", "#040404"
-_THEME = {INK: "var(--ink)", FAINT: "var(--line)", ACCENT: "var(--accent)", MUTED: "var(--muted)"}
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a `$` in a class name is a character, not the start of a formula
-    "font.size": 10.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
-# Images on white. The colours of lines are distinct to colour-blind readers too (Okabe & Ito).
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a6d00")
-_ON_WHITE = {
-    key: {INK: "#222222", FAINT: "#cccccc", "none": "#ffffff"}.get(value, value) if key != "svg.fonttype" else value
-    for key, value in _STYLE.items()
-} | {"lines.linewidth": 1.6, "axes.prop_cycle": cycler(color=_COLORS, linestyle=("-", "--", ":", "-.") * 2)}
-_LONGEST_LABEL = 30
+MOST_LAYERS = 16
+"""Layers that a plot shows; more would be too small to read."""
 
 
 def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]], score: str = "accuracy") -> str:
@@ -63,9 +28,9 @@ def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]],
     def draw(axes: "Axes") -> None:
         for y, (_, accuracy, interval) in enumerate(rows):
             if interval is not None:
-                axes.plot([100 * bound for bound in interval], [y, y], color=MUTED, linewidth=2)
-            axes.plot([100 * accuracy], [y], "o", color=ACCENT, markersize=7)
-        _name_rows(axes, [label for label, _, _ in rows])
+                axes.plot([100 * bound for bound in interval], [y, y], color=PAGE.muted, linewidth=2)
+            axes.plot([100 * accuracy], [y], "o", color=PAGE.accent, markersize=7)
+        name_rows(axes, [label for label, _, _ in rows])
         axes.set_xlabel(f"{score}, %")
         axes.grid(axis="x")
 
@@ -74,229 +39,123 @@ def accuracy_plot(rows: Sequence[tuple[str, float, tuple[float, float] | None]],
 
 
 def layer_plot(layers: Sequence[LayerChange]) -> str:
-    """An `<svg>` element with the MACs of the 16 costliest layers before and after pruning; "" if none are known."""
-    counted = [layer for layer in layers if any(layer.macs)]
-    costly = sorted(counted, key=lambda layer: -max(macs or 0 for macs in layer.macs))[:16]
-    shown = [layer for layer in counted if layer in costly]
+    """An `<svg>` element with the MACs of the costliest layers before and after pruning; "" if none are known."""
+    shown = costliest(layers)
     if not shown:
         return ""
-
-    def draw(axes: "Axes") -> None:
-        for stage, label, offset, color in ((0, "dense", -0.19, MUTED), (1, "pruned", 0.19, ACCENT)):
-            places = [row + offset for row in range(len(shown))]
-            axes.barh(places, [layer.macs[stage] or 0 for layer in shown], 0.34, color=color, label=label)
-        _name_rows(axes, [layer.name for layer in shown])
-        axes.xaxis.set_major_locator(_few_ticks())
-        axes.xaxis.set_major_formatter(lambda value, _: format_count(value))
-        axes.set_xlabel("MACs")
-        axes.grid(axis="x")
-        axes.legend(loc="lower right")
-
-    summary = "; ".join(f"{_clean(x.name)} {format_count(x.macs[0])} to {format_count(x.macs[1])}" for x in shown)
-    return svg_figure("layers", draw, f"MACs by layer, dense to pruned: {summary}.", height_in=0.8 + 0.42 * len(shown))
+    summary = "; ".join(f"{short(x.name)} {format_count(x.macs[0])} to {format_count(x.macs[1])}" for x in shown)
+    return svg_figure(
+        "layers",
+        lambda axes: draw_layers(axes, shown, "macs", PAGE),
+        f"MACs by layer, dense to pruned: {summary}.",
+        height_in=layers_height_in(shown),
+    )
 
 
-def score_plot(scores: Mapping[str, Mapping[str, Sequence[float]]], form: str) -> bytes:
-    """An image of the sorted scores, with a panel for each layer and a line for each criterion.
+def costliest(layers: Sequence[LayerChange]) -> list[LayerChange]:
+    """The layers with most MACs, in network order; those without a count are left out."""
+    counted = [layer for layer in layers if any(layer.macs)]
+    costly = sorted(counted, key=lambda layer: -max(macs or 0 for macs in layer.macs))[:MOST_LAYERS]
+    return [layer for layer in counted if layer in costly]
 
-    Each line is drawn as a share of its largest score. The same input gives the same bytes.
 
-    Args:
-        scores: criterion -> layer -> `[filters]`, not negative; the same layers for every criterion.
-        form: `svg` or `png`.
+def layers_height_in(layers: Sequence[LayerChange]) -> float:
+    """Height of a plot with two bars for each layer."""
+    return 0.8 + 0.42 * len(layers)
+
+
+def draw_layers(axes: "Axes", layers: Sequence[LayerChange], quantity: str, colors: Palette) -> None:
+    """A bar for each layer before and after pruning, of its `macs` or `params`."""
+    pairs = [getattr(layer, quantity) for layer in layers]
+    for stage, label, offset, color in ((0, "dense", -0.19, colors.muted), (1, "pruned", 0.19, colors.accent)):
+        places = [row + offset for row in range(len(layers))]
+        axes.barh(places, [pair[stage] or 0 for pair in pairs], 0.34, color=color, label=label)
+    name_rows(axes, [layer.name for layer in layers])
+    axes.xaxis.set_major_locator(few_ticks())
+    axes.xaxis.set_major_formatter(lambda value, _: format_count(value))
+    axes.set_xlabel({"macs": "MACs", "params": "parameters"}[quantity])
+    axes.grid(axis="x")
+    axes.legend(loc="lower right")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn against the epoch: its column in a history, its name, and the palette's colour."""
+
+    column: str
+    name: str
+    color: str
+
+
+LOSS = (Curve("train_loss", "training", "muted"), Curve("val_loss", "validation", "accent"))
+ACCURACY = (Curve("val_accuracy", "validation", "accent"),)
+_STAGES = {"dense": "dense network", "finetune": "fine-tuning"}
+
+
+def stages(result: Result) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
+    """The name and the history of each training of a run.
+
+    Epochs are numbered on from step to step where each of several pruning steps starts again at its first epoch.
     """
-    layers = list(next(iter(scores.values())))
-    columns = min(4, len(layers))
-    rows = math.ceil(len(layers) / columns)
-    with _figure("scores", (max(4.8, 2.6 * columns), 0.9 + 2.2 * rows), _ON_WHITE) as figure:
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
-        for axes, layer in zip(panels, layers, strict=False):
-            for name, of_layers in scores.items():
-                values = sorted(of_layers[layer])
-                largest = values[-1] or 1.0
-                marker = "o" if len(values) < 3 else None  # one point draws no line
-                shares = [value / largest for value in values]
-                axes.plot(range(1, len(values) + 1), shares, marker=marker, label=_clean(name))
-            axes.set_title(_clean(layer))
-            axes.xaxis.set_major_locator(_few_ticks(integer=True))
-            axes.grid(axis="y")
-        for axes in list(figure.axes)[len(layers) :]:
-            axes.remove()
-        figure.supxlabel("filters, lowest score first", fontsize="medium")
-        figure.supylabel("share of the largest score", fontsize="medium")
-        lines, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside upper center", ncols=min(len(names), 2 + columns // 2))
-        return _image(figure, form)
+    return [(_STAGES.get(key, str(key)), _in_one_line(history)) for key, history in result.history.items()]
 
 
-def frontier_plot(points: Sequence[Mapping[str, Any]], limit: str, form: str) -> bytes:
-    """An image of the scores kept over a range of budgets, by the solver and with the same share of every layer.
-
-    Args:
-        points: each with `factor` (1: the budget itself), and for `solver` and `uniform` the cost `reached` by each
-            limit and the share of the scores that is `kept`, the geometric mean over layers.
-        limit: name of the limit on the horizontal axis.
-        form: `svg` or `png`.
-    """
-    with _figure("frontier", (4.8, 3.4), _ON_WHITE) as figure:
-        axes = figure.subplots()
-        for name, label in (("solver", "solver"), ("uniform", "same share of every layer")):
-            costs = [point[name]["reached"][limit] for point in points]
-            axes.plot(costs, [100 * point[name]["kept"] for point in points], marker="o", markersize=3.5, label=label)
-        nominal = next((point for point in points if abs(point["factor"] - 1) < 1e-9), None)
-        if nominal is not None:
-            axes.axvline(
-                nominal["solver"]["reached"][limit], color=_ON_WHITE["text.color"], linewidth=0.8, linestyle=":"
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel(limit.replace("_", " "))
-        axes.set_ylabel("scores kept, % (geometric mean)")
-        axes.grid(axis="y")
-        axes.legend(loc="lower right")
-        return _image(figure, form)
-
-
-@contextmanager
-def _figure(salt: str, size_in: tuple[float, float], style: Mapping[str, Any]) -> Iterator["Figure"]:
-    """An empty figure, independent of the user's own matplotlibrc; the same salt and drawing give the same bytes."""
-    import matplotlib  # it takes most of a second to import
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        settings: Any = {**style, "svg.hashsalt": salt}
-        matplotlib.rcParams.update(settings)
-        yield Figure(figsize=size_in, layout="constrained")
-
-
-def _image(figure: "Figure", form: str) -> bytes:
-    stream = io.BytesIO()
-    undated: Any = dict.fromkeys(("Creator", "Date", "Format", "Type") if form == "svg" else ("Software",))
-    figure.savefig(stream, format=form, dpi=150, metadata=undated)
-    return stream.getvalue()
+def _in_one_line(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    epochs = [number(row.get("epoch")) for row in history]
+    restarts = any(before is not None and before >= (after or 0) for before, after in pairwise(epochs))
+    return [{**row, "epoch": place} for place, row in enumerate(history)] if restarts else history
 
 
 def loss_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
     """Training and validation loss against the epoch; empty text if neither was recorded."""
-    series = (("train_loss", "training", MUTED), ("val_loss", "validation", ACCENT))
-    return _curves(history, stage, "loss", series, 1.0)
+    return _curves(history, stage, "loss", LOSS, 1.0)
 
 
 def validation_plot(history: Sequence[Mapping[str, Any]], stage: str) -> str:
     """Validation accuracy against the epoch; empty text if it was not recorded."""
-    return _curves(history, stage, "validation accuracy, %", (("val_accuracy", "validation", ACCENT),), 100.0)
+    return _curves(history, stage, "validation accuracy, %", ACCURACY, 100.0)
 
 
-def _curves(
-    history: Sequence[Mapping[str, Any]], stage: str, name: str, series: Sequence[tuple[str, str, str]], scale: float
-) -> str:
-    epochs = [number(row.get("epoch")) or index for index, row in enumerate(history)]
-    lines = []
-    for key, label, color in series:
-        values = [number(row.get(key)) for row in history]
-        line = [math.nan if value is None else value * scale for value in values]
-        known = [value for value in line if not math.isnan(value)]
-        if known:
-            lines.append((label, color, line, known))
-    if not lines:
+def _curves(history: Sequence[Mapping[str, Any]], stage: str, name: str, curves: Sequence[Curve], scale: float) -> str:
+    known = recorded(history, curves)
+    if not known:
         return ""
-
-    def draw(axes: "Axes") -> None:
-        for label, color, line, known in lines:
-            # One point draws no line, so a short series gets marks.
-            axes.plot(epochs, line, color=color, label=label, linewidth=1.8, marker="o" if len(known) < 3 else None)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(name)
-        axes.xaxis.set_major_locator(_few_ticks(integer=True))
-        axes.grid(axis="y")
-        if len(lines) > 1:
-            axes.legend(loc="upper right")
-
-    ends = ((label, format_decimal(known[0]), format_decimal(known[-1])) for label, _, _, known in lines)
-    summary = "; ".join(f"{label} from {first} to {last}" for label, first, last in ends)
-    return svg_figure(f"{stage} {name}", draw, f"{stage}, {name} over {len(history)} epochs: {summary}.", height_in=2.8)
+    ends = []
+    for curve in known:
+        values = [scale * value for row in history if (value := number(row.get(curve.column))) is not None]
+        ends.append(f"{curve.name} from {format_decimal(values[0])} to {format_decimal(values[-1])}")
+    return svg_figure(
+        f"{stage} {name}",
+        lambda axes: draw_curves(axes, history, name, known, scale, PAGE),
+        f"{stage}, {name} over {len(history)} epochs: {'; '.join(ends)}.",
+        height_in=2.8,
+    )
 
 
-def _few_ticks(integer: bool = False) -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=5, integer=integer)
-
-
-def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
-    """Number rows from the top and name them."""
-    axes.set_yticks(range(len(names)), [_clean(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
+def recorded(history: Sequence[Mapping[str, Any]], curves: Sequence[Curve]) -> list[Curve]:
+    """Those of some curves that have a number in any epoch."""
+    return [curve for curve in curves if any(number(row.get(curve.column)) is not None for row in history)]
 
 
-def _clean(name: str) -> str:
-    """A name cut short, since long ones leave no room for the data, and printable."""
-    text = printable(name)
-    return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which XML forbids."""
-    return "".join(character for character in text if character.isprintable())
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Attributes of a drawn artist's group, for a page's style and script, and the title shown on pointing at it."""
-
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    title: str = ""
-
-
-def svg_figure(
+def draw_curves(
+    axes: "Axes",
+    history: Sequence[Mapping[str, Any]],
     name: str,
-    draw: Callable[["Axes"], None],
-    description: str,
-    height_in: float,
-    theme: Mapping[str, str] | None = None,
-    marks: Mapping[str, Mark] | None = None,
-) -> str:
-    """Draw on a figure 4.8 in wide and return it as an `<svg>` element; the same input gives the same bytes.
-
-    Args:
-        name: unique on the page; it keeps the ids of two plots apart.
-        draw: draws on the axes, in the placeholder colours of this module and of `theme`.
-        description: the text alternative.
-        theme: further placeholder colours and the CSS colours that replace them, such as `var(--c0)`.
-        marks: by the `gid` of an artist.
-    """
-    with _figure(name, (4.8, height_in), _STYLE) as figure:
-        draw(figure.add_subplot())
-        svg = _image(figure, "svg")
-    return _inline(svg, description, _THEME | dict(theme or {}), marks or {})
-
-
-def _inline(svg: bytes, description: str, theme: Mapping[str, str], marks: Mapping[str, Mark]) -> str:
-    """Fit a standalone SVG into a page: no namespaces or fixed size, theme colours, and a text alternative."""
-    root = ElementTree.fromstring(svg)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            # A <style> inside an inline SVG would reach the whole page.
-            if child.tag.rpartition("}")[2] in ("metadata", "style"):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        if element.tag == "g":
-            mark = marks.get(element.attrib.pop("id", ""), Mark())
-            element.attrib.update(mark.attributes)
-            if mark.title:
-                title = ElementTree.Element("title")
-                title.text = "\n".join(map(printable, mark.title.split("\n")))
-                element.insert(0, title)
-        for key in list(element.attrib):
-            value = element.attrib.pop(key)
-            if key == "style":
-                for placeholder, color in theme.items():
-                    value = value.replace(placeholder, color)
-            element.set(key.rpartition("}")[2], value)
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.set("role", "img")
-    root.set("aria-label", printable(description))
-    return ElementTree.tostring(root, encoding="unicode")
+    curves: Sequence[Curve],
+    scale: float,
+    colors: Palette,
+) -> None:
+    """A line for each curve against the epoch, times `scale`; gaps where an epoch has no number."""
+    epochs = [number(row.get("epoch")) or place for place, row in enumerate(history)]
+    for curve in curves:
+        values = [number(row.get(curve.column)) for row in history]
+        line = [math.nan if value is None else scale * value for value in values]
+        few = sum(value is not None for value in values) < 3  # one point draws no line
+        color = getattr(colors, curve.color)
+        axes.plot(epochs, line, color=color, label=curve.name, linewidth=1.8, marker="o" if few else None)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name)
+    axes.xaxis.set_major_locator(few_ticks(integer=True))
+    axes.grid(axis="y")
+    if len(curves) > 1:
+        axes.legend(loc="upper right")

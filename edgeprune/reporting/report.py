@@ -1,8 +1,7 @@
 """The report of a run: one self-contained HTML file, made from the run's result."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from edgeprune.reporting.numbers import (
 from edgeprune.reporting.scores import MAIN, detection_table, threshold_note
 from edgeprune.reporting.summary import all_forms, reference, shipped, summary_table
 from edgeprune.reporting.table import Table
-from edgeprune.results.json_fields import mapping, number
+from edgeprune.results.json_fields import mapping
 from edgeprune.results.result import File, Result
 
 
@@ -155,10 +154,8 @@ def _layers(result: Result) -> dict[str, Any]:
 
 def _curves(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each recorded stage of training: its name, and its plots with captions."""
-    names = {"dense": "dense network", "finetune": "fine-tuning"}
     stages = []
-    for key, history in result.history.items():
-        rows, name = _in_one_line(history), names.get(key, str(key))
+    for name, rows in plots.stages(result):
         plotted = {
             f"Loss, {name}.": plots.loss_plot(rows, name),
             f"Validation accuracy, {name}.": plots.validation_plot(rows, name),
@@ -167,10 +164,3 @@ def _curves(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
         if drawn:
             stages.append((name, drawn))
     return stages
-
-
-def _in_one_line(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Number the epochs on from step to step, if each of several pruning steps starts again at its first epoch."""
-    epochs = [number(row.get("epoch")) for row in history]
-    restarts = any(before is not None and before >= (after or 0) for before, after in pairwise(epochs))
-    return [{**row, "epoch": place} for place, row in enumerate(history)] if restarts else history

@@ -157,13 +157,15 @@ def breakdown_table(result: Result, by: str) -> Table:
     return Table((by, "clips", before.label, after.label, "points"), tuple(compared))
 
 
-def confusion_of(result: Result) -> tuple[Form, list[str], Sequence[Sequence[int]]] | None:
+def confusion_of(result: Result, label: str | None = None) -> tuple[Form, list[str], Sequence[Sequence[int]]] | None:
     """The form whose confusion matrix to show, its class names and its counts `[true classes, predicted classes]`.
 
-    It is the shipped form, else the last one with a matrix; None where there is none.
+    It is the form with that label (`pruned int8`), or without one the shipped form, else the last one with a matrix;
+    None where there is none.
     """
-    first = shipped(result)
-    for form in ([first] if first else []) + all_forms(result)[::-1]:
+    first, forms = shipped(result), all_forms(result)
+    chosen = [form for form in forms if form.label == label] if label else ([first] if first else []) + forms[::-1]
+    for form in chosen:
         counts, names = form.scores.confusion, list(form.scores.classes)
         if counts:
             return form, names if len(names) == len(counts) else list(map(str, range(len(counts)))), counts

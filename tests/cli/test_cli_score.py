@@ -2,7 +2,6 @@
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +12,8 @@ from edgeprune.cli.main import main
 from edgeprune.models import checkpoint
 from edgeprune.models.registry import ModelSpec, build
 from edgeprune.pruning.scores import rank_correlation
-from edgeprune.reporting.plots import score_plot
+from edgeprune.reporting.drawing import image_bytes
+from edgeprune.reporting.network_figures import score_figure
 
 MISSING = "-"  # as it is printed away from a terminal
 WIDTHS = {"conv1": 1, "conv2": 4, "conv3": 5, "fc1": 6}
@@ -117,7 +117,7 @@ def test_plot_as_svg(capsys, run_folder, tmp_path):
     drawn = path.read_bytes()
     texts = [element.text for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
     assert [text for text in texts if text in CONVS] == CONVS
-    assert texts.count("operator_norm") == texts.count("similarity") == 1
+    assert texts.count("operator_norm") == texts.count("similarity") == 2  # in the legend and beside the first strip
     call(capsys, *argv)
     assert path.read_bytes() == drawn
     assert [file.name for file in path.parent.iterdir()] == ["scores.svg"]
@@ -138,27 +138,32 @@ def test_plot_as_png(capsys, run_folder, tmp_path):
 
 
 def test_plot_shows_sorted_shares_of_the_largest_score():
-    def heights(svg: bytes) -> list[list[float]]:
-        paths = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path")
-        lines = [path.get("d", "") for path in paths if "stroke: #0072b2" in path.get("style", "")]
-        return [[float(y) for y in d.replace("M", "L").split()[2::3]] for d in lines]
+    for scores in ([3.0, 1.0, 4.0, 2.0], [15.0, 20.0, 10.0, 5.0]):
+        (axes,) = score_figure({"l1": {"conv": scores}}).axes
+        (line,) = axes.lines
+        assert line.get_xdata().tolist() == [1, 2, 3, 4]
+        assert line.get_ydata().tolist() == [0.25, 0.5, 0.75, 1.0]
 
-    shuffled = heights(score_plot({"l1": {"conv": [3.0, 1.0, 4.0, 2.0]}}, "svg"))[0]
-    assert shuffled == sorted(shuffled, reverse=True)  # downwards is larger in an SVG
-    assert len(set(shuffled)) == 4
-    assert heights(score_plot({"l1": {"conv": [20.0, 40.0, 10.0, 30.0]}}, "svg"))[0] == shuffled
-    steps = [above - below for above, below in pairwise(shuffled)]
-    assert steps == pytest.approx([steps[0]] * 3, rel=1e-3)
+
+def test_plot_shows_how_criteria_agree_filter_by_filter():
+    """By hand: in the order of the first one, which is 1, 3, 0, 2, the second ranks the filters 0, 2, 1, 3."""
+    scores = {"l1": {"conv": [3.0, 1.0, 4.0, 2.0]}, "l2": {"conv": [20.0, 10.0, 40.0, 30.0]}}
+    lines, strip = score_figure(scores).axes
+    assert [line.get_label() for line in lines.lines] == ["l1", "l2"]
+    assert strip.images[0].get_array().tolist() == [[0, 1, 2, 3], [0, 2, 1, 3]]
+    assert [text.get_text() for text in strip.texts] == ["0.80"]  # 1 - 6 (1 + 1) / (4 (16 - 1))
+    assert [label.get_text() for label in strip.get_yticklabels()] == ["l1", "l2"]
 
 
 @pytest.mark.parametrize("layers", [1, 3, 9])
 def test_plot_has_a_panel_a_layer_and_takes_zeros_and_names_as_they_are(layers):
     names = ["a<b$x_1$", *(f"layer{index}" for index in range(1, layers))]
     scores = {name: {layer: [0.0, 0.0, 0.0] for layer in names} for name in ("l1", "l2")}
-    texts = [element.text for element in ElementTree.fromstring(score_plot(scores, "svg")).iter() if element.text]
+    drawn = image_bytes(score_figure(scores), "svg")
+    texts = [element.text for element in ElementTree.fromstring(drawn).iter() if element.text]
     assert [text for text in texts if text in names] == names
 
 
 def test_without_a_plot_nothing_is_drawn(capsys, run_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "edgeprune.reporting.plots", None)  # an import of it would fail
+    monkeypatch.setitem(sys.modules, "edgeprune.reporting.drawing", None)  # an import of it would fail
     assert call(capsys, run_folder, "--criterion", "l1,l2")[0] == 0

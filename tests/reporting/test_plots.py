@@ -1,9 +1,6 @@
 import math
 import re
-from typing import Any
 from xml.etree import ElementTree
-
-import pytest
 
 from edgeprune.reporting import plots
 from edgeprune.reporting.layers import LayerChange
@@ -62,50 +59,3 @@ def test_curves_leave_out_what_was_not_recorded() -> None:
     label = "dense, loss over 2 epochs: training from 2.000 to 1.000; validation from 1.500 to 1.500."
     assert loss.get("aria-label") == label
     assert plots.loss_plot([{"epoch": 0, "train_loss": math.nan}], "dense") == ""
-
-
-def frontier(count: int = 5) -> list[dict[str, Any]]:
-    """Budgets from a quarter to four times of 1,000 parameters; the solver keeps more of each."""
-    return [
-        {
-            "factor": factor,
-            "solver": {"reached": {"params": 990 * factor, "latency_ms": factor / 3}, "kept": min(1.0, 0.5 * factor)},
-            "uniform": {"reached": {"params": 900 * factor, "latency_ms": factor / 4}, "kept": min(1.0, 0.3 * factor)},
-        }
-        for factor in (0.25 * 2**step for step in range(count))
-    ]
-
-
-def lines(svg: bytes) -> list[list[tuple[float, float]]]:
-    """The curves of the solver and of the uniform allocation: the points of each."""
-    paths = [path.attrib for path in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path")]
-    found = []
-    for color in ("#0072b2", "#d55e00"):
-        drawn = (path["d"] for path in paths if f"stroke: {color}" in path.get("style", "") and "C" not in path["d"])
-        words = max(drawn, key=len).replace("M", "L").split()
-        found.append([(float(x), float(y)) for x, y in zip(words[1::3], words[2::3], strict=True)])
-    return found
-
-
-def test_frontier_rises_from_left_to_right_and_the_solver_is_above() -> None:
-    solver, uniform = lines(plots.frontier_plot(frontier(), "params", "svg"))
-    assert len(solver) == len(uniform) == 5
-    for line in (solver, uniform):
-        assert [x for x, _ in line] == sorted(x for x, _ in line)
-        assert [y for _, y in line] == sorted((y for _, y in line), reverse=True)  # downwards is larger in an SVG
-    assert all(one[1] < other[1] for one, other in zip(solver[:3], uniform[:3], strict=True))
-
-
-@pytest.mark.parametrize(("limit", "label"), [("params", "params"), ("latency_ms", "latency ms")])
-def test_frontier_names_its_axes_and_is_the_same_every_time(limit: str, label: str) -> None:
-    drawn = plots.frontier_plot(frontier(), limit, "svg")
-    assert plots.frontier_plot(frontier(), limit, "svg") == drawn
-    shown = [element.text for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
-    assert {label, "scores kept, % (geometric mean)", "solver", "same share of every layer"} <= set(shown)
-
-
-def test_frontier_as_png_and_of_a_single_budget() -> None:
-    assert plots.frontier_plot(frontier(), "params", "png").startswith(b"\x89PNG")
-    without = [point for point in frontier() if point["factor"] != 1]  # the budget itself need not be among them
-    for points in (frontier(1), without):
-        assert ElementTree.fromstring(plots.frontier_plot(points, "params", "svg")).tag.endswith("svg")

@@ -1,6 +1,6 @@
 """`edgeprune budget`: the filters each layer may keep within a budget; nothing is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +10,7 @@ from tyro.conf import Positional
 from edgeprune.cli.model_argument import ModelArgument, resolve_model
 from edgeprune.cli.output import check_plot, judged, print_json, print_verdicts
 from edgeprune.console import print_table, say
-from edgeprune.errors import EdgepruneError, InfeasibleBudgetError
+from edgeprune.errors import EdgepruneError
 from edgeprune.flags import Bits, Latency, Limit, PruneDense, Shape
 from edgeprune.recipe import Budget, Prune, Runtime
 from edgeprune.reporting.numbers import format_exact, format_percent
@@ -19,6 +19,7 @@ from edgeprune.results.run_folder import RunFolder
 if TYPE_CHECKING:
     from edgeprune.firmware.stream_costs import StreamCosts
     from edgeprune.pruning.allocation.allocate import Allocation
+    from edgeprune.pruning.frontier import FrontierPoint
     from edgeprune.pruning.prune import ScoredNetwork
 
 
@@ -68,8 +69,10 @@ class BudgetCommand:
     """uniform: the same share of every layer, to compare with."""
     profile: Path | None = None
     """Latency table of `edgeprune profile` (default: the run folder's)."""
-    frontier: Path | None = None
-    """Draw what is kept over a range of budgets around this one into a .svg or .png file."""
+    frontier: bool = False
+    """Show too what the best allocation keeps over a range of budgets, from a quarter of this one to four times."""
+    plot: Path | None = None
+    """Draw that range into this .svg or .png file."""
     input: Shape = None
     """Input of a registry's network, channels x height x width."""
     classes: int | None = None
@@ -78,10 +81,11 @@ class BudgetCommand:
     """Print JSON."""
 
     def __call__(self) -> int:
-        check_plot(self.frontier)
+        check_plot(self.plot)
         limits = self._limits()
         nothing = not limits.sizes() and limits.latency_ms is None
-        if self.frontier is not None and nothing:
+        ranged = self.frontier or self.plot is not None
+        if ranged and nothing:
             raise EdgepruneError("budget: a frontier is drawn over a range of limits; give at least one.")
         rules = Prune(
             criterion=self.criterion,
@@ -111,17 +115,21 @@ class BudgetCommand:
 
             verdicts = check_rules(self.rules, allocation.cost, self.bits, input_s=network.input_s())
             answer["rules"] = judged(self.rules, verdicts)
-        if self.frontier is not None and (points := planner.frontier(limits)):
-            from edgeprune.files import write_bytes
-            from edgeprune.reporting.plots import frontier_plot
+        points = planner.frontier(limits) if ranged else []
+        if points:
+            answer["frontier"] = [point.to_dict() for point in points]
+        if points and self.plot is not None:
+            from edgeprune.reporting.drawing import write_figure
+            from edgeprune.reporting.network_figures import frontier_figure
 
-            write_bytes(self.frontier, frontier_plot(points, allocation.binding, self.frontier.suffix[1:]))
-            say(f"{self.frontier}: {len(points)} budgets")
-            answer["frontier"] = points
+            write_figure(frontier_figure(points), self.plot)
+            say(f"{self.plot}: {len(points)} budgets")
         if self.json:
             print_json(answer)
             return 0
         _print_plan(network, allocation, answer)
+        if points:
+            _print_frontier(points)
         if self.rules is not None:
             print_verdicts(self.rules, verdicts)
         return 0
@@ -218,30 +226,10 @@ class _Planner:
             "cost": {"dense": count(self.scored.graph).to_dict(), "pruned": allocation.cost.to_dict()},
         }
 
-    def frontier(self, limits: Budget) -> list[dict[str, Any]]:
-        """Allocations for budgets from a quarter of `limits` to four times them, without those that cannot be met."""
-        import numpy as np
+    def frontier(self, limits: Budget) -> "list[FrontierPoint]":
+        from edgeprune.pruning.frontier import frontier
 
-        points, latency = [], limits.latency()
-        for factor in np.geomspace(0.25, 4.0, 13).tolist():
-            scaled: dict[str, Any] = {name: int(value * factor) for name, value in limits.sizes().items()}
-            if latency is not None:
-                scaled["latency_ms"] = f"{latency[0] * factor!r}@{latency[1]}"
-            try:
-                budget = replace(limits, **scaled)
-                allocations = {name: self.plan(budget, allocation=name) for name in ("solver", "uniform")}
-            except InfeasibleBudgetError:
-                continue
-            figures = {
-                name: {
-                    "reached": allocation.reached,
-                    "widths": allocation.widths,
-                    "kept": float(np.exp(np.mean(np.log(np.maximum(1e-12, list(allocation.kept.values())))))),
-                }
-                for name, allocation in allocations.items()
-            }
-            points.append({"factor": factor, **figures})
-        return points
+        return frontier(self.scored, limits, self.table, self.costs)
 
 
 def _latency_table(network: ModelArgument, rules: Prune, limits: Budget) -> Any:
@@ -310,6 +298,26 @@ def _print_plan(network: ModelArgument, allocation: "Allocation", answer: Mappin
     if answer["kind"] is not None:
         print(f"RAM and flash of the limits: {PROGRAM[answer['kind']]}.")
     print(_how_good(allocation, answer))
+
+
+def _print_frontier(points: "Sequence[FrontierPoint]") -> None:
+    """A row for each budget; the scores kept say how much of the network stays, not how well it will do."""
+    from edgeprune.pruning.frontier import mean_kept
+
+    names = [name.replace("_", " ") for name in points[0].solver.asked]
+    rows = [
+        (
+            f"{point.factor:.2f}",
+            *(format_exact(point.solver.reached[name]) for name in point.solver.asked),
+            format_percent(mean_kept(point.solver), 1),
+            format_percent(mean_kept(point.uniform), 1),
+            "proven" if point.solver.proven else "",
+        )
+        for point in points
+    ]
+    heads = ("times the budget", *(f"{name}, reached" for name in names), "scores kept", "by the same share", "")
+    print_table("frontier", heads, rows)
+    print("Scores kept: the geometric mean over layers; accuracy takes training to tell.")
 
 
 def _how_good(allocation: "Allocation", answer: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """`edgeprune score`: how a criterion judges the filters of a network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -40,12 +39,12 @@ class ScoreCommand:
             raise EdgepruneError("score: no criterion is given; name one, or several as --criterion operator_norm,l1.")
         check_plot(self.plot)
         network = resolve_model(self.model, ("dense", "pruned"))
-        scores = self._scores(network, criteria)
+        scores = network.scores(criteria, self.dense_layers)
         if self.plot is not None:
-            from edgeprune.files import write_bytes
-            from edgeprune.reporting.plots import score_plot
+            from edgeprune.reporting.drawing import write_figure
+            from edgeprune.reporting.network_figures import score_figure
 
-            write_bytes(self.plot, score_plot(scores, self.plot.suffix[1:]))
+            write_figure(score_figure(scores), self.plot)
             say(f"{self.plot}: sorted scores of {len(scores[criteria[0]])} layers")
         tables = {
             name: {
@@ -70,23 +69,6 @@ class ScoreCommand:
             rows = [(layer, *_score_row(row)) for layer, row in tables[criteria[0]].items()]
             print_table("", ("layer", *_SCORE_COLUMNS), rows)
         return 0
-
-    def _scores(self, network: ModelArgument, criteria: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-        """Scores by criterion of the filters of each layer (or layers that belong together) that may be pruned."""
-        import torch
-
-        from edgeprune.graph.cost import graph_of
-        from edgeprune.pruning.group_scores import score_groups
-
-        # a wrong name, or missing data, is refused before a large network is made
-        batches = network.score_batches(criteria)
-        model, graph = network.model(), graph_of(network.spec)
-        scores = {}
-        for name in criteria:
-            torch.manual_seed(0)  # for the criterion `random`, whatever was scored before it
-            by_layer = score_groups(model, graph, name, self.dense_layers, batches(name))
-            scores[name] = {layer: values.tolist() for layer, values in by_layer.items()}
-        return scores
 
     def _show_several(
         self, network: ModelArgument, described: dict[str, Any], criteria: dict[str, dict[str, Any]]

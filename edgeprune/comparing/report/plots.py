@@ -12,17 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeprune.comparing.comparison import MeanEstimate
-from edgeprune.reporting.plots import ACCENT, INK, MUTED, Mark, printable, svg_figure
+from edgeprune.reporting.drawing import PAGE, Mark, Palette, printable, scale_log, svg_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLORS = 6
-"""Colours of the page for groups of variants: `--c0` to `--c5`; controls have `--soft`."""
-_GROUP_COLORS = tuple(f"#0c000{number}" for number in range(COLORS))
-_CONTROL_COLOR, _CARD = "#0d0000", "#0d0001"
-_THEME = {color: f"var(--c{number})" for number, color in enumerate(_GROUP_COLORS)}
-_THEME |= {_CONTROL_COLOR: "var(--soft)", _CARD: "var(--card)"}
+COLORS = len(PAGE.groups)
+"""Colours for groups of variants, of a page `--c0` to `--c5`; controls have `--soft`."""
 _MARKERS = {"dense": "D", "scratch": "s", "random": "^"}
 SYMBOLS = {
     "variant": "\N{WHITE CIRCLE}",
@@ -69,16 +65,7 @@ def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], 
     def draw(axes: Axes) -> None:
         axes.figure.set_layout_engine("none")  # type: ignore[union-attr]
         axes.set_position(_AXES)
-        scale = _scale_axes(axes, points, show)
-        axes.set_xlabel(printable(f"{quantity}{scale}"))
-        axes.set_ylabel(f"{score}, %")
-        axes.grid(axis="y")
-        if len(front) > 1:
-            costs, accuracies = [point.x.mean for point in front], [100 * point.y.mean for point in front]
-            axes.step(costs, accuracies, where="post", color=ACCENT, linewidth=1.5, dashes=(4, 2.5), gid="front")
-        for point in sorted(points, key=lambda point: point.front):  # those on the front last, on top
-            _draw_point(axes, point)
-        _draw_labels(axes, points, front)
+        draw_pareto(axes, points, quantity, show, score, PAGE)
 
     best = "; ".join(f"{point.number} with {100 * point.y.mean:.1f} % at {show(point.x.mean)}" for point in front)
     description = (
@@ -88,7 +75,24 @@ def pareto_plot(points: Sequence[Point], quantity: str, show: Callable[[float], 
         _gid(point): Mark({"class": "point", "data-v": str(point.number)}, "\n".join(point.lines)) for point in points
     }
     marks["front"] = Mark({"class": "front"})
-    return svg_figure(f"pareto {quantity}", draw, description, _HEIGHT_IN, _THEME, marks)
+    return svg_figure(f"pareto {quantity}", draw, description, _HEIGHT_IN, marks=marks)
+
+
+def draw_pareto(
+    axes: Axes, points: Sequence[Point], quantity: str, show: Callable[[float], str], score: str, colors: Palette
+) -> None:
+    """Points, intervals, numbers and front on axes whose place in the figure is final, since numbers find theirs."""
+    front = sorted((point for point in points if point.front), key=lambda point: point.x.mean)
+    scale = _scale_axes(axes, points, show)
+    axes.set_xlabel(printable(f"{quantity}{scale}"))
+    axes.set_ylabel(f"{score}, %")
+    axes.grid(axis="y")
+    if len(front) > 1:
+        costs, accuracies = [point.x.mean for point in front], [100 * point.y.mean for point in front]
+        axes.step(costs, accuracies, where="post", color=colors.accent, linewidth=1.5, dashes=(4, 2.5), gid="front")
+    for point in sorted(points, key=lambda point: point.front):  # those on the front last, on top
+        _draw_point(axes, point, colors)
+    _draw_labels(axes, points, front, colors)
 
 
 def difference_plot(
@@ -115,11 +119,11 @@ def difference_plot(
         axes.set_xlabel(printable(f"budget: {limit}"))
         axes.set_ylabel(f"{score}, points to dense")
         axes.grid(axis="y")
-        axes.axhline(0, color=MUTED, linewidth=1)
-        axes.axhline(-100 * tolerance, color=ACCENT, linewidth=1.5, dashes=(4, 2.5), gid="tolerance")
+        axes.axhline(0, color=PAGE.muted, linewidth=1)
+        axes.axhline(-100 * tolerance, color=PAGE.accent, linewidth=1.5, dashes=(4, 2.5), gid="tolerance")
         for point in sorted(points, key=lambda point: point.front):
-            _draw_point(axes, point)
-        _draw_labels(axes, points, [])
+            _draw_point(axes, point, PAGE)
+        _draw_labels(axes, points, [], PAGE)
 
     told = "; ".join(f"{point.number} {100 * point.y.mean:+.1f}" for point in points)
     description = f"{score.capitalize()} minus that of dense, points, by budget of {limit}: {told}"
@@ -127,7 +131,7 @@ def difference_plot(
         _gid(point): Mark({"class": "point", "data-v": str(point.number)}, "\n".join(point.lines)) for point in points
     }
     marks["tolerance"] = Mark({"class": "tolerance"})
-    return svg_figure(f"difference {limit}", draw, description, _HEIGHT_IN, _THEME, marks)
+    return svg_figure(f"difference {limit}", draw, description, _HEIGHT_IN, marks=marks)
 
 
 def color_name(color: int | None) -> str:
@@ -145,7 +149,7 @@ def _bounds(value: MeanEstimate) -> tuple[float, ...]:
 
 def _scale_axes(axes: Axes, points: Sequence[Point], show: Callable[[float], str]) -> str:
     """Set limits and ticks; returns what to add to the name of the horizontal axis."""
-    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+    from matplotlib.ticker import MaxNLocator
 
     accuracies = [100 * value for point in points for value in (point.y.mean, *_bounds(point.y))]
     low, high = min(accuracies), max(accuracies)
@@ -157,10 +161,7 @@ def _scale_axes(axes: Axes, points: Sequence[Point], show: Callable[[float], str
     low, high = min(costs), max(costs)
     logarithmic = low > 0 and high / low > _LOG_FROM
     if logarithmic:
-        axes.set_xscale("log")
-        axes.set_xlim(low / 1.08, high * 1.08)
-        axes.xaxis.set_major_locator(FixedLocator(_log_ticks(low, high)))
-        axes.xaxis.set_minor_locator(NullLocator())
+        scale_log(axes, low, high)
     else:
         room = 0.06 * (high - low) or 0.1 * high or 1.0
         axes.set_xlim(low - room, high + room)
@@ -169,24 +170,13 @@ def _scale_axes(axes: Axes, points: Sequence[Point], show: Callable[[float], str
     return ", logarithmic" if logarithmic else ""
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
-    """The coarsest series of round values with at least three in the range, thinned to at most six."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks: list[float] = []
-    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
-        ticks = [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
-        if len(ticks) >= 3:
-            break
-    return ticks[:: math.ceil(len(ticks) / 6) or 1]
-
-
-def _draw_point(axes: Axes, point: Point) -> None:
+def _draw_point(axes: Axes, point: Point, colors: Palette) -> None:
     """A marker, filled on the front, with the intervals of cost and accuracy."""
-    color = _CONTROL_COLOR if point.color is None else _GROUP_COLORS[point.color % COLORS]
+    color = colors.soft if point.color is None else colors.groups[point.color % COLORS]
     left, right = axes.get_xlim()
     for ends, ys in _bars(point):
         xs = [min(max(end, left), right) for end in ends]
-        axes.plot(xs, ys, color=color, linewidth=1.1, alpha=0.75, clip_on=False)
+        axes.plot(xs, ys, "-", color=color, linewidth=1.1, alpha=0.75, clip_on=False)
     axes.plot(
         [point.x.mean],
         [100 * point.y.mean],
@@ -194,7 +184,7 @@ def _draw_point(axes: Axes, point: Point) -> None:
         markersize=8,
         markeredgewidth=1.6,
         markeredgecolor=color,
-        markerfacecolor=color if point.front else _CARD,
+        markerfacecolor=color if point.front else colors.ground,
         clip_on=False,
         gid=_gid(point),
     )
@@ -209,7 +199,7 @@ def _bars(point: Point) -> Iterator[tuple[tuple[float, float], tuple[float, floa
         yield (bounds[0], bounds[1]), (y, y)
 
 
-def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point]) -> None:
+def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point], colors: Palette) -> None:
     """Numbers that touch no point, line or other number, the front's first; one without room is left out."""
     to_points = 72 / axes.figure.dpi
 
@@ -241,9 +231,9 @@ def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point]) ->
                     textcoords="offset points",
                     ha="center",
                     va="center_baseline",
-                    color=INK,
+                    color=colors.ink,
                     fontweight="bold" if point.front else "normal",
-                    arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8} if far else None,
+                    arrowprops={"arrowstyle": "-", "color": colors.muted, "linewidth": 0.8} if far else None,
                 )
                 break
 

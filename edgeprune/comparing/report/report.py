@@ -3,24 +3,23 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from edgeprune.comparing.comparison import ComparedRun, Comparison, MeanEstimate, Variant
-from edgeprune.comparing.pareto import SHIPPED, front
+from edgeprune.comparing.comparison import ComparedRun, Comparison, Variant
 from edgeprune.comparing.report import plots, run_tables, runs, variant_tables
 from edgeprune.comparing.report.differences import difference_figure
-from edgeprune.comparing.report.page_table import ONE_RUN, p_text, percent_interval, points
-from edgeprune.comparing.report.variant_tables import COSTS, NumberedVariant
+from edgeprune.comparing.report.pareto_points import Coloring, coloring_of, pareto_points, quantities
+from edgeprune.comparing.report.variant_tables import NumberedVariant
 from edgeprune.comparing.words import count
 from edgeprune.data.cards import SYNTHETIC
 from edgeprune.files import write_text
-from edgeprune.reporting.numbers import format_bytes, format_exact, format_percent, format_quantity
+from edgeprune.reporting.numbers import format_exact
 from edgeprune.reporting.tables import confused_pairs
 
 _MOST_NAMES = 8  # a longer front is listed by numbers alone
@@ -58,7 +57,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     # A run and its unpruned network, as two variants' runs, lie in one folder.
     distinct = list({run.folder.path: run for run in finished}.values())
     names = _distinct(run.recipe.get("name") for run in distinct)
-    coloring = _coloring(comparison.variants)
+    coloring = coloring_of(comparison.variants)
     shared_files = runs.files_of(finished)
     parts = [(by, variant_tables.parts_table(entries, by, comparison)) for by in runs.PARTS]
     return {
@@ -151,32 +150,7 @@ def _parity_sentence(shared_files: Sequence[runs.SharedFile]) -> str:
     return " ".join(sentences)
 
 
-class _Coloring(NamedTuple):
-    """The setting that gives variants their colours, and its values; all have one colour where there is none."""
-
-    setting: str
-    values: tuple[str, ...]
-
-    def color_of(self, variant: Variant) -> int | None:
-        if variant.role != "variant":
-            return None
-        value = str(variant.settings.get(self.setting))
-        return self.values.index(value) if value in self.values else 0
-
-
-def _coloring(variants: Sequence[Variant]) -> _Coloring:
-    """Colours by a setting with a few textual values, preferably one of pruning."""
-    plain = [variant for variant in variants if variant.role == "variant"]
-    settings = dict.fromkeys(name for variant in plain for name in variant.settings if name != "name")
-    for setting in sorted(settings, key=lambda name: not name.startswith("prune.")):
-        values = [variant.settings.get(setting) for variant in plain]
-        names = tuple(dict.fromkeys(map(str, values)))
-        if 2 <= len(names) <= plots.COLORS and any(isinstance(value, str) for value in values):
-            return _Coloring(setting, names)
-    return _Coloring("", ())
-
-
-def _legend(variants: Sequence[Variant], coloring: _Coloring) -> list[tuple[str, str, str]]:
+def _legend(variants: Sequence[Variant], coloring: Coloring) -> list[tuple[str, str, str]]:
     """Marker, colour and meaning of each kind of point."""
     circle = plots.SYMBOLS["variant"]
     legend = [(circle, plots.color_name(place), value) for place, value in enumerate(coloring.values or ("variant",))]
@@ -185,78 +159,25 @@ def _legend(variants: Sequence[Variant], coloring: _Coloring) -> list[tuple[str,
     return [*legend, (plots.ON_FRONT, plots.color_name(0), "filled: on the front")]
 
 
-def _plots(comparison: Comparison, coloring: _Coloring) -> list[dict[str, Any]]:
+def _plots(comparison: Comparison, coloring: Coloring) -> list[dict[str, Any]]:
     """A plot for each cost that at least two variants have."""
-    variants, format = comparison.variants, comparison.format
-    drawn = [
-        _plot(comparison, coloring, [variant.cost.get(key) for variant in variants], *COSTS[key])
-        for key in ("macs", "flash_bytes", "peak_ram_bytes", "params")
-    ]
-    sizes = [variant.bytes.get(format) for variant in variants]
-    drawn.insert(1, _plot(comparison, coloring, sizes, f"size of the {format} file", format_bytes))
-    for device, kind, unit in variant_tables.devices(comparison):
-        latencies = [variant.latency_of((device, kind, unit)) for variant in variants]
-        medians = [latency.estimate if latency else None for latency in latencies]
-        drawn.append(_plot(comparison, coloring, medians, f"latency on {device}, {unit}", format_quantity, kind))
-    return [plot for plot in drawn if plot]
-
-
-def _plot(
-    comparison: Comparison,
-    coloring: _Coloring,
-    costs: Sequence[MeanEstimate | None],
-    axis: str,
-    show: Callable[[Any], str],
-    kind: str = "",
-) -> dict[str, Any] | None:
-    """A plot with its caption; None where fewer than two variants have the cost."""
-    known = [
-        (number, variant, cost, accuracy)
-        for number, (variant, cost) in enumerate(zip(comparison.variants, costs, strict=True), start=1)
-        if cost is not None and (accuracy := variant.accuracy.get(comparison.format)) is not None
-    ]
-    if len(known) < 2:
-        return None
-    shipped = [one for one in known if one[1].role in SHIPPED]
-    best = front({variant.name: (accuracy.mean, cost.mean) for _, variant, cost, accuracy in shipped})
-    drawn = [
-        plots.Point(
-            number=number,
-            role=variant.role,
-            color=coloring.color_of(variant),
-            x=cost,
-            y=accuracy,
-            front=variant.name in best,
-            lines=(
-                variant.name,
-                _score_line(comparison.score_name, accuracy),
-                *_point_lines(variant, f"{axis}: {show(cost.mean)}", variant.name in best),
-            ),
+    drawn = []
+    for quantity in quantities(comparison).values():
+        points = pareto_points(comparison, quantity, coloring)
+        if len(points) < 2:
+            continue
+        ordered = sorted((point for point in points if point.front), key=lambda point: point.x.mean)
+        numbers = [point.number for point in ordered]
+        names = [comparison.variants[number - 1].name if len(ordered) <= _MOST_NAMES else "" for number in numbers]
+        drawn.append(
+            {
+                "svg": plots.pareto_plot(points, quantity.name, quantity.show, comparison.score_name),
+                "name": quantity.name,
+                "kind": quantity.kind,
+                "front": list(zip(numbers, names, strict=True)),
+            }
         )
-        for number, variant, cost, accuracy in known
-    ]
-    ordered = sorted((point for point in drawn if point.front), key=lambda point: point.x.mean)
-    names = [comparison.variants[point.number - 1].name if len(ordered) <= _MOST_NAMES else "" for point in ordered]
-    return {
-        "svg": plots.pareto_plot(drawn, axis, show, comparison.score_name),
-        "name": axis,
-        "kind": kind,
-        "front": list(zip((point.number for point in ordered), names, strict=True)),
-    }
-
-
-def _score_line(name: str, score: MeanEstimate) -> str:
-    interval = ONE_RUN if score.n == 1 else f"{percent_interval(score)}, {score.n} runs"
-    return f"{name}: {format_percent(score.mean)} ({interval})"
-
-
-def _point_lines(variant: Variant, cost: str, on_front: bool) -> tuple[str, ...]:
-    """The lines after name and score that show when a point is pointed at."""
-    lines = [cost]
-    for difference in [one for one in variant.differences if one.metric == "accuracy"]:
-        p = "" if difference.p_value is None else f", {p_text(difference.p_value)}"
-        lines.append(f"{points(difference.estimate.mean)} points to {difference.against}{p}")
-    return (*lines, "on the front") if on_front else tuple(lines)
+    return drawn
 
 
 def _confusions(entries: Sequence[NumberedVariant], format: str) -> list[dict[str, Any]]:
