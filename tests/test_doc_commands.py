@@ -9,8 +9,9 @@ import pytest
 
 from edgeprune.cli import command, main
 from edgeprune.cli.verbs import run, sweep
+from edgeprune.cli.verbs.data import show
 from edgeprune.cli.verbs.evaluate import EvaluateCommand
-from edgeprune.recipe import Data, Recipe
+from edgeprune.recipe import Data, LogMel, Recipe
 from edgeprune.recipe_files import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,8 @@ def only_parsed(monkeypatch) -> None:
     monkeypatch.setattr(main, "parse_command", parse)
     monkeypatch.setattr(EvaluateCommand, "default_data", lambda _: Data())
     monkeypatch.setattr(EvaluateCommand, "__call__", lambda _: 0)
+    monkeypatch.setattr(show.ShowCommand, "show", lambda *_: 0)
+    monkeypatch.setattr(show, "_settings_of", lambda _: (Data(), LogMel(), ""))
     monkeypatch.setattr(sweep, "parse_command", parse)
     monkeypatch.setattr(sweep, "_sweep", lambda *_: 0)
     monkeypatch.setattr(run, "load_recipe", recipe)
