@@ -62,6 +62,9 @@ bench: setup
 
 docs: setup
 	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest -q tests/test_site.py tests/test_doc_commands.py
+	$(BIN)/edgeprune run quickstart
+	$(BIN)/python benchmarks/doc_commands.py runs/quickstart-fold1-seed0
 
 print-python:
 	@echo $(PYTHON)

@@ -31,12 +31,14 @@ class Block:
 
     Attributes:
         commands: whole ones, their continued lines joined.
+        refused: those of them that end with the error shown.
         mark: why it is not run; "" if it is.
     """
 
     page: Path
     line: int
     commands: tuple[str, ...]
+    refused: tuple[str, ...]
     mark: str
 
     def __str__(self) -> str:
@@ -45,21 +47,23 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     """The command blocks of a page, in order."""
-    mark = ""
+    mark = None
     for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
-        if token.type == "html_block":
-            found = MARK.match(token.content)
-            mark = found[1] if found else ""
-        elif token.type in ("code_block", "fence"):
-            commands = commands_of(token.content) if token.info in ("", "console") else ()
-            if commands and token.map:
-                yield Block(page, token.map[0] + 1, commands, mark)
-            mark = ""
+        commands = commands_of(token.content) if token.type in ("code_block", "fence") and not token.info else ()
+        if commands and token.map:
+            refused = re.findall(r"^\$ (.+)\nedgeprune: error:", joined(token.content), re.MULTILINE)
+            yield Block(page, token.map[0] + 1, commands, tuple(refused), mark[1] if mark else "")
+        mark = MARK.match(token.content) if token.type == "html_block" else None
+
+
+def joined(text: str) -> str:
+    """With each command on one line."""
+    return text.replace("\\\n", " ")
 
 
 def commands_of(text: str) -> tuple[str, ...]:
     """The commands of a block; none where it is something else, such as a file."""
-    lines = text.replace("\\\n", " ").splitlines()
+    lines = joined(text).splitlines()
     if any(line.startswith("$ ") for line in lines):
         return tuple(line[2:] for line in lines if line.startswith("$ "))
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -77,7 +81,9 @@ def run_page(page: Path, demo: Path) -> int:
             if block.mark:
                 print(f"{block}: not run: {block.mark}")
                 continue
-            script = "\n".join(block.commands)
+            script = "\n".join(
+                f"if {command}; then exit 99; fi" if command in block.refused else command for command in block.commands
+            )
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", script], cwd=scratch, env=environment, capture_output=True, text=True
             )
