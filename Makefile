@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 BOARD := .board
 
-.PHONY: setup board litert-js demo test test-fast hostile lint types bench docs clean print-python
+.PHONY: setup board litert-js demo test test-fast hostile lint types mutants bench docs clean print-python
 
 setup: $(VENV)/.installed
 
@@ -57,6 +57,12 @@ INPUTS ?= 10000
 hostile: setup
 	EDGEPRUNE_HOSTILE=$(INPUTS) $(BIN)/python -m pytest -n 2 tests/hostile
 
+# The code of chosen files changed in all small ways; a test must fail of each (`mutmut browse` shows those that survive).
+mutants: setup
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut export-cicd-stats
+	@cat mutants/mutmut-cicd-stats.json
+
 bench: setup
 	$(BIN)/python benchmarks/features.py
 
@@ -70,4 +76,4 @@ print-python:
 	@echo $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-other $(BOARD) node_modules site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf mutants $(VENV) $(VENV)-other $(BOARD) node_modules site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
