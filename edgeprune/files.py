@@ -6,15 +6,15 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from edgeprune.errors import EdgepruneError, first_line
+from edgeprune.scratch import scratch_file
 
 T = TypeVar("T")
 _DEEPEST = 50
@@ -27,20 +27,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        os.chmod(name, 0o644)
+        with scratch_file(path) as temporary:
+            yield temporary
+            os.replace(temporary, path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def cannot_write(path: Path | str, error: OSError) -> EdgepruneError:

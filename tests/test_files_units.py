@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune import files
+from edgeprune import scratch
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import atomic_path, read_json, sha256_file, sha256_json, write_bytes, write_json, write_text
 from edgeprune.units import format_size, parse_size
@@ -73,7 +73,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # as root, chmod would refuse nothing
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(scratch.tempfile, "mkstemp", refuse)
     with pytest.raises(EdgepruneError, match=r"a.json: cannot be written \(Permission denied\)"):
         write_text(tmp_path / "a.json", "{}")
 

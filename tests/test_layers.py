@@ -11,6 +11,7 @@ GROUND = (
     "version",
     "errors",
     "units",
+    "scratch",
     "files",
     "cores",
     "plain_output",

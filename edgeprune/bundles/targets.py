@@ -1,16 +1,17 @@
 """Bundles: a run's network, its front-end and test vectors, in the layout a firmware or app project builds from."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edgeprune.bundles import android, c11, micro, web
+from edgeprune.bundles.common import MANIFEST
 from edgeprune.bundles.deployment import PACKAGE, Deployment, Runtime
 from edgeprune.bundles.micro import MICRO_TARGETS
 from edgeprune.bundles.source import source_of
 from edgeprune.errors import EdgepruneError, unknown_name
-from edgeprune.files import cannot_write
+from edgeprune.files import cannot_write, read_json, sha256_file
+from edgeprune.scratch import scratch_folder
 
 TARGETS = {
     "c11": "C11: any project, with runs on this computer, Cortex-M and RISC-V",
@@ -39,11 +40,13 @@ def write_bundle(
 ) -> Path:
     """Write the bundle of a finished run and return its folder `out`, which ends up whole or absent.
 
+    Where the same bundle is there already, it stays.
+
     Args:
         run: run folder with `model_int8.tflite`, or an int8 .tflite that carries labels and front-end (for a page one
             of any format).
         target: one of `TARGETS`.
-        out: folder to write; it must be absent or empty.
+        out: folder to write; anything but this bundle in it is refused.
         clips: audio files for the test vectors, or for the page's check (default: evaluation clips of the run).
         deployment: rules, runtime, names and the rest (default: the target's runtime).
     """
@@ -51,19 +54,36 @@ def write_bundle(
     runtime_of(target, deployment.runtime)
     if deployment.package != PACKAGE and target != "android":
         raise EdgepruneError(f"package: {target} has no Kotlin; leave out --package, or take --target android.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise EdgepruneError(f"{out}: is there already; choose another --out.")
+    taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if taken and not (out / MANIFEST).is_file():
+        raise _is_taken(out)
     write = _writer(run, target, clips, deployment)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            folder = Path(scratch) / "bundle"
+        with scratch_folder(out.parent, f".{out.name}.") as scratch:
+            folder = scratch / "bundle"
             folder.mkdir()
             write(folder)
-            folder.rename(out)
+            if not taken:
+                folder.rename(out)
+            elif not _holds(out, folder):
+                raise _is_taken(out)
     except OSError as error:
         raise cannot_write(error.filename or out, error) from error
     return out
+
+
+def _holds(out: Path, bundle: Path) -> bool:
+    """Whether a folder holds all of a bundle, as it stands in another."""
+    manifest = read_json(bundle / MANIFEST)
+    same = read_json(out / MANIFEST) == manifest
+    return same and all(
+        (out / name).is_file() and sha256_file(out / name) == file["sha256"] for name, file in manifest["files"].items()
+    )
+
+
+def _is_taken(out: Path) -> EdgepruneError:
+    return EdgepruneError(f"{out}: is there already; choose another --out.")
 
 
 def _writer(run: Path, target: str, clips: Sequence[Path], deployment: Deployment) -> Callable[[Path], None]:

@@ -9,8 +9,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from edgeprune.convert.onnx_to_tf import FileAxes
 from edgeprune.convert.tf_builder import plain_name
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import cannot_write, write_bytes
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.flatbuffer import operator_names, pack_model, unpack_model
 from edgeprune.tflite.metadata import set_metadata
 
@@ -97,11 +98,11 @@ def convert_network(
     patches = _calibration_patches(calibration, shape) if {"int8", "int16x8"} & set(formats) else None
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".convert.", dir=out_dir)
+        scratch = ExitStack()
+        folder = scratch.enter_context(scratch_folder(out_dir, ".convert."))
     except OSError as error:
         raise cannot_write(out_dir, error) from error
-    with scratch as name:
-        folder = Path(name)
+    with scratch:
         answer = _run_child(onnx_path, folder, formats, patches, log=out_dir / "convert.log")
         if answer["transposes"] and not transposes:
             places = ", ".join(place or "its forward" for place in dict.fromkeys(answer["transposes"]))

@@ -1,6 +1,5 @@
 """Whether a file with the front-end inside computes what the Python front-end and the exported network do."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from edgeprune.audio.logmel import waveform_patches
 from edgeprune.convert.waveform import check_input, read_log_mel_description
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.files import write_bytes
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.flatbuffer import describe_tensors, operator_names, pack_model, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter
 from edgeprune.tflite.metadata import read_description
@@ -143,8 +143,8 @@ def _open_inside(path: Path | str, source_path: Path | str) -> Any:
     graph.outputs, model.signatureDefs = [features, network_input, graph.outputs[0]], None
     if not makers or describe_tensors(model)[1][1] != describe_tensors(source)[0][0]:
         raise CheckFailedError(f"{path}: was not made from {source_path}; make the file again.")
-    with tempfile.TemporaryDirectory(prefix="edgeprune.") as folder:
-        opened = Path(folder) / "opened.tflite"
+    with scratch_folder() as folder:
+        opened = folder / "opened.tflite"
         write_bytes(opened, pack_model(model))
         return load_interpreter(opened, xnnpack=False)
 

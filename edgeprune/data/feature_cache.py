@@ -90,8 +90,8 @@ def extract(
                     _write(folder, root, filenames, spec, samples, workers or cores())
                     facts = {"root": str(root.resolve()), "clips_sha256": sha256_json(states)}
                     content = {"sha256": key, "frontend": asdict(spec), "clips": list(filenames), **facts}
+                    (folder / "done.npy").unlink(missing_ok=True)  # first: behind a manifest nobody looks for it
                     write_json(folder / "manifest.json", content)
-                    (folder / "done.npy").unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
     audio = sorted((Path(state.name).with_suffix("").as_posix(), state.size, state.probe) for state in states)

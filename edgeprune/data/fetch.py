@@ -15,13 +15,15 @@ from typing import IO, Any
 from edgeprune.console import progress, say
 from edgeprune.data.cards import Archive, Card
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import atomic_path, cannot_write, md5_file, read_json, write_json
+from edgeprune.files import cannot_write, md5_file, read_json, write_json
 
 ARCHIVES = "archives"
 """Folder under the data set's root for the downloads and the marks of those that were unpacked."""
 
 TIMEOUT_S = 30
 TRIES = 4
+PART = ".unpacking.part"
+"""Name of a file that is not whole yet, in the folder it is unpacked into."""
 CHUNK_BYTES = 1 << 16
 """The most bytes lost when a download breaks off."""
 PAUSE_S = 1.0
@@ -83,8 +85,7 @@ def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> in
             _check_space(root, sum(size for _, size, _ in new))
             with progress(f"unpacking {archive.name}", len(new)) as bar:
                 for name, _, opener in new:
-                    with atomic_path(target / name) as temporary, opener() as source, temporary.open("wb") as sink:
-                        shutil.copyfileobj(source, sink, CHUNK_BYTES)
+                    _write_member(target / name, opener)
                     bar.advance(bar.task_ids[0])
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
         raise EdgepruneError(f"{path}: cannot be unpacked ({error}); delete it and fetch again.") from error
@@ -141,6 +142,20 @@ def _unsafe(path: Any, name: str, why: str) -> EdgepruneError:
     return EdgepruneError(f"{path}: refused, its member '{name}' {why}; get the archive from its publisher again.")
 
 
+def _write_member(path: Path, opener: Callable[[], IO[bytes]]) -> None:
+    """Write a file beside its place under a name that the next process to unpack it takes again, and rename it."""
+    part = path.with_name(PART)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with opener() as source, part.open("wb") as sink:
+            shutil.copyfileobj(source, sink, CHUNK_BYTES)
+        part.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _is_whole(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
@@ -167,36 +182,38 @@ def _check_space(root: Path, needed: int) -> None:
 
 def _download(card: Card, archive: Archive, folder: Path, left: list[Archive]) -> bool:
     """Put the archive with the right MD5 into `folder`; True if it was downloaded now."""
-    import pooch
     import requests
 
-    pooch.get_logger().setLevel("WARNING")
     path = folder / archive.name
     if not archive.md5:
         say(f"warning: {archive.name}: no MD5 is known for it, so the download cannot be checked")
+        if path.exists():
+            return False
     elif path.exists():
         if md5_file(path) == archive.md5:
             return False
         say(f"warning: {path}: has another MD5 than {archive.md5}; downloading it again")
         path.unlink()
-    known = f"md5:{archive.md5}" if archive.md5 else None
-    stream = _Stream(archive, folder / f"{archive.name}.part")
+    part = folder / f"{archive.name}.part"
     try:
-        pooch.retrieve(archive.url, known, fname=archive.name, path=folder, downloader=stream)
+        folder.mkdir(parents=True, exist_ok=True)
+        _download_part(archive, part)
+        if archive.md5 and md5_file(part) != archive.md5:
+            part.unlink()
+            raise EdgepruneError(
+                f"{archive.name}: {archive.url} sent a file with another MD5 than {archive.md5}; try again later, and "
+                "if that does not help, check the card against the publisher's page."
+            )
+        part.replace(path)
     except requests.RequestException as error:
         links = "\n".join(f"  {other.url}" for other in left if not (folder / other.name).exists())
         raise EdgepruneError(
             f"{card.name}: {archive.name} cannot be downloaded ({_reason(error)}); try again later, or download these "
             f"by hand into {folder} and run the command again:\n{links}"
         ) from error
-    except ValueError as error:
-        raise EdgepruneError(
-            f"{archive.name}: {archive.url} sent a file with another MD5 than {archive.md5}; try again later, and if "
-            "that does not help, check the card against the publisher's page."
-        ) from error
     except OSError as error:
         raise cannot_write(path, error) from error
-    return stream.used
+    return True
 
 
 def _reason(error: Exception) -> str:
@@ -212,55 +229,48 @@ def _reason(error: Exception) -> str:
     return "the connection broke off"
 
 
-class _Stream:
-    """A pooch downloader that keeps a partial download in `part` and continues from it after a failure."""
+def _download_part(archive: Archive, part: Path) -> None:
+    """Download an archive to `part`, from where an earlier download broke off; a failure is tried again."""
+    import requests
 
-    def __init__(self, archive: Archive, part: Path) -> None:
-        self.archive = archive
-        self.part = part
-        self.used = False
-
-    def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
-        import requests
-
-        self.used = True
-        if not self.archive.md5:
-            self.part.unlink(missing_ok=True)
-        for attempt in range(TRIES):
-            try:
-                self._stream(url)
-                break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                if attempt == TRIES - 1:
-                    raise
-            except requests.HTTPError as error:
-                # Servers under load answer 429 or 5xx; another try does not help with other codes.
-                status = error.response.status_code if error.response is not None else 0
-                if attempt == TRIES - 1 or (status != 429 and status < 500):
-                    raise
-            time.sleep(PAUSE_S * 2**attempt)
-        self.part.replace(output_file)
-
-    def _stream(self, url: str) -> None:
-        import requests
-
-        have = self.part.stat().st_size if self.part.exists() else 0
-        if have and have == self.archive.bytes:
+    if not archive.md5:
+        part.unlink(missing_ok=True)
+    for attempt in range(TRIES):
+        try:
+            _stream(archive, part)
             return
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with requests.get(url, stream=True, timeout=TIMEOUT_S, headers=headers) as response:
-            if response.status_code == 416:
-                # Nothing lies beyond the partial file: it is whole or too long, and the MD5 decides.
-                if response.headers.get("Content-Range", "").endswith(f"/{have}"):
-                    return
-                self.part.unlink()
-                raise requests.ConnectionError("the partial download does not fit the file")
-            response.raise_for_status()
-            resumed = response.status_code == 206
-            have = have if resumed else 0
-            length = int(response.headers.get("Content-Length", 0)) + have or self.archive.bytes or 0
-            title = f"{self.archive.name} (MiB)"
-            with self.part.open("ab" if resumed else "wb") as sink, progress(title, length >> 20) as bar:
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    sink.write(chunk)
-                    bar.update(bar.task_ids[0], completed=sink.tell() >> 20)
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+            if attempt == TRIES - 1:
+                raise
+        except requests.HTTPError as error:
+            # Servers under load answer 429 or 5xx; another try does not help with other codes.
+            status = error.response.status_code if error.response is not None else 0
+            if attempt == TRIES - 1 or (status != 429 and status < 500):
+                raise
+        time.sleep(PAUSE_S * 2**attempt)
+
+
+def _stream(archive: Archive, part: Path) -> None:
+    """Ask the server for what `part` lacks, and add it there."""
+    import requests
+
+    have = part.stat().st_size if part.exists() else 0
+    if have and have == archive.bytes:
+        return
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(archive.url, stream=True, timeout=TIMEOUT_S, headers=headers) as response:
+        if response.status_code == 416:
+            # Nothing lies beyond the partial file: it is whole or too long, and the MD5 decides.
+            if response.headers.get("Content-Range", "").endswith(f"/{have}"):
+                return
+            part.unlink()
+            raise requests.ConnectionError("the partial download does not fit the file")
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        have = have if resumed else 0
+        length = int(response.headers.get("Content-Length", 0)) + have or archive.bytes or 0
+        title = f"{archive.name} (MiB)"
+        with part.open("ab" if resumed else "wb") as sink, progress(title, length >> 20) as bar:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                sink.write(chunk)
+                bar.update(bar.task_ids[0], completed=sink.tell() >> 20)

@@ -119,9 +119,11 @@ def ensure(
     settings = {"clips_per_scene": clips_per_scene, "clip_s": float(clip_s), "sample_rate": sample_rate, "seed": seed}
     manifest = {"made_by": _MADE_BY, "version": VERSION, **settings}
     manifest |= {"mixtures": True} if mixtures else {}
-    if _is_whole(Path(root), clips, manifest):
+    if _is_whole(Path(root), clips, manifest) and not any(path.exists() for path in _beside(Path(root).resolve())):
         return False
     with _locked(Path(root)) as folder:
+        for leftover in _beside(folder):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         if _is_whole(folder, clips, manifest):  # another process wrote it while this one waited
             return False
         _build(folder, clips, manifest)
@@ -145,13 +147,15 @@ def _locked(root: Path) -> Iterator[Path]:
         raise cannot_write(root, error) from error
 
 
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where the set is written before it gets its name, and where the one it replaces goes meanwhile."""
+    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
+
+
 def _build(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, Any]) -> None:
     """Write the set beside `folder`, then move it there; the caller holds the lock."""
     _refuse_strangers(folder)
-    partial_folder = folder.with_name(f".{folder.name}.partial")
-    old_folder = folder.with_name(f".{folder.name}.old")
-    for leftover in (partial_folder, old_folder):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
+    partial_folder, old_folder = _beside(folder)
     say(f"Writing {len(clips)} synthetic clips of {manifest['clip_s']:g} s to {folder} ...")
     try:
         (partial_folder / "audio").mkdir(parents=True)
@@ -162,8 +166,8 @@ def _build(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, Any
             folder.rename(old_folder)
         partial_folder.rename(folder)
     finally:
-        for leftover in (partial_folder, old_folder):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for path in (partial_folder, old_folder):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_audio(folder: Path, clips: Sequence[SyntheticClip], manifest: dict[str, Any]) -> None:

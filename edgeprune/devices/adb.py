@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import shlex
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.interpreter import TFLiteModel
 
 WARMUP = 5
@@ -74,9 +73,9 @@ class _FileOnPhone:
         model = f"{folder}/model{number}.tflite"
         phone.push(path, model)
         clips = tuple(f"{folder}/input{number}_{clip}.bin" for clip in range(len(expected.inputs)))
-        with tempfile.TemporaryDirectory(prefix="edgeprune-adb-") as local:
+        with scratch_folder() as local:
             for name, clip in zip(clips, expected.inputs, strict=True):
-                raw = Path(local) / "clip"
+                raw = local / "clip"
                 raw.write_bytes(clip.tobytes())
                 phone.push(raw, name)
         shape = ",".join(str(size) for size in TFLiteModel(path).input_shape)

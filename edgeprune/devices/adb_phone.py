@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from edgeprune.console import say
 from edgeprune.devices.tools import last_line, require, run_tool
 from edgeprune.errors import EdgepruneError
+from edgeprune.scratch import scratch_folder
 
 _REFUSALS = {
     "unauthorized": "has not allowed this computer; unlock the phone and confirm USB debugging",
@@ -86,8 +86,8 @@ class Phone:
 
     def pull(self, source: str) -> bytes | None:
         """The content of a file, None where there is none."""
-        with tempfile.TemporaryDirectory(prefix="edgeprune-adb-") as folder:
-            local = Path(folder) / "pulled"
+        with scratch_folder() as folder:
+            local = folder / "pulled"
             done = self.call("pull", source, str(local))
             return local.read_bytes() if done.returncode == 0 and local.is_file() else None
 

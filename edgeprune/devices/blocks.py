@@ -1,6 +1,5 @@
 """The blocks of instructions that an emulated program runs, counted by a plugin of QEMU's translator."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from edgeprune.devices import qemu
 from edgeprune.devices.tools import last_line, require, run_tool
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import share_folder
+from edgeprune.scratch import scratch_folder
 
 _BUILD_TIMEOUT_S = 60.0
 
@@ -35,8 +35,8 @@ def executed_blocks(board: str, image: Path, timeout_s: float) -> list[ExecutedB
     Raises:
         EdgepruneError: this computer has no compiler to build the plugin with, or its QEMU takes none.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
-        plugin, listed = Path(name) / "blocks.so", Path(name) / "blocks.txt"
+    with scratch_folder() as folder:
+        plugin, listed = folder / "blocks.so", folder / "blocks.txt"
         source = share_folder("export") / "boards" / "blocks.c"
         command: list[str | Path] = [require("gcc", board), "-std=c11", "-O2", "-shared", "-fPIC", source, "-o", plugin]
         done = run_tool(command, board, _BUILD_TIMEOUT_S)

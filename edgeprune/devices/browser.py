@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -26,6 +25,7 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import sha256_file, share_folder, write_json
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.interpreter import TFLiteModel
 
 WARMUP_MS = 500
@@ -50,8 +50,7 @@ def measure(request: BenchRequest) -> list[Measurement]:
     if address is not None and set(request.threads) != {1}:
         raise EdgepruneError(f"device {request.device}: a page over http gets one thread; leave --threads out.")
     packages = litert_js.find_litert_js()
-    with tempfile.TemporaryDirectory(prefix="edgeprune-browser-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         files = [_PageFile.write(request, number, folder) for number in range(len(request.paths))]
         litert_js.copy_litert_js(packages, folder, threads=max(request.threads) > 1)
         _write_page(folder)

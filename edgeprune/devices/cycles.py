@@ -5,7 +5,6 @@ that overlap, and 7.2.3 for floating point. The memory has no wait states.
 """
 
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgeprune.devices.boards import board_of
 from edgeprune.devices.tools import require, run_tool
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import share_folder
+from edgeprune.scratch import scratch_folder
 
 BOARDS = ("cortex-m4",)
 """Those whose cycle table is here."""
@@ -86,9 +86,9 @@ def calibrate(board: str, timeout_s: float) -> Calibration:
 
 def count_loop(board: str, timeout_s: float) -> Counted:
     """Build and run `ITERATIONS` of the loop of `calibration.c`, with the compiler's options of every figure."""
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
+    with scratch_folder() as folder:
         source = share_folder("export") / "boards" / "calibration.c"
-        image = qemu.build(board, [source], [], Path(name) / "loop.elf", (f"ITERATIONS={ITERATIONS}",))
+        image = qemu.build(board, [source], [], folder / "loop.elf", (f"ITERATIONS={ITERATIONS}",))
         return estimate(board, image.path, timeout_s)
 
 

@@ -4,7 +4,6 @@ An instruction is not a cycle: loads that wait for flash, branches and multiplic
 Cortex-M7 may start two at once. Counts compare networks on one processor.
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tflm import reference_micro
 from edgeprune.errors import CheckFailedError, EdgepruneError
 from edgeprune.firmware.c11 import CompiledLayer
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.cost import cost_of_tflite
 from edgeprune.tflite.flatbuffer import operators
 
@@ -50,8 +50,7 @@ def measure_emulated(request: BenchRequest, engine: Engine) -> list[Measurement]
 
 def _measure_file(request: BenchRequest, path: Path, engine: Engine, tools: dict[str, str]) -> Measurement:
     say(f"{request.device}: compiling {path.name} and running it in QEMU")
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         code = engine(path, folder, request.device)
         inputs = request.inputs(path)
         stored, expected = reference_micro(code.tflite, inputs, request.device)

@@ -6,7 +6,6 @@ import importlib.util
 import math
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from edgeprune.devices.record import Measurement
 from edgeprune.devices.request import BenchRequest
 from edgeprune.devices.tools import last_line, run_tool
 from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.flatbuffer import describe_tensors, operators, unpack_model
 
 ACCELERATORS = (
@@ -65,8 +65,8 @@ def _measure_file(request: BenchRequest, path: Path) -> Measurement:
     inputs = request.inputs(path)
     checks.reference(path, inputs)
     say(f"{device}: compiling {path.name} with Vela")
-    with tempfile.TemporaryDirectory(prefix="edgeprune-vela-") as folder:
-        row, on_cpu = _compile(request, path, Path(folder))
+    with scratch_folder() as folder:
+        row, on_cpu = _compile(request, path, folder)
     cycles = _number(row, "cycles_total", device)
     if cycles <= 0:
         reason = f"{', '.join(sorted(on_cpu))} stay on the processor"

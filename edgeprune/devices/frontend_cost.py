@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from edgeprune.errors import CheckFailedError
 from edgeprune.files import share_folder, write_text
 from edgeprune.firmware.frontend import FrontendFiles, write_frontend
 from edgeprune.recipe import LogMel
+from edgeprune.scratch import scratch_folder
 
 HOPS = 20
 """Hops of noise on which instructions are counted; the counts hardly depend on the signal."""
@@ -74,8 +73,7 @@ def instructions_per_hop(
     Settings are counted as for an int8 network that takes `[mels, frames]`. Flash and RAM are those of a bare program
     beyond the same program without the front-end.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         if isinstance(frontend, LogMel):
             plain = Normalisation.none(frontend.mels)
             files = write_frontend(frontend, plain, folder / "frontend", layout="mels_frames", quantisation=(0.1, 0))
@@ -107,8 +105,7 @@ def run_frontend(files: FrontendFiles, signal: NDArray[np.int16], board: str, ti
     rows = (signal[start : start + 16] for start in range(0, len(signal), 16))
     values = "\n".join(" ".join(f"{value}," for value in row) for row in rows)
     header = f"#define SAMPLES {len(signal)}\nstatic int16_t signal[SAMPLES] BOARD_VECTORS = {{\n{values}\n}};\n"
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         write_text(folder / "signal.h", header)
         sources = [*files.sources, _PROGRAMS / "frontend_run.c"]
         image = qemu.build(board, sources, [folder, files.folder], folder / "run.elf")

@@ -1,7 +1,6 @@
 """What a streaming network takes on a device, read back from the program that is linked for it: RAM, stack, flash."""
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from edgeprune.firmware.listening import write_listening
 from edgeprune.firmware.stream.compile import plan_stream, write_program
 from edgeprune.firmware.stream.plan import Plan
 from edgeprune.recipe import LogMel
+from edgeprune.scratch import scratch_folder
 
 BOARD = "cortex-m4"
 """The board that budgets are about."""
@@ -54,8 +54,7 @@ def link_program(
         layout: of the front-end's patches, as the network takes them.
     """
     plan = plan_stream(network) if isinstance(network, Path) else network
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         write_program(plan, folder, "net", "network")
         sources, main = [folder / "net.c"], "bare_stream.c"
         if frontend is not None:

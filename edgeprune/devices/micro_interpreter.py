@@ -7,7 +7,6 @@ import re
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgeprune.devices.tools import child_environment
 from edgeprune.errors import EdgepruneError
+from edgeprune.scratch import scratch_folder
 
 
 def require_tflite_micro(device: str) -> str:
@@ -103,8 +103,8 @@ class MicroInterpreter:
 @contextmanager
 def micro_interpreter(device: str, path: Path, stored: NDArray[Any], timeout_s: float) -> Iterator[MicroInterpreter]:
     """An interpreter for a file and its inputs `[n, ...]` as the file stores them."""
-    with tempfile.TemporaryDirectory(prefix="edgeprune-tflm-") as folder:
-        interpreter = MicroInterpreter(device, path, stored, Path(folder), timeout_s)
+    with scratch_folder() as folder:
+        interpreter = MicroInterpreter(device, path, stored, folder, timeout_s)
         try:
             yield interpreter
         finally:

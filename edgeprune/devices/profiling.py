@@ -4,7 +4,6 @@
 """
 
 import random
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgeprune.devices.width_grid import grid, made_monotone, tile_of
 from edgeprune.errors import EdgepruneError, unknown_name
 from edgeprune.files import sha256_file
 from edgeprune.graph.graph import Graph
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.flatbuffer import describe_tensors, unpack_model
 from edgeprune.tflite.metadata import read_metadata
 from edgeprune.tflite.rewidth import Template, empty_file
@@ -123,8 +123,8 @@ def verify(
         raise EdgepruneError(f"{path}: is not the file that was profiled ({profile.model}); profile it first.")
     template = Template(path, graph)
     clock = _clock(profile.device, profile.threads, runs, measure)
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{number}.tflite" for number in range(len(widths_list))]
+    with scratch_folder() as folder:
+        files = [folder / f"{number}.tflite" for number in range(len(widths_list))]
         for file, widths in zip(files, widths_list, strict=True):
             file.write_bytes(template.file(widths))
         measured = clock([_StageFile(file, 0) for file in files])
@@ -169,9 +169,9 @@ def _measured(
     random.Random(0).shuffle(points)
     overheads = []
     waiting = iter(points)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         progress = track(points, f"profiling {template.path.name}", len(points))
-        for batch in _batches(_contents(template, axes, points), Path(folder)):
+        for batch in _batches(_contents(template, axes, points), folder):
             overhead, *batch_times = clock(batch)
             overheads.append(overhead)
             for value, (number, index), _ in zip(batch_times, waiting, progress, strict=False):

@@ -1,5 +1,6 @@
 """Checkpoints of networks: spec, weights and whatever is needed to use them; no pickles."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprune.data.normalisation import Normalisation
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import atomic_path
+from edgeprune.files import write_bytes
 from edgeprune.models.registry import ModelSpec, build
 
 if TYPE_CHECKING:
@@ -36,12 +37,18 @@ class Checkpoint:
 
 
 def save(path: Path | str, spec: ModelSpec, model: "nn.Module", extra: Mapping[str, Any] | None = None) -> None:
-    import torch
-
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = {"format": _FORMAT, "spec": spec.to_dict(), "state": state, "extra": dict(extra or {})}
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    write_bytes(path, torch_bytes(content))
+
+
+def torch_bytes(content: Mapping[str, Any]) -> bytes:
+    """What `torch.save` writes; the same content gives the same bytes, since no file name goes into them."""
+    import torch
+
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
 
 
 def load(path: Path | str) -> Checkpoint:

@@ -339,6 +339,23 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
+class Threads:
+    """With how many threads of the CPU a run trains and fine-tunes."""
+
+    train: int | None
+    finetune: int | None
+
+    def __str__(self) -> str:
+        """As `1 thread`, or `1 thread in training and 2 in fine-tuning`."""
+        more = "" if self.finetune == self.train else f" in training and {self.finetune} in fine-tuning"
+        return f"{self.train} thread{'' if self.train == 1 else 's'}{more}"
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Threads:
+        return Threads(**plain_fields(Threads, value))
+
+
+@dataclass(frozen=True)
 class FrontendFigures:
     """The cost of the log-mel front-end in C, beside the network's; instructions are by emulated processor."""
 

@@ -19,6 +19,7 @@ from edgeprune.results.figures import (
     Parity,
     ReconstructionFigures,
     Scores,
+    Threads,
     Timing,
 )
 from edgeprune.results.json_fields import mapping, numbers, objects, plain_fields, text, whole
@@ -135,6 +136,7 @@ class Result(Tabular):
         networks: `dense` and `pruned`, of the same shape.
         latency: timings of the files, in the order they were taken.
         history: rows of each training, by `dense` and `finetune`.
+        threads: that the run was computed with at first, and after each start that changed them.
         folder: the run folder; None of a result that was not read from one.
         raw: the content of `result.json`, as it is on disk.
     """
@@ -148,6 +150,7 @@ class Result(Tabular):
     latency: tuple[Timing, ...]
     frontend: FrontendFigures | None
     history: Mapping[str, list[Mapping[str, Any]]]
+    threads: tuple[Threads, ...] = ()
     task: str = "scenes"
     folder: Path | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -192,6 +195,7 @@ class Result(Tabular):
             latency=tuple(Timing.from_json(row) for row in objects(value, "latency")),
             frontend=FrontendFigures.from_json(mapping(value, "frontend")),
             history={name: objects(history, name, "history.") for name in history},
+            threads=tuple(Threads.from_json(row) for row in objects(value, "threads")),
             task=text(value.get("task")) or "scenes",
             folder=folder,
             raw=value,

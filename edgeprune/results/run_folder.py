@@ -69,6 +69,11 @@ class RunFolder:
         return self.path / "data.json"
 
     @property
+    def threads_file(self) -> Path:
+        """Threads that the run computed with at first, and after each start that changed them."""
+        return self.path / "threads.json"
+
+    @property
     def report_file(self) -> Path:
         return self.path / "report.html"
 

@@ -24,6 +24,7 @@ from edgeprune.reporting.report import write_report
 from edgeprune.results.result import NETWORKS, SCHEMA, NetworkName, Result
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.program import program_figures
+from edgeprune.running.threads import threads_of
 from edgeprune.version import __version__
 
 _PACKAGES = (
@@ -52,6 +53,7 @@ def finish(
         "recipe": recipe.to_dict(),
         "seed": recipe.seed,
         "versions": _versions(),
+        "threads": [asdict(threads) for threads in threads_of(folder)],
         **({} if data.task == "scenes" else {"task": data.task}),
         "data": {
             "name": data.card.name,

@@ -32,12 +32,15 @@ from edgeprune.running.data import load_trained
 from edgeprune.running.export_files import export_network
 from edgeprune.running.program import program_costs
 from edgeprune.running.train_dense import forget_training_state, network_facts, train_network
+from edgeprune.training.threads import use_threads
 
 
 def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: RunFolder) -> Checkpoint:
     """The run's `pruned.ckpt`, made where it is missing, in one step or several."""
+    use_threads(recipe.finetune.threads)
     last = folder.checkpoint("pruned")
     if last.is_file():
+        forget_training_state(folder.training("finetune"))  # a kill may have come before it was forgotten
         return load_trained(last, data)
     table = _latency_table(recipe, data, dense, folder)
     groups = graph_of(dense.spec).prunable(recipe.prune.dense_layers)
@@ -48,15 +51,15 @@ def prune_to_budget(recipe: Recipe, data: RunData, dense: Checkpoint, folder: Ru
         _dense_costs(recipe, dense, table), filters, network_budget(recipe), recipe.prune, epochs
     ):
         path = last if step.last else folder.step_checkpoint(step.number)
+        part = folder.training("finetune" if step.last else f"finetune_{step.number}")
         if not path.is_file():
-            part = folder.training("finetune" if step.last else f"finetune_{step.number}")
             model, spec, facts = _prune(recipe, data, network, step, table)
             finetuning = replace(_finetuning(recipe), epochs=step.epochs)
             history = train_network(model, data, finetuning, recipe.seed, part, dense.model)
             earlier = [] if step.number == 1 else network.extra["history"]
             facts |= network_facts(recipe, data, model, [*earlier, *history])
             checkpoint.save(path, spec, model, facts)
-            forget_training_state(part)
+        forget_training_state(part)
         network = load_trained(path, data)
     return network
 

@@ -54,9 +54,11 @@ def run_stages(recipe: Recipe, found: FoundData, folder: RunFolder) -> Result:
     from edgeprune.running.measure import frontend_figures, measure_files
     from edgeprune.running.program import program_figures
     from edgeprune.running.prune_to_budget import prune_to_budget
+    from edgeprune.running.threads import note_threads
     from edgeprune.running.train_dense import train_dense
 
     console.say(f"run {recipe.name}: folder {folder.path}, seed {recipe.seed}")
+    note_threads(recipe, folder)
     data = found.load(recipe.data)
     check_same_data(data, folder)
     for warning in data.warnings:

@@ -25,6 +25,7 @@ def train_dense(recipe: Recipe, data: RunData, folder: RunFolder) -> Checkpoint:
     use_threads(recipe.train.threads)
     path = folder.checkpoint("dense")
     if path.is_file():
+        forget_training_state(folder.training("dense"))  # a kill may have come before it was forgotten
         return load_trained(path, data)
     if recipe.dense_from is not None:
         dense = adopt_dense(recipe, data, recipe.dense_from)

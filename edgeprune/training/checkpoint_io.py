@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import atomic_path
+from edgeprune.files import write_bytes
+from edgeprune.models.checkpoint import torch_bytes
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -19,8 +19,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+        write_bytes(path, torch_bytes(checkpoint))
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
@@ -29,12 +28,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise EdgepruneError(
                 f"{path}: training cannot go on from it ({type(error).__name__}); delete it to start anew."
             ) from error
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a kill during a write left in the folder."""
-    for path in (*folder.glob(".last.ckpt.*"), *folder.glob(".best.ckpt.*")):
-        path.unlink(missing_ok=True)
 
 
 class BestCheckpoint(ModelCheckpoint):

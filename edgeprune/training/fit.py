@@ -19,7 +19,7 @@ from edgeprune.data.patches import Patches
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import write_text
 from edgeprune.recipe import Train
-from edgeprune.training.checkpoint_io import AtomicCheckpointIO, BestCheckpoint, Patience, remove_leftovers
+from edgeprune.training.checkpoint_io import AtomicCheckpointIO, BestCheckpoint, Patience
 from edgeprune.training.module import SceneModule
 from edgeprune.training.threads import use_threads
 from edgeprune.training.trackers import loggers
@@ -121,7 +121,6 @@ def fit(
     best, callbacks = _callbacks(recipe, folder, title, recipe.choose == "best" and validation_set is not None)
     trainer = _trainer(recipe, folder, callbacks)
     last = folder / "last.ckpt"
-    remove_leftovers(folder)
     _fit(
         trainer,
         module,

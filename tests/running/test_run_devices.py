@@ -246,9 +246,14 @@ def test_deploy_lists_its_files_and_writes_nothing_over_others(capsys, done, tmp
     out = tmp_path / "bundle"
     manifest = call_json(capsys, "deploy", done, "--target", "c11", "--out", out)
     assert "Makefile" in manifest["files"]
-    code, _, err = call(capsys, "deploy", done, "--target", "c11", "--out", out)
+    assert call_json(capsys, "deploy", done, "--target", "c11", "--out", out) == manifest  # a second time
+    code, _, err = call(capsys, "deploy", done, "--target", "c11", "--out", out, "--prefix", "other")
     assert code == 2
     assert f"{out}: is there already" in err
+    (out / "labels.json").write_text("[]")
+    assert call(capsys, "deploy", done, "--target", "c11", "--out", out)[0] == 2
+    (out / "manifest.json").unlink()
+    assert call(capsys, "deploy", done, "--target", "c11", "--out", out)[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     code, _, err = call(capsys, "deploy", done, "--target", "c12", "--out", tmp_path / "other")
     assert code == 2

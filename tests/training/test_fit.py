@@ -263,37 +263,38 @@ def test_an_interrupted_write_leaves_the_state_before_it(tmp_path, monkeypatch) 
     AtomicCheckpointIO().save_checkpoint({"turn": 1}, path)
     whole = path.read_bytes()
 
-    def half(content, target) -> None:
-        Path(target).write_bytes(whole[:100])
+    def half(target, data) -> None:
+        with open(target, "wb") as stream:
+            stream.write(data[:100])
         assert path.read_bytes() == whole, "the file itself must not be written to"
         raise KilledError
 
-    monkeypatch.setattr(torch, "save", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(KilledError):
         AtomicCheckpointIO().save_checkpoint({"turn": 2}, path)
     assert AtomicCheckpointIO().load_checkpoint(path, weights_only=True) == {"turn": 1}
 
 
 _KILLED_WHILE_WRITING = """
-import io, os, signal, sys
+import os, signal, sys
 from pathlib import Path
-import torch
+from edgeprune.files import atomic_path, write_bytes
+from edgeprune.training import checkpoint_io
 sys.path.insert(0, sys.argv[1])
 import random_patches
 
-save, calls = torch.save, []
+calls = []
 
-def half(content, target):
-    if "best" not in str(target):
-        calls.append(target)
+def half(path, data):
+    if Path(path).name == "last.ckpt":
+        calls.append(path)
     if len(calls) < 2:
-        return save(content, target)
-    whole = io.BytesIO()
-    save(content, whole)
-    Path(target).write_bytes(whole.getvalue()[:-1000])
-    os.kill(os.getpid(), signal.SIGKILL)
+        return write_bytes(path, data)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data[:-1000])
+        os.kill(os.getpid(), signal.SIGKILL)
 
-torch.save = half
+checkpoint_io.write_bytes = half
 random_patches.run(Path(sys.argv[2]))
 """
 

@@ -1,6 +1,5 @@
 """`edgeprune deploy`: a bundle that builds into firmware or an app, or a page that listens."""
 
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from edgeprune.console import print_table, say
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import read_json
 from edgeprune.reporting.numbers import format_exact
+from edgeprune.scratch import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DeployCommand:
     target: str
     """c11, tflm, esp-idf, zephyr, arduino, android or web."""
     out: Path | None = None
-    """Folder to write; must not be there yet. With --serve it may be left out."""
+    """Folder to write; must hold nothing else. With --serve it may be left out."""
     serve: bool = False
     """Web: serve the page on this computer until Ctrl-C."""
     port: int = 8000
@@ -53,8 +53,8 @@ class DeployCommand:
         self._check()
         if self.out is not None:
             return self._deploy(self.out)
-        with tempfile.TemporaryDirectory(prefix="edgeprune.") as scratch:
-            return self._deploy(Path(scratch) / "page")
+        with scratch_folder() as scratch:
+            return self._deploy(scratch / "page")
 
     def _check(self) -> None:
         """Refuse flags that say nothing of this target."""

@@ -9,6 +9,7 @@ from edgeprune.comparing.sweeping.grid import Cell
 from edgeprune.comparing.sweeping.jobs import Engine, Job, Outcome, work_through
 from edgeprune.comparing.sweeping.plan import CellState, SweepPlan
 from edgeprune.comparing.sweeping.tracking import Tracking
+from edgeprune.comparing.sweeping.work import STDERR
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import cannot_write, read_json
 from edgeprune.results.result import Result
@@ -36,6 +37,9 @@ def sweep(plan: SweepPlan, make_engine: Callable[[], Engine], tracking: Tracking
     """Do every cell that has no result; the engine is made if there is anything to do."""
     with _locked(plan):
         plan.write()
+        for cell in plan.recipes:
+            if plan.state(cell) == "done":  # the sweep may have been killed just after the run's end
+                (plan.folder(cell).path / STDERR).unlink(missing_ok=True)
         tracking = tracking or Tracking(plan)
         tracking.begin()
         cells = plan.open_cells()

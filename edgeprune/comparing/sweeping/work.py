@@ -16,7 +16,7 @@ from edgeprune.results.run_folder import RunFolder
 
 COMMAND = ("-m", "edgeprune.comparing.sweeping.child")
 """Arguments of the Python that does a job; the job's folder comes after them."""
-_STDERR = "stderr.txt"
+STDERR = "stderr.txt"
 """File of a run folder: what a job that failed wrote to standard error."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -37,7 +37,7 @@ class Work:
         (see `child.ended_with_parent`).
         """
         environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads)), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        with (folder / _STDERR).open("wb") as errors:
+        with (folder / STDERR).open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, *command, str(folder)],
                 stdin=subprocess.PIPE,
@@ -68,7 +68,7 @@ class Work:
 
     def _outcome(self) -> Outcome:
         seconds = time.monotonic() - self.began
-        code, errors = self.process.returncode, self.folder / _STDERR
+        code, errors = self.process.returncode, self.folder / STDERR
         if self.process.stdin is not None:
             self.process.stdin.close()
         if code < 0:
