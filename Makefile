@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 BOARD := .board
 
-.PHONY: setup board litert-js demo test test-fast hostile lint types mutants bench docs clean print-python
+.PHONY: setup board litert-js demo test test-fast hostile kill lint types mutants bench docs clean print-python
 
 setup: $(VENV)/.installed
 
@@ -62,6 +62,12 @@ mutants: setup
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run
 	$(BIN)/mutmut export-cicd-stats
 	@cat mutants/mutmut-cicd-stats.json
+
+# Kills at random moments that tests/kill tries; the tests take a few.
+KILLS ?= 50
+
+kill: setup
+	EDGEPRUNE_KILLS=$(KILLS) $(BIN)/python -m pytest -n 2 --dist loadfile tests/kill
 
 bench: setup
 	$(BIN)/python benchmarks/features.py
