@@ -61,7 +61,8 @@ class Trial:
         prepare: Callable[[Path], None],
         differs: tuple[str, ...] = (),
     ) -> None:
-        self.work, self.command, self.prepare, self.differs = work, command, prepare, differs
+        self.work, self.command, self.prepare = work, command, prepare
+        self.differs = (*differs, "tmp/*")  # libraries keep files of their own there
         process = self._start_afresh()
         began = time.monotonic()
         self._finish(process)
