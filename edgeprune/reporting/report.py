@@ -93,7 +93,7 @@ def _facts(result: Result, model: str, data: str) -> list[tuple[str, str]]:
         ("SHA-256 of the data", result.data.sha256),
         ("Pruning criterion", mapping(result.recipe, "prune").get("criterion")),
         ("Seed", result.seed),
-        ("Computed with", ", then with ".join(map(str, result.threads))),
+        ("Computed with", ", then with ".join(map(str, filter(None, result.threads)))),
     )
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
 

@@ -345,6 +345,10 @@ class Threads:
     train: int | None
     finetune: int | None
 
+    def __bool__(self) -> bool:
+        """Whether both are known."""
+        return bool(self.train and self.finetune)
+
     def __str__(self) -> str:
         """As `1 thread`, or `1 thread in training and 2 in fine-tuning`."""
         more = "" if self.finetune == self.train else f" in training and {self.finetune} in fine-tuning"

@@ -81,6 +81,7 @@ INT8 = scores([39, 29, 32, 35, 48, 19, 34, 20, 43, 24], 1.4633)
 RESULT: dict[str, Any] = {
     "schema": 1,
     "seed": 3,
+    "threads": [{"train": 1, "finetune": 1}, {"train": 2, "finetune": 1}],
     "recipe": {
         "name": "dcase21_tau2020",
         "data": {"name": "tau2020_mobile", "fold": 1, "root": "/data/tau"},

@@ -83,6 +83,7 @@ def test_report_needs_nothing_but_itself(html: str, page: Page) -> None:
 def test_report_says_every_number_that_is_asked_of_it(whole: dict[str, Any], page: Page) -> None:
     for asked in (
         "dcase21_tau2020", "tau2020_mobile", "seed 3", "2.13.0", "operator_norm", "ab" * 32,  # what was run
+        "1 thread, then with 2 threads in training and 1 in fine-tuning",
         "46.0k", "14.1k", "286.6M", "75.6M", "80.0M", "binding", "94.3 %",  # cost and budget
         "55.50 %", "53.83 %", "49.8 to 57.8 %", "1.463", "0.031", "2.4e-06",  # accuracy by format
         "4.24 ms", "178.0M instructions", "measured", "emulated", "estimated", "334.2 kB",  # latency
@@ -202,7 +203,20 @@ def test_epochs_of_several_steps_are_one_line(result: dict[str, Any], tmp_path: 
     assert "fine-tuning, loss over 6 epochs" in drawn[0]
 
 
-PARTS = ("recipe", "seed", "versions", "data", "dense", "pruned", "budget", "artefacts", "latency", "widths", "history")
+PARTS = (
+    "recipe",
+    "seed",
+    "threads",
+    "versions",
+    "data",
+    "dense",
+    "pruned",
+    "budget",
+    "artefacts",
+    "latency",
+    "widths",
+    "history",
+)
 
 
 @pytest.mark.parametrize("absent", [*PARTS, "schema"])

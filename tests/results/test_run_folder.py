@@ -34,6 +34,7 @@ def test_file_names(tmp_path: Path) -> None:
         "log.txt": folder.log_file,
         "latency.json": folder.latency_file,
         "frontend.json": folder.frontend_file,
+        "threads.json": folder.threads_file,
         "failed.json": folder.failure_file,
         "dense.ckpt": folder.checkpoint("dense"),
         "pruned.ckpt": folder.checkpoint("pruned"),

@@ -307,3 +307,9 @@ def test_killed_in_every_stage_it_ends_with_the_same_result(done, cache, tmp_pat
     killed, whole = read_json(folder / "result.json"), read_json(done / "result.json")
     killed["recipe"]["data"]["cache"] = whole["recipe"]["data"]["cache"]
     assert same_but_times(killed) == same_but_times(whole)
+    assert killed["threads"] == [{"train": 1, "finetune": 1}]
+    compared = [path for path in done.iterdir() if path.suffix in (".ckpt", ".onnx", ".tflite", ".csv")]
+    assert len(compared) == 10
+    assert [path.name for path in compared if sha256_file(folder / path.name) != sha256_file(path)] == []
+    assert {path.name for path in folder.rglob("*.ckpt")} == {"dense.ckpt", "pruned.ckpt"}
+    assert not [*folder.rglob("*edgeprune.tmp-*")]
