@@ -82,4 +82,4 @@ print-python:
 	@echo $(PYTHON)
 
 clean:
-	rm -rf mutants $(VENV) $(VENV)-other $(BOARD) node_modules site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf mutants $(VENV) $(VENV)-other $(BOARD) node_modules site screenshots build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

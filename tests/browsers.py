@@ -1,9 +1,10 @@
 """Chromium, and folders served to it."""
 
+import itertools
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ QUIET = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 Launch = Callable[..., Any]
+Photograph = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,34 @@ def _served(folder: Path) -> Iterator[str]:
 def served() -> Callable[[Path], AbstractContextManager[str]]:
     """Serves a folder and gives its address."""
     return _served
+
+
+SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
+"""For people to look at; `make clean` removes it."""
+
+
+@pytest.fixture
+def photograph(browser: Any) -> Photograph:
+    """Looks at an address as wide as a phone and as a desktop, in some themes, and keeps a picture of each.
+
+    Nothing may be wider than the screen, and the browser may complain of nothing.
+    """
+
+    def look(address: str, name: str, schemes: Sequence[str] = ("light", "dark")) -> None:
+        context = browser.new_context(viewport={"width": 1200, "height": 900})
+        page, complaints, wide = context.new_page(), [], []
+        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(request.url))
+        page.goto(address)
+        for width, scheme in itertools.product((1200, 400), schemes):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=SCREENSHOTS / f"{name}_{width}_{scheme}.png", full_page=True)
+            content = page.evaluate("document.documentElement.scrollWidth")
+            wide += [(width, scheme, content)] if content > width else []
+        context.close()
+        assert complaints == []
+        assert wide == []
+
+    return look

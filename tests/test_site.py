@@ -69,6 +69,12 @@ def pages(site) -> dict[Path, Page]:
     return {path: Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
 
 
+@pytest.mark.slow  # starts a browser
+def test_the_first_page_fits_the_screen(photograph, served, site):
+    with served(site) as address:
+        photograph(f"{address}/index.html", "site", ["light"])  # the theme has no dark colours
+
+
 def test_every_document_is_a_page_that_the_navigation_has(site, pages):
     documents = [path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")]
     start = {link.split("#")[0] for link in pages[site / "index.html"].links}

@@ -123,7 +123,7 @@ def difference_plot(
         axes.axhline(-100 * tolerance, color=PAGE.accent, linewidth=1.5, dashes=(4, 2.5), gid="tolerance")
         for point in sorted(points, key=lambda point: point.front):
             _draw_point(axes, point, PAGE)
-        _draw_labels(axes, points, [], PAGE)
+        _draw_labels(axes, points, [], PAGE, levels=(0, -100 * tolerance))
 
     told = "; ".join(f"{point.number} {100 * point.y.mean:+.1f}" for point in points)
     description = f"{score.capitalize()} minus that of dense, points, by budget of {limit}: {told}"
@@ -199,8 +199,13 @@ def _bars(point: Point) -> Iterator[tuple[tuple[float, float], tuple[float, floa
         yield (bounds[0], bounds[1]), (y, y)
 
 
-def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point], colors: Palette) -> None:
-    """Numbers that touch no point, line or other number, the front's first; one without room is left out."""
+def _draw_labels(
+    axes: Axes, points: Sequence[Point], front: Sequence[Point], colors: Palette, levels: Sequence[float] = ()
+) -> None:
+    """Numbers that touch no point, line or other number, the front's first; one without room is left out.
+
+    `levels` are the heights of lines across the plot.
+    """
     to_points = 72 / axes.figure.dpi
 
     def box(*ends: tuple[float, float], room: float) -> NDArray[np.float64]:
@@ -213,6 +218,7 @@ def _draw_labels(axes: Axes, points: Sequence[Point], front: Sequence[Point], co
     taken += [box((xs[0], ys[0]), (xs[1], ys[1]), room=1) for point in points for xs, ys in _bars(point)]
     for (x, y), (x2, y2) in itertools.pairwise(centers[point.number] for point in front):
         taken += [box((x, y), (x2, y), room=1), box((x2, y), (x2, y2), room=1)]
+    taken += [box(*((x, level) for x in axes.get_xlim()), room=1) for level in levels]
     left, bottom, right, top = (float(edge) * to_points for edge in axes.get_window_extent().extents)
     obstacles = np.stack(taken)
     for point in sorted(points, key=lambda point: not point.front):

@@ -110,16 +110,17 @@ def formats_table(entries: Sequence[NumberedVariant], score: str) -> PageTable |
 
 def controls_table(entries: Sequence[NumberedVariant], score: str) -> PageTable:
     """Every variant minus each control it was compared with, the score compared and log loss."""
-    names = ("variant", "minus", "pairs", f"{score}, points", "p", "log loss", "p")
+    names = ("variant", "minus", f"{score}, points", "p", "log loss", "p", "pairs")
     rows = []
     for entry in entries:
         for against in dict.fromkeys(one.against for one in entry.variant.differences):
             both = [entry.variant.difference([against], metric) for metric in METRICS]
-            cells = [value_cell(against), value_cell(max(one.estimate.n for one in both if one))]
+            cells = [value_cell(against)]
             for one in both:
                 p = one.p_value if one else None
                 cells += [difference_cell(one, with_p=False), value_cell(p, lambda p: p_text(p).removeprefix("p "))]
-            rows.append(entry.row(*cells))
+            pairs = value_cell(max(one.estimate.n for one in both if one))
+            rows.append(entry.row(*cells, pairs))
     return PageTable(columns(*names, down=(f"{score}, points",)), rows)
 
 

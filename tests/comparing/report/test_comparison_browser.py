@@ -9,6 +9,7 @@ from typing import Any
 import comparisons
 import numpy as np
 import pytest
+from browsers import Photograph
 
 from edgeprune.comparing.compare import compare
 from edgeprune.comparing.report.report import write_comparison
@@ -155,6 +156,14 @@ def test_pointing_at_a_point_tells_of_it_and_marks_it_everywhere(browser: Any, r
         page.keyboard.press("Escape")
         assert not tip.is_visible()
         assert page.locator(".hot").count() == 0
+
+
+def test_comparison_fits_the_screen(photograph: Photograph, tmp_path: Path) -> None:
+    """The report of run folders, which opens with an answer."""
+    found = comparisons.example(tmp_path / "runs")
+    comparisons.write_results_of(replace(found, variants=found.variants[1:]))
+    write_comparison(compare(tmp_path / "runs"), tmp_path / "comparison.html")
+    photograph((tmp_path / "comparison.html").as_uri(), "comparison")
 
 
 @pytest.mark.parametrize("size", [PHONE, (768, 1024), DESKTOP], ids=["phone", "tablet", "desktop"])
