@@ -1,1 +1,1 @@
-"""`edgeprune data`: list, fetch, make and verify data sets."""
+"""`edgeprune data`: list, fetch, make, show and verify data sets."""
