@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from edgeprune.data.feature_cache import Features
 from edgeprune.data.normalisation import Normalisation
@@ -35,11 +36,33 @@ def test_a_band_that_never_changes_is_only_moved() -> None:
 
 
 def test_none_changes_nothing() -> None:
-    np.testing.assert_array_equal(Normalisation.none(4).apply(FRAMES), FRAMES)
+    none = Normalisation.none(4)
+    np.testing.assert_array_equal(none.apply(FRAMES), FRAMES)
+    assert none.mean.dtype == none.std.dtype == none.apply(FRAMES).dtype == np.float32
 
 
 def test_it_travels_as_json() -> None:
     found = Normalisation.of(FEATURES, ["a"])
     read = Normalisation.from_dict(json.loads(json.dumps(found.to_dict())))
-    np.testing.assert_array_equal(read.mean, found.mean)
-    np.testing.assert_array_equal(read.std, found.std)
+    for mine, other in ((read.mean, found.mean), (read.std, found.std)):
+        np.testing.assert_array_equal(mine, other)
+        assert mine.dtype == other.dtype == np.float32
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ([[0.0]], [[1.0]]),
+        ([0.0, 0.0], [1.0]),
+        ([float("nan")], [1.0]),
+        ([1e39], [1.0]),
+        ([0.0], [float("inf")]),
+        ([0.0, 0.0], [1.0, 0.0]),
+        ([0.0], [-1.0]),
+    ],
+)
+def test_statistics_that_are_none_are_refused(mean, std) -> None:
+    """1e39 is more than single precision holds."""
+    with pytest.raises(ValueError, match="not a mean and a standard deviation above 0"):
+        Normalisation.from_dict({"mean": mean, "std": std})
