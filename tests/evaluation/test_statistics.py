@@ -22,14 +22,17 @@ def test_wilson_interval_equals_published_examples(correct, clips, low, high) ->
 def test_wilson_interval_widens_with_confidence_and_is_exact_at_the_ends() -> None:
     assert wilson_interval(5, 10, 0.99)[0] < wilson_interval(5, 10, 0.95)[0]
     assert wilson_interval(7, 7)[1] == 1.0
+    # of one clip 1 / (1 + z^2), z = 1.959964
+    assert wilson_interval(1, 1) == pytest.approx((0.206549, 1.0), abs=1e-6)
 
 
 @pytest.mark.parametrize(("correct", "clips"), [(1, 0), (-1, 5), (6, 5)])
 def test_wilson_interval_refuses(correct, clips) -> None:
     with pytest.raises(EdgepruneError, match="no proportion"):
         wilson_interval(correct, clips)
-    with pytest.raises(EdgepruneError, match="confidence"):
-        wilson_interval(1, 2, 1.0)
+    for confidence in (0.0, 1.0):
+        with pytest.raises(EdgepruneError, match="confidence"):
+            wilson_interval(1, 2, confidence)
 
 
 def test_mcnemar_by_hand() -> None:
