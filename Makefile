@@ -59,6 +59,7 @@ hostile: setup
 
 # The code of chosen files changed in all small ways; a test must fail of each (`mutmut browse` shows those that survive).
 mutants: setup
+	rm -rf mutants
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run
 	$(BIN)/mutmut export-cicd-stats
 	@cat mutants/mutmut-cicd-stats.json
