@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeprune.audio.decode import load_clip
 from edgeprune.audio.logmel import Frontend
+from edgeprune.console import say
 from edgeprune.data.cards import load_card
 from edgeprune.data.labels import membership
 from edgeprune.data.scene_data import data_root, evenly, read_split
@@ -46,6 +47,8 @@ def shown_clips(data: Data, frontend: LogMel, per_class: int = 2, classes: Seque
     for name in classes:
         if name not in split.classes:
             raise unknown_name("class", name, split.classes)
+    if not classes and len(split.classes) > MOST_CLASSES:
+        say(f"{card.name}: the first {MOST_CLASSES} of {len(split.classes)} classes are shown; others by name")
     shown = []
     for name in classes or split.classes[:MOST_CLASSES]:
         holds = membership(list(split.train["label"]), (name,))[:, 0]

@@ -87,7 +87,7 @@ class Curve:
     color: str
 
 
-LOSS = (Curve("train_loss", "training", "muted"), Curve("val_loss", "validation", "accent"))
+LOSS = (Curve("train_loss", "training", "muted"), Curve("val_log_loss", "validation", "accent"))
 ACCURACY = (Curve("val_accuracy", "validation", "accent"),)
 _STAGES = {"dense": "dense network", "finetune": "fine-tuning"}
 

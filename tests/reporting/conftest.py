@@ -50,7 +50,7 @@ def history(epochs: int, start: float, end: float) -> list[dict[str, Any]]:
     for epoch in range(epochs):
         loss = end + (start - end) * 0.93**epoch
         accuracy = min(0.9, 1.2 / (loss + 1))
-        rows.append({"epoch": epoch, "train_loss": loss, "val_loss": 1.1 * loss, "val_accuracy": accuracy})
+        rows.append({"epoch": epoch, "train_loss": loss, "val_log_loss": 1.1 * loss, "val_accuracy": accuracy})
     return rows
 
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 from edgeprune.reporting import plots
 from edgeprune.reporting.layers import LayerChange
 
-HISTORY = [{"epoch": 0, "train_loss": 2.0, "val_loss": None}, {"epoch": 1, "train_loss": 1.0, "val_loss": 1.5}]
+HISTORY = [{"epoch": 0, "train_loss": 2.0, "val_log_loss": None}, {"epoch": 1, "train_loss": 1.0, "val_log_loss": 1.5}]
 
 
 def texts(svg: str) -> list[str]:

@@ -22,7 +22,7 @@ def test_history_has_a_column_a_training_and_every_epoch(whole: dict[str, Any]) 
         training, validation = above.lines
         assert training.get_xdata().tolist() == [row["epoch"] for row in rows[stage]]
         assert training.get_ydata().tolist() == [row["train_loss"] for row in rows[stage]]
-        assert validation.get_ydata().tolist() == [row["val_loss"] for row in rows[stage]]
+        assert validation.get_ydata().tolist() == [row["val_log_loss"] for row in rows[stage]]
         assert below.lines[0].get_ydata() == pytest.approx([100 * row["val_accuracy"] for row in rows[stage]])
     assert accuracy.get_ylabel() == "validation accuracy, %"
 

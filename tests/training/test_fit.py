@@ -20,6 +20,7 @@ from edgeprune import console
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import build
 from edgeprune.recipe import Train
+from edgeprune.reporting.plots import ACCURACY, LOSS
 from edgeprune.training.checkpoint_io import AtomicCheckpointIO
 from edgeprune.training.fit import EpochSampler, _loader, fit
 from edgeprune.training.module import SceneModule
@@ -58,6 +59,8 @@ def test_history_and_its_file(whole) -> None:
     model, history, folder = whole
     assert [row["epoch"] for row in history] == [0, 1, 2]
     assert {tuple(row) for row in history} == {("epoch", "train_loss", "val_log_loss", "val_accuracy")}
+    drawn = [curve.column for curve in (*LOSS, *ACCURACY)]
+    assert drawn == list(history[0])[1:]
     with open(folder / "history.csv", newline="") as stream:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
     assert rows == history
