@@ -1,6 +1,7 @@
 """Checkpoints of networks: spec, weights and whatever is needed to use them; no pickles."""
 
 import io
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,21 @@ class Checkpoint:
 def save(path: Path | str, spec: ModelSpec, model: "nn.Module", extra: Mapping[str, Any] | None = None) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = {"format": _FORMAT, "spec": spec.to_dict(), "state": state, "extra": dict(extra or {})}
-    write_bytes(path, torch_bytes(content))
+    write_bytes(path, torch_bytes(_unshared(content)))
+
+
+def _unshared(value: Any) -> Any:
+    """The same value, each text in it one object and each container its own.
+
+    A pickle tells an object that occurs twice from two equal ones, such as those of a training that was resumed.
+    """
+    if type(value) is str:
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {_unshared(key): _unshared(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_unshared, value))
+    return value
 
 
 def torch_bytes(content: Mapping[str, Any]) -> bytes:

@@ -40,6 +40,14 @@ def test_round_trip_gives_equal_outputs(name, tmp_path) -> None:
     assert torch.equal(read.model(x), model(x))
 
 
+def test_equal_content_gives_equal_bytes(spec, tmp_path) -> None:
+    """Whatever the file is called, and whether equal parts of the content are one object or several."""
+    model, row = build(spec), {"loss": 1.5}
+    save(tmp_path / "one.ckpt", spec, model, {"history": [row, row]})
+    save(tmp_path / "another.ckpt", spec, model, {"history": [{"".join(["lo", "ss"]): 1.5} for _ in range(2)]})
+    assert (tmp_path / "one.ckpt").read_bytes() == (tmp_path / "another.ckpt").read_bytes()
+
+
 def test_only_the_checkpoint_is_left_in_the_folder(spec, tmp_path) -> None:
     save(tmp_path / "net.ckpt", spec, build(spec))
     assert [path.name for path in tmp_path.iterdir()] == ["net.ckpt"]
