@@ -1,6 +1,7 @@
 """How a command ends: errors become one sentence and an exit code.
 
-0 done, 1 a bug of edgeprune, 2 wrong input, 3 budget infeasible, 4 a check failed, 130 interrupted.
+0 done, 1 a bug of edgeprune, 2 wrong input, 3 budget infeasible, 4 a check failed, 130 interrupted, 141 its output is
+not read on.
 """
 
 import errno
@@ -9,9 +10,10 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from edgeprune.console import set_quiet
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, readable
 from edgeprune.plain_output import encodable
 
 
@@ -29,6 +31,7 @@ def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: st
     quiet, rest = take_flag("--quiet", args)
     debug, rest = take_flag("--debug", rest)
     set_quiet(quiet)
+    _open_closed_streams()
     try:
         with encodable():
             code = action(rest)
@@ -39,15 +42,32 @@ def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: st
     except KeyboardInterrupt:
         print(f"edgeprune: interrupted; to continue: {program} {shlex.join(args)}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # such as `| head`; Python would complain again when it closes standard output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # such as `| head`
+        _discard(sys.stdout)
         return 141
     except Exception as error:
-        if debug:
-            traceback.print_exc()
         sentence, code = _explain(error)
-        print(f"edgeprune: error: {sentence}", file=sys.stderr)
+        try:
+            if debug:
+                traceback.print_exc()
+            print(f"edgeprune: error: {readable(sentence)}", file=sys.stderr, flush=True)
+        except OSError:  # nobody reads it
+            _discard(sys.stderr)
         return code
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where a standard stream is closed: else the next file that is opened is taken for it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, that of the stream
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is left to write vanish; else Python complains of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _explain(error: Exception) -> tuple[str, int]:

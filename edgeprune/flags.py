@@ -67,20 +67,20 @@ def _checked_latency(text: str) -> str:
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"0*[1-9]\d*(x0*[1-9]\d*){2}", text.lower()):
+    if not re.fullmatch(r"0*[1-9]\d{0,8}(x0*[1-9]\d{0,8}){2}", text.lower()):
         raise EdgepruneError(f"'{text}' is not a shape; write channels x height x width, as 1x40x51.")
     return tuple(map(int, text.lower().split("x")))
 
 
 def _hertz(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)Hz", text, flags=re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([kMG]?)Hz", text, flags=re.IGNORECASE)
     if not match or float(match[1]) <= 0:
         raise EdgepruneError(f"'{text}' is not a clock; write it like 80MHz.")
     return float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[match[2].lower()]
 
 
 def _whole(text: str) -> int:
-    if not re.fullmatch(r"\d+", text):
+    if not re.fullmatch(r"\d{1,18}", text):
         raise EdgepruneError(f"'{text}' is no whole number; write a list like 0,1,2.")
     return int(text)
 

@@ -6,6 +6,8 @@ from edgeprune.errors import EdgepruneError
 
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _SIZE = re.compile(r"^\s*(\d[\d_]*(?:\.\d+)?|\.\d+)\s*(ki|mi|gi|k|m|g)?(b)?\s*$", re.IGNORECASE)
+LARGEST = 10**15
+"""Whole numbers up to it are exact as floats too."""
 
 
 def parse_size(text: str) -> int:
@@ -14,7 +16,10 @@ def parse_size(text: str) -> int:
     if not match:
         raise EdgepruneError(f"'{text}' is not a size; write it like 30000, 30k, 29.2M, 128kB or 1MiB.")
     number, factor, _ = match.groups()
-    return round(float(number.replace("_", "")) * _FACTORS[(factor or "").lower()])
+    size = float(number.replace("_", "")) * _FACTORS[(factor or "").lower()]
+    if size > LARGEST:
+        raise EdgepruneError(f"'{text}' is more than any device has; give at most {LARGEST:,}.")
+    return round(size)
 
 
 def format_size(value: int) -> str:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from edgeprune.console import progress, say
 from edgeprune.data.cards import Archive, Card
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import cannot_write, md5_file, read_json, write_json
+from edgeprune.files import cannot_write, md5_file, read_object, write_json
 
 ARCHIVES = "archives"
 """Folder under the data set's root for the downloads and the marks of those that were unpacked."""
@@ -54,7 +54,7 @@ def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> Fe
     chosen = _choose(card, only)
     folder = root / ARCHIVES
     marks = {archive.name: folder / f"{archive.name}.done" for archive in chosen}
-    done = [a for a in chosen if marks[a.name].is_file() and read_json(marks[a.name]).get("md5") == a.md5]
+    done = [a for a in chosen if _is_done(a, marks[a.name])]
     todo = [archive for archive in chosen if archive not in done]
     sizes = [archive.bytes for archive in todo if archive.bytes and not (folder / archive.name).exists()]
     if todo:
@@ -69,6 +69,14 @@ def fetch(card: Card, root: Path | str, only: Iterable[str] | None = None) -> Fe
         write_json(marks[archive.name], {"name": archive.name, "md5": archive.md5})
     unpacked, done_before = (tuple(archive.name for archive in archives) for archives in (todo, done))
     return FetchReport(tuple(downloaded), unpacked, done_before)
+
+
+def _is_done(archive: Archive, mark: Path) -> bool:
+    """Whether the mark says that this archive was unpacked; a damaged mark says nothing."""
+    try:
+        return read_object(mark)["md5"] == archive.md5
+    except (EdgepruneError, KeyError):
+        return False
 
 
 def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> int:

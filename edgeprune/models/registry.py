@@ -1,5 +1,6 @@
 """The networks by name, each with the input it expects."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -11,6 +12,10 @@ from edgeprune.files import from_plain
 
 if TYPE_CHECKING:
     from torch import nn
+
+_WIDEST = 1 << 16
+_LARGEST_INPUT = 1 << 26
+"""Values; with them and the widest layers no count leaves 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,21 @@ class ModelSpec:
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> "ModelSpec":
-        """From what a file holds; TypeError and ValueError where it does not fit."""
+        """From what a file holds; TypeError or EdgepruneError where it does not fit."""
         spec = from_plain(ModelSpec, dict(value), "model.")
-        if min(spec.classes, *spec.input_shape, *spec.widths.values()) < 1:
-            raise ValueError("model: a size is below 1")
-        return spec
+        return spec.check()
+
+    def check(self) -> "ModelSpec":
+        """Raise EdgepruneError for sizes that no network has; return self."""
+        widths = {"classes": self.classes, **self.widths}
+        wrong = [name for name, size in widths.items() if not 1 <= size <= _WIDEST]
+        if wrong:
+            limits = f"a layer has 1 to {_WIDEST:,}"
+            raise EdgepruneError(f"model '{self.name}': {widths[wrong[0]]} is no width of {wrong[0]}; {limits}.")
+        if min(self.input_shape) < 1 or math.prod(self.input_shape) > _LARGEST_INPUT:
+            limits = f"an input has 1 to {_LARGEST_INPUT:,} values"
+            raise EdgepruneError(f"model '{self.name}': no input has the shape {self.input_shape}; {limits}.")
+        return self
 
 
 ENTRIES = {
@@ -92,11 +107,11 @@ def make_spec(
     """The spec of an unpruned network, every hidden layer scaled by `width`, rounded, to at least one filter."""
     if classes < 1:  # one: whether a sound is heard
         raise EdgepruneError(f"model '{name}' needs at least 1 class, not {classes}.")
-    if width <= 0:
+    if not 0 < width < math.inf:
         raise EdgepruneError(f"model '{name}': width must be above 0, not {width}.")
     full: Mapping[str, int] = _module(name).WIDTHS
     widths = {layer: max(1, round(filters * width)) for layer, filters in full.items()}
-    return ModelSpec(entry(name).name, classes, input_shape or entry(name).input_shape, widths)
+    return ModelSpec(entry(name).name, classes, input_shape or entry(name).input_shape, widths).check()
 
 
 def build(spec: ModelSpec) -> "nn.Module":

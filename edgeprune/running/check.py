@@ -1,6 +1,8 @@
 """Checks of a recipe before hours of work."""
 
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from edgeprune.convert.tflite_export import check_formats
 from edgeprune.data.cards import has_images
@@ -15,6 +17,7 @@ from edgeprune.recipe import Budget, Data, Recipe
 
 def check(recipe: Recipe) -> None:
     """Raise EdgepruneError for a recipe that cannot be run, InfeasibleBudgetError for a budget nothing can meet."""
+    _check_numbers(recipe)
     entry(recipe.model.name)
     if criterion(recipe.prune.criterion).needs == "batch_norm":
         _check_batch_norm(recipe)
@@ -50,6 +53,16 @@ def thread_counts(recipe: Recipe) -> list[int]:
         if not text.isdigit() or int(text) < 1:
             raise EdgepruneError(f"bench.threads: '{text}' is no number of threads; write 1 or 1,2,4.")
     return [int(text) for text in recipe.bench.threads]
+
+
+def _check_numbers(part: Any, where: str = "") -> None:
+    """Refuse numbers that no field means and JSON cannot hold."""
+    for name in (field.name for field in fields(part)):
+        value = getattr(part, name)
+        if is_dataclass(value):
+            _check_numbers(value, f"{where}{name}.")
+        elif isinstance(value, int | float) and not abs(value) < 2**53:  # NaN too
+            raise EdgepruneError(f"{where}{name}: {value} is out of range; give a finite number.")
 
 
 def _check_batch_norm(recipe: Recipe) -> None:

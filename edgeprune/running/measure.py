@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from edgeprune import console
@@ -29,7 +30,7 @@ def measure_files(
     A record is kept with its file's hash and taken once. Those of one device are kept before the next is measured.
     """
     bench = recipe.bench
-    kept: list[dict[str, Any]] = read_json(folder.latency_file) if folder.latency_file.is_file() else []
+    kept = _kept_rows(folder.latency_file, "device", "sha256")
     rows: list[dict[str, Any]] = []
     for device in bench.devices:
         files = [file for key, file in artefacts.items() if device == "host" or key in ("dense_int8", "int8")]
@@ -64,7 +65,7 @@ def frontend_figures(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None
         console.say(f"no front-end in C: {error}")
         return None
     path = folder.frontend_file
-    emulated: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+    emulated = _kept_rows(path, "board")
     for board in (name for name in recipe.bench.devices if find_device(name).kind == "emulated"):
         if board not in {row["board"] for row in emulated}:
             emulated.append(asdict(instructions_per_hop(spec, board, recipe.bench.timeout_s)))
@@ -75,3 +76,11 @@ def frontend_figures(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None
         "hop_s": spec.hop_samples / spec.sample_rate,
         "emulated": emulated,
     }
+
+
+def _kept_rows(path: Path, *fields: str) -> list[dict[str, Any]]:
+    """The rows in a run's file, each with these texts; none where the file is absent."""
+    rows = read_json(path) if path.is_file() else []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise EdgepruneError(f"{path}: is no list of measurements; delete it, and they are taken again.")
+    return [row for row in rows if all(isinstance(row.get(field), str) for field in fields)]

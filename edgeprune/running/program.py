@@ -9,7 +9,7 @@ from edgeprune.data.cards import has_images
 from edgeprune.devices.fit_program import MOST_FLASH
 from edgeprune.devices.linked_program import can_link, link_program
 from edgeprune.errors import InfeasibleBudgetError
-from edgeprune.files import read_json, sha256_file, write_json
+from edgeprune.files import read_object, sha256_file, write_json
 from edgeprune.firmware.stream_costs import StreamCosts, stream_costs
 from edgeprune.graph.cost import graph_of
 from edgeprune.models.checkpoint import Checkpoint
@@ -46,8 +46,8 @@ def program_figures(recipe: Recipe, pruned: Checkpoint, folder: RunFolder) -> di
     if not path.is_file() or not can_link() or costs.of({})["flash"] > MOST_FLASH:
         return {name: value for name, value in planned.items() if name in ("peak_ram", "flash")} | {"kind": "estimated"}
     file, sha256 = folder.program_file, sha256_file(path)
-    figures: dict[str, Any] = read_json(file) if file.is_file() else {}
-    if figures.get("sha256") != sha256:
+    figures = read_object(file) if file.is_file() else {}
+    if figures.get("sha256") != sha256 or not all(isinstance(figures.get(name), int) for name in ("peak_ram", "flash")):
         linked = link_program(path, costs.frontend, costs.layout or "frames_mels")
         figures = {"peak_ram": linked.ram_bytes, "flash": linked.flash_bytes, "stack": linked.stack_bytes}
         figures |= {"board": linked.board, "kind": "emulated", "sha256": sha256}

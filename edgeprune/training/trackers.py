@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import EdgepruneError, unknown_name
-from edgeprune.files import read_json
+from edgeprune.files import read_object
 from edgeprune.recipe import Train
 
 TRACKERS = ("csv", "tensorboard", "mlflow")
@@ -18,15 +18,17 @@ SETTINGS = "trackers.json"
 def loggers(train: Train, folder: Path) -> list[Any]:
     """Lightning's loggers for the training of RUN/training/PART; PART goes before the names of MLflow's metrics."""
     path = folder.parent.parent / SETTINGS
-    settings: dict[str, Any] = read_json(path) if path.is_file() else {}
+    settings = read_object(path) if path.is_file() else {}
+    run = settings.get("mlflow")
+    if run and not (isinstance(run, dict) and {"uri", "run_id"} <= run.keys()):
+        raise EdgepruneError(f"{path}: names no run of MLflow; start the sweep again.")
     trackers: list[Any] = []
     if train.tensorboard or settings.get("tensorboard"):
         require("tensorboard")
         from lightning.pytorch.loggers import TensorBoardLogger
 
         trackers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
-    if settings.get("mlflow"):
-        run = settings["mlflow"]
+    if run:
         _prepare_mlflow(run["uri"])
         from lightning.pytorch.loggers import MLFlowLogger
 

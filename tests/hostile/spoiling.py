@@ -36,13 +36,13 @@ def spoil_value(rng: random.Random, document: Any) -> Any:
         holder, key = rng.choice(places)
         change = rng.random()
         if change < 0.65:
-            holder[key] = rng.choice(NASTY_VALUES)
+            holder[key] = copy.deepcopy(rng.choice(NASTY_VALUES))  # what is put in may be spoilt next
         elif change < 0.8:
             del holder[key]
         elif change < 0.9 and isinstance(holder, dict):
-            holder[rng.choice(NASTY_TEXT)] = holder[key]
+            holder[rng.choice(NASTY_TEXT)] = copy.deepcopy(holder[key])
         elif isinstance(holder, list):
-            holder.append(holder[key])
+            holder.append(copy.deepcopy(holder[key]))
         else:
             holder[key] = [holder[key]]
     return document

@@ -138,8 +138,8 @@ def test_another_budget_goes_on_from_the_dense_network(done, cache, capsys, monk
         run(replace(recipe, budget=Budget(macs="900k")))
     flags = ["run", str(done), "--out", str(done), "--budget.macs", "900k", "--json"]
     assert main(flags) == 2
-    command = capsys.readouterr().err.strip().rpartition("go on from that network with: ")[2]
-    program, *args = shlex.split(command)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("to go on from that network: "))
+    program, *args = shlex.split(line.partition(": ")[2])
     assert (program, args[:2]) == ("edgeprune", ["run", str(done)])
     begun = []
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from edgeprune.cli.output import only_results, print_json
+from edgeprune.console import show
 from edgeprune.errors import EdgepruneError
 from edgeprune.exit_codes import take_flag
 from edgeprune.flags import parse_flags
@@ -38,8 +39,8 @@ def run_with_flags(recipe: Recipe, args: list[str], program: str) -> int:
     except OtherRecipeError as error:
         if not error.flags:
             raise
-        command = f"{program} {shlex.join([*_without_folder(flags), *error.flags])}"
-        raise EdgepruneError(f"{error.reason}; go on from that network with: {command}") from error
+        show(f"to go on from that network: {program} {shlex.join([*_without_folder(flags), *error.flags])}")
+        raise EdgepruneError(f"{error.reason}; go on from that network with the line above.") from error
     if wants_json:
         print_json(result.to_json())
         return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeprune.errors import EdgepruneError, unknown_name
+from edgeprune.files import from_plain
 from edgeprune.recipe import Budget, Prune, Recipe
 from edgeprune.units import format_size
 
@@ -68,7 +69,10 @@ class Grid:
     @staticmethod
     def from_dict(value: dict[str, Any]) -> "Grid":
         """A grid from the JSON of its `asdict`."""
-        return Grid(**{name: tuple(values) for name, values in value.items()})
+        try:
+            return from_plain(Grid, value, "grid.")
+        except TypeError as error:
+            raise EdgepruneError(f"the grid does not fit this version of edgeprune ({error}).") from error
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from edgeprune.comparing.sweeping.grid import Cell, Grid, cells, recipe_of
 from edgeprune.comparing.sweeping.jobs import Job
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import read_json, write_json
+from edgeprune.files import read_object, write_json
 from edgeprune.recipe import Recipe
 from edgeprune.recipe_files import differences, from_dict, with_absolute_paths, write_recipe
+from edgeprune.results.json_fields import numbers
 from edgeprune.results.run_folder import RunFolder
 
 SCHEMA = 1
@@ -81,8 +82,7 @@ class SweepPlan:
     def seconds(self) -> dict[str, float]:
         """How long cells took, by folder; a cell that was interrupted is absent."""
         path = self.out / SECONDS
-        seconds: dict[str, float] = read_json(path) if path.is_file() else {}
-        return seconds
+        return numbers(read_object(path)) if path.is_file() else {}
 
     def keep_seconds(self, cell: Cell, seconds: float) -> None:
         write_json(self.out / SECONDS, {**self.seconds(), cell.folder: round(seconds, 3)})
@@ -124,8 +124,8 @@ def _stored(out: Path) -> dict[str, Any] | None:
     path = out / SWEEP
     if not path.is_file():
         return None
-    stored: dict[str, Any] = read_json(path)
-    if stored.get("schema") != SCHEMA:
+    stored = read_object(path)
+    if stored.get("schema") != SCHEMA or not {"host_timing", "recipe", "grid"} <= stored.keys():
         raise EdgepruneError(f"{path}: was written by another version of edgeprune; choose another --out.")
     return stored
 

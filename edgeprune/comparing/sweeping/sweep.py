@@ -11,7 +11,8 @@ from edgeprune.comparing.sweeping.plan import CellState, SweepPlan
 from edgeprune.comparing.sweeping.tracking import Tracking
 from edgeprune.comparing.sweeping.work import STDERR
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import cannot_write, read_json
+from edgeprune.files import cannot_write, read_object
+from edgeprune.results.json_fields import whole
 from edgeprune.results.result import Result
 
 
@@ -52,10 +53,10 @@ def sweep(plan: SweepPlan, make_engine: Callable[[], Engine], tracking: Tracking
 
 def _end(plan: SweepPlan, cell: Cell) -> CellEnd:
     state, folder = plan.state(cell), plan.folder(cell)
-    failure = read_json(folder.failure_file) if state == "failed" else {}
+    failure = read_object(folder.failure_file) if state == "failed" else {}
     result = folder.result() if state == "done" else None
     seconds = plan.seconds().get(cell.folder)
-    return CellEnd(cell, state, failure.get("reason", ""), failure.get("exit_code", 0), seconds, result)
+    return CellEnd(cell, state, str(failure.get("reason", "")), whole(failure.get("exit_code")) or 0, seconds, result)
 
 
 @contextmanager

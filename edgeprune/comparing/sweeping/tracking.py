@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeprune.comparing.sweeping.grid import Cell
 from edgeprune.comparing.sweeping.plan import SweepPlan
-from edgeprune.files import read_json, write_json
+from edgeprune.files import read_object, write_json
 from edgeprune.results.result import Result
 from edgeprune.training.trackers import SETTINGS, mlflow_client, require
 
@@ -63,7 +63,7 @@ class Tracking:
         self._client.set_tag(run_id, "folder", str(folder.path))
         self._client.set_tag(run_id, "reason", "")
         if not folder.is_done:
-            self._client.set_tag(run_id, "reason", read_json(folder.failure_file)["reason"][:_LONGEST])
+            self._client.set_tag(run_id, "reason", folder.failure_reason()[:_LONGEST])
             self._client.set_terminated(run_id, "FAILED")
             return
         result = folder.result()
@@ -76,13 +76,13 @@ class Tracking:
     def _run_id(self, cell: Cell) -> str:
         """The id of the cell's run in this store, also after the store was moved; "" where it has none."""
         path = self.plan.folder(cell).path / SETTINGS
-        stored = (read_json(path) if path.is_file() else {}).get("mlflow")
-        if self._client is None or not stored:
+        stored = read_object(path).get("mlflow") if path.is_file() else None
+        if self._client is None or not isinstance(stored, dict):
             return ""
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self._client.get_run(stored["run_id"]).info.run_id)
+            return str(self._client.get_run(str(stored.get("run_id"))).info.run_id)
         except MlflowException:
             return ""
 
