@@ -16,6 +16,10 @@ from edgeprune.console import set_quiet
 from edgeprune.errors import EdgepruneError, readable
 from edgeprune.plain_output import encodable
 
+LEAST_ADDRESS_SPACE = 1 << 30
+_NO_MEMORY = ("can't allocate memory", "failed to map segment", "std::bad_alloc", "Cannot allocate memory")
+"""What PyTorch and the system's loader say where memory is short."""
+
 
 def take_flag(flag: str, args: Sequence[str]) -> tuple[bool, list[str]]:
     """Whether `flag` is among the arguments, and the others."""
@@ -34,6 +38,8 @@ def guarded(action: Callable[[list[str]], int], args: Sequence[str], program: st
     _open_closed_streams()
     try:
         with encodable():
+            if not {"-h", "--help"} & {*rest}:
+                _check_address_space()
             code = action(rest)
             sys.stdout.flush()
         return code
@@ -65,6 +71,19 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: SIM115
 
 
+def _check_address_space() -> None:
+    """Refuse a limit under which PyTorch's libraries end the process as they are loaded, with nothing said."""
+    if sys.platform != "win32":
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
+            raise EdgepruneError(
+                f"this shell limits a process to {limit >> 20:,} MiB of addresses, too few for PyTorch; allow 4 GiB or "
+                "more (`ulimit -v unlimited`)."
+            )
+
+
 def _discard(stream: TextIO) -> None:
     """Let what is left to write vanish; else Python complains of it when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -82,6 +101,6 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"{where}{error.strerror or error}; check the path and your permissions.", code
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("edgeprune"):
         return f"package '{error.name}' is not installed; `edgeprune doctor` lists what is.", code
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return "out of memory; close other programs, or choose a smaller batch or model.", code
     return f"{type(error).__name__}: {error}; this is a bug in edgeprune, --debug shows where.", 1

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.scratch import scratch_file
 
 T = TypeVar("T")
+_HALF_CHARACTER = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")
+"""Halves of UTF-16 pairs, but those by which Python stands for bytes of a path that is no UTF-8."""
 _DEEPEST = 50
 """Levels of JSON and TOML; files of edgeprune have some seven."""
 
@@ -48,7 +51,8 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    write_bytes(path, text.encode("utf-8"))
+    """Write UTF-8; of a path that is none its bytes are escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -124,7 +128,7 @@ def _check_plain(value: Any, depth: int) -> None:
         for inner in value:
             _check_plain(inner, depth - 1)
     elif isinstance(value, str):
-        if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        if "\0" in value or _HALF_CHARACTER.search(value):
             raise ValueError("a text holds a zero byte or half a character")
     elif isinstance(value, int) and value.bit_length() > 63:
         raise ValueError("a whole number is beyond 2^63")

@@ -1,5 +1,6 @@
 """From a trained network to an ONNX file."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from edgeprune.convert.export_form import Output, export_form
 from edgeprune.convert.onnx_pools import plain_max_pools
 from edgeprune.convert.parity import flat
 from edgeprune.errors import EdgepruneError, first_line
-from edgeprune.files import atomic_path
+from edgeprune.files import write_bytes
 
 OPSET = 18
 """onnxruntime and the vendors' compilers take it."""
@@ -37,33 +38,34 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, ...], path: Path | str
             raise _not_exported(model, input_shape, error) from error
     several = [] if isinstance(outputs, torch.Tensor) else list(flat(outputs))
     names = ["output", *(f"output_{place}" for place in range(1, len(several)))]
-    with atomic_path(path) as temporary:
-        try:
-            # The TorchScript exporter keeps the layers' names, writes no source paths of this machine, and is ten
-            # times quicker than the newer one; its warning of deprecation would only puzzle a user.
-            with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore")
-                torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # which the exporter lacks
-                torch.onnx.export(
-                    form,
-                    (example,),
-                    str(temporary),
-                    input_names=["input"],
-                    output_names=names,
-                    opset_version=OPSET,
-                    dynamo=False,
-                )
-        except Exception as error:
-            raise _not_exported(model, input_shape, error) from error
-        # the conversion needs the shape of every tensor
-        graph = onnx.shape_inference.infer_shapes(onnx.load(temporary), strict_mode=True, data_prop=True)
-        if any(node.op_type == "Pad" for node in graph.graph.node):
-            graph = _folded_pads(graph)
-        if plain_max_pools(graph):
-            del graph.graph.value_info[:]
-            graph = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
-        onnx.checker.check_model(graph, full_check=True)
-        onnx.save(graph, temporary)
+    stream = io.BytesIO()  # what PyTorch writes itself fails without a reason where the disk is full
+    try:
+        # The TorchScript exporter keeps the layers' names, writes no source paths of this machine, and is ten
+        # times quicker than the newer one; its warning of deprecation would only puzzle a user.
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.register_custom_op_symbolic("aten::mT", _transposed, OPSET)  # which the exporter lacks
+            torch.onnx.export(
+                form,
+                (example,),
+                stream,
+                input_names=["input"],
+                output_names=names,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except Exception as error:
+        raise _not_exported(model, input_shape, error) from error
+    # the conversion needs the shape of every tensor
+    exported = onnx.load_from_string(stream.getvalue())
+    graph = onnx.shape_inference.infer_shapes(exported, strict_mode=True, data_prop=True)
+    if any(node.op_type == "Pad" for node in graph.graph.node):
+        graph = _folded_pads(graph)
+    if plain_max_pools(graph):
+        del graph.graph.value_info[:]
+        graph = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(graph, full_check=True)
+    write_bytes(path, graph.SerializeToString())
     return Path(path)
 
 
