@@ -48,7 +48,7 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, ...], path: Path | str
             torch.onnx.export(
                 form,
                 (example,),
-                stream,
+                stream,  # type: ignore[arg-type]  # which the exporter takes without dynamo
                 input_names=["input"],
                 output_names=names,
                 opset_version=OPSET,
