@@ -142,3 +142,25 @@ def test_a_limit_on_the_size_of_files(tmp_path):
     )
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "long.wav"]
     assert not [path for path in left if path.stat().st_size == 100_000], left
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+import numpy as np
+from edgeprune.convert.onnx_export import export_onnx
+from edgeprune.convert.tflite_export import convert
+from edgeprune.models.registry import build, make_spec
+
+assert False, "optimised Python skips this line"
+folder, spec = Path(sys.argv[1]), make_spec("dcase21", 3, (1, 40, 51), width=0.1)
+onnx = export_onnx(build(spec).eval(), spec.input_shape, folder / "model.onnx")
+convert(onnx, folder, ["int8"], np.random.default_rng(0).normal(size=(4, 1, 40, 51)).astype(np.float32))
+"""
+
+
+@pytest.mark.slow
+def test_export_by_python_without_assertions(tmp_path):
+    environment = {**os.environ, "PYTHONOPTIMIZE": "1"}
+    subprocess.run([sys.executable, "-c", EXPORT, tmp_path], env=environment, check=True, capture_output=True)
+    assert (tmp_path / "model_int8.tflite").stat().st_size > 1000
