@@ -38,6 +38,7 @@ def test_one_run_has_neither_spread_nor_interval() -> None:
 
 
 def test_a_median_has_no_interval() -> None:
+    assert median_estimate([1.0, 3.0]) == MeanEstimate(2.0, 2, pytest.approx(2**0.5))
     assert median_estimate([1.0, 9.0, 2.0]) == MeanEstimate(2.0, 3, pytest.approx(np.std([1, 9, 2], ddof=1)))
 
 

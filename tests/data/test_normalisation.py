@@ -9,7 +9,11 @@ from edgeprune.data.feature_cache import Features
 from edgeprune.data.normalisation import Normalisation
 
 GENERATOR = np.random.default_rng(0)
-CLIPS = {"a": GENERATOR.normal(-3, 2, (30, 4)), "b": GENERATOR.normal(5, 1, (70, 4)), "c": np.full((10, 4), 1e4)}
+CLIPS = {
+    "a": GENERATOR.normal(-3, 2, (30, 4)),
+    "b": GENERATOR.normal(5, 0.2, (70, 4)),
+    "c": np.full((10, 4), 1e4),
+}
 OFFSETS = np.cumsum([0, *(len(clip) for clip in CLIPS.values())])
 FRAMES = np.concatenate(list(CLIPS.values())).astype(np.float32)
 FEATURES = Features(FRAMES, OFFSETS, {name: row for row, name in enumerate(CLIPS)}, "")
@@ -27,6 +31,12 @@ def test_it_is_over_all_frames_of_the_named_clips() -> None:
     np.testing.assert_allclose(normalised.std(axis=0), 1, rtol=1e-5)
 
 
+def test_it_spreads_narrow_bands() -> None:
+    found = Normalisation.of(FEATURES, ["b"])
+    np.testing.assert_allclose(found.std, FRAMES[30:100].astype(np.float64).std(axis=0), rtol=1e-5)
+    assert found.std.max() < 0.3
+
+
 def test_a_band_that_never_changes_is_only_moved() -> None:
     found = Normalisation.of(FEATURES, ["c"])
     assert found.std.tolist() == [1.0] * 4
@@ -42,7 +52,7 @@ def test_none_changes_nothing() -> None:
 
 
 def test_it_travels_as_json() -> None:
-    found = Normalisation.of(FEATURES, ["a"])
+    found = Normalisation.of(FEATURES, ["b"])
     read = Normalisation.from_dict(json.loads(json.dumps(found.to_dict())))
     for mine, other in ((read.mean, found.mean), (read.std, found.std)):
         np.testing.assert_array_equal(mine, other)
