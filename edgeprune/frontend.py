@@ -10,6 +10,8 @@ from edgeprune.files import from_plain
 
 LARGEST_FFT = 1 << 16
 """Samples; at 44.1 kHz one and a half seconds."""
+LONGEST_PATCH = 10**7
+"""Samples; at 44.1 kHz nearly four minutes."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,7 @@ class LogMel:
                 all(1 <= frames <= 10**6 for frames in (self.patch_frames, self.patch_hop_frames)),
                 f"patch_frames {self.patch_frames} and patch_hop_frames {self.patch_hop_frames} are not 1 to a million",
             ),
+            (self.patch_samples <= LONGEST_PATCH, f"a patch of {self.patch_samples} samples is above {LONGEST_PATCH}"),
         )
         for holds, message in rules:
             if not holds:

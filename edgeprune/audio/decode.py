@@ -26,7 +26,7 @@ _UNKNOWN = (1 << 63) - 1
 """Frames of a stream whose header does not say how many it has, as libsndfile gives them."""
 _MOST_FRAMES_A_BYTE = 64
 """Above it a header's promise is not believed but counted; only near-silence is packed denser."""
-_DECODING_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError)
+_DECODING_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError)  # TypeError: named .raw
 
 
 def load_clip(path: Path | str, sample_rate: int) -> Samples:

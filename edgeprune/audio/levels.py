@@ -57,6 +57,6 @@ def _loudest_channel(path: Path) -> float:
                 return 0.0
             while len(block := stream.read(_BLOCK, dtype="float32", always_2d=True)):
                 frames, squares = frames + len(block), squares + np.square(block, dtype=np.float64).sum(axis=0)
-    except (soundfile.LibsndfileError, OSError, RuntimeError):  # a file that only `decode` reads to its end
+    except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError):  # what only `decode` reads to its end
         pass
     return float(np.sqrt(squares.max() / max(1, frames)))

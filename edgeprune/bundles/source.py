@@ -96,6 +96,7 @@ def source_of(run: Path, clips: Sequence[Path] = (), arena: bool = False) -> Sou
     description.check_probabilities(model)
     if description.frontend is None:
         raise EdgepruneError(f"{run}: describes no log-mel front-end; bundles are made for networks of audio.")
+    description.check_shapes(model, network.input_shape, network.output_shape)
     vectors = inputs_for(model, clips)
     check_network(model, vectors)
     stored, expected = reference(model, vectors)

@@ -22,7 +22,8 @@ from edgeprune import console
 from edgeprune.audio.decode import load_clip, probe_clip
 from edgeprune.audio.levels import Levels, measure_levels
 from edgeprune.cores import cores
-from edgeprune.errors import EdgepruneError
+from edgeprune.data.stored_array import map_array
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import cannot_write, default_cache, read_json, sha256_json, write_json
 from edgeprune.recipe import LogMel
 
@@ -192,16 +193,16 @@ def _key(clips: Sequence[_ClipState], spec: LogMel, card: Mapping[str, Any]) -> 
 def _open(folder: Path, key: str) -> Features:
     try:
         manifest = read_json(folder / "manifest.json")
-        frames = np.load(folder / "features.npy", mmap_mode="r")
-        offsets = np.load(folder / "offsets.npy")
         rows = {name: row for row, name in enumerate(manifest["clips"])}
-        if manifest["sha256"] != key or len(offsets) != len(rows) + 1 or offsets[-1] != len(frames):
+        offsets = np.array(map_array(folder / "offsets.npy", np.int64, len(rows) + 1))
+        frames = map_array(folder / "features.npy", np.float32, int(offsets[-1]), manifest["frontend"]["mels"])
+        path = folder / "levels.npy"
+        levels = Levels(*np.array(map_array(path, np.float32, len(rows), 2)).T) if path.is_file() else Levels()
+        if manifest["sha256"] != key or offsets[0] != 0 or not (np.diff(offsets) > 0).all():
             raise ValueError("the parts do not belong together")
-    except (EdgepruneError, OSError, ValueError, LookupError, TypeError, EOFError) as error:
-        reason = str(error).rstrip(".")
+    except (EdgepruneError, OSError, ValueError, LookupError, TypeError) as error:
+        reason = first_line(error)
         raise EdgepruneError(f"{folder}: this feature cache is damaged ({reason}); delete the folder.") from error
-    path = folder / "levels.npy"
-    levels = Levels(*np.load(path).T) if path.is_file() else Levels()
     return Features(frames, offsets, rows, key, levels=levels)
 
 
@@ -218,14 +219,14 @@ def _write(
         folder / f"{name}.npy" for name in ("offsets", "done", "features", "levels")
     )
     offsets = np.concatenate([[0], np.cumsum([frontend.frames(count) for count in samples])]).astype(np.int64)
-    if not levels_path.is_file() or not _resumable(offsets_path, done_path, frames_path, offsets):
+    clips, count = len(filenames), int(offsets[-1])
+    if not _resumable(folder, offsets, spec.mels):
         # `done` goes first: old marks beside new, empty frames would pass for finished clips
-        _reserve(done_path, np.uint8, (len(filenames),))
-        _reserve(frames_path, np.float32, (int(offsets[-1]), spec.mels))
-        _reserve(levels_path, np.float32, (len(filenames), 2))
+        _reserve(done_path, np.uint8, (clips,))
+        _reserve(frames_path, np.float32, (count, spec.mels))
+        _reserve(levels_path, np.float32, (clips, 2))
         np.save(offsets_path, offsets)
-    frames = np.load(frames_path, mmap_mode="r+")
-    done, levels = (np.load(path, mmap_mode="r+") for path in (done_path, levels_path))
+    frames, done, levels = (np.load(path, mmap_mode="r+") for path in (frames_path, done_path, levels_path))
 
     def one(row: int) -> None:
         waveform = load_clip(root / filenames[row], spec.sample_rate)
@@ -261,12 +262,12 @@ def _reserve(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Non
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
-def _resumable(offsets_path: Path, done_path: Path, frames_path: Path, offsets: np.ndarray) -> bool:
+def _resumable(folder: Path, offsets: np.ndarray, mels: int) -> bool:
+    """Whether all parts that an interrupted extraction left are whole, and of these clips."""
     try:
-        return (
-            np.array_equal(np.load(offsets_path), offsets)
-            and len(np.load(done_path, mmap_mode="r")) == len(offsets) - 1
-            and len(np.load(frames_path, mmap_mode="r")) == offsets[-1]
-        )
-    except (OSError, ValueError, EOFError):
+        map_array(folder / "done.npy", np.uint8, len(offsets) - 1)
+        map_array(folder / "levels.npy", np.float32, len(offsets) - 1, 2)
+        map_array(folder / "features.npy", np.float32, int(offsets[-1]), mels)
+        return np.array_equal(map_array(folder / "offsets.npy", np.int64, len(offsets)), offsets)
+    except (OSError, ValueError):
         return False

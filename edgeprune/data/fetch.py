@@ -1,7 +1,10 @@
 """Downloading a data set: archives are checked by their MD5 and unpacked safely; an interrupted fetch continues."""
 
+import lzma
+import os
 import shutil
 import stat
+import struct
 import tarfile
 import time
 import zipfile
@@ -14,7 +17,8 @@ from typing import IO, Any
 
 from edgeprune.console import progress, say
 from edgeprune.data.cards import Archive, Card
-from edgeprune.errors import EdgepruneError
+from edgeprune.data.packed import most_unpacked
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import cannot_write, md5_file, read_object, write_json
 
 ARCHIVES = "archives"
@@ -28,6 +32,8 @@ CHUNK_BYTES = 1 << 16
 """The most bytes lost when a download breaks off."""
 PAUSE_S = 1.0
 """Pause before the second try, doubled before each further one."""
+_LONGEST_NAME, _LONGEST_PATH = 200, 1000
+"""Bytes; file systems take 255 and some 4,000, and a temporary name is longer."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +92,43 @@ def unpack(archive: Archive, path: Path, root: Path, top_folder: str = "") -> in
     already there at its full size is kept, so an interrupted unpacking continues.
     """
     target = root / archive.into
-    try:
-        with _open(path) as members:
-            files = [(_safe(path, name, top_folder), size, opener) for name, size, opener in members]
-            new = [(name, size, opener) for name, size, opener in files if not _is_whole(target / name, size)]
-            _check_space(root, sum(size for _, size, _ in new))
-            with progress(f"unpacking {archive.name}", len(new)) as bar:
-                for name, _, opener in new:
-                    _write_member(target / name, opener)
-                    bar.advance(bar.task_ids[0])
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
-        raise EdgepruneError(f"{path}: cannot be unpacked ({error}); delete it and fetch again.") from error
+    with _whole(path), _open(path) as members:
+        files = [(_safe(path, name, top_folder), size, opener) for name, size, opener in members]
+        _check_bomb(path, sum(size for _, size, _ in files))
+        new = [(name, size, opener) for name, size, opener in files if not _is_whole(target / name, size)]
+        _check_space(root, sum(size for _, size, _ in new))
+        with progress(f"unpacking {archive.name}", len(new)) as bar:
+            for name, _, opener in new:
+                _write_member(target / name, opener)
+                bar.advance(bar.task_ids[0])
     return len(files)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Refuse an archive that turns out to be damaged while it is read."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # of the system, not of a decoder
+            raise
+        raise _damaged(path, error) from error
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+    except (ValueError, LookupError, OverflowError, struct.error) as error:  # of zipfile and tarfile on wrong fields
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> EdgepruneError:
+    return EdgepruneError(f"{path}: cannot be unpacked ({first_line(error)}); delete it and fetch again.")
+
+
+def _check_bomb(path: Path, unpacked: int) -> None:
+    if unpacked > most_unpacked(path.stat().st_size):
+        raise EdgepruneError(
+            f"{path}: refused, it would unpack to {unpacked / 1e6:,.0f} MB, far more than audio and lists are packed "
+            "into; get the archive from its publisher again."
+        )
 
 
 Member = tuple[str, int, Callable[[], IO[bytes]]]
@@ -112,7 +143,7 @@ def _open(path: Path) -> Iterator[list[Member]]:
             yield [_zip_member(zipped, info) for info in zipped.infolist() if not info.is_dir()]
     elif path.name.endswith((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):
         with tarfile.open(path) as tarred:
-            yield [_tar_member(tarred, info) for info in tarred if not info.isdir()]
+            yield [_tar_member(tarred, info) for info in _bounded(path, tarred) if not info.isdir()]
     else:
         yield [(path.name, path.stat().st_size, lambda: path.open("rb"))]
 
@@ -121,6 +152,15 @@ def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     if stat.S_ISLNK(info.external_attr >> 16):
         raise _unsafe(zipped.filename, info.filename, "is a link")
     return info.orig_filename, info.file_size, lambda: zipped.open(info)
+
+
+def _bounded(path: Path, tarred: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members, until they are too large: the next one is only found behind what the last one unpacks to."""
+    unpacked = 0
+    for info in tarred:
+        unpacked += info.size
+        _check_bomb(path, unpacked)
+        yield info
 
 
 def _tar_member(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
@@ -141,13 +181,15 @@ def _safe(path: Path, name: str, top_folder: str) -> PurePosixPath:
     parts = PurePosixPath(slashed).parts
     if not parts or slashed.startswith("/") or ":" in parts[0] or ".." in parts or "\0" in name:
         raise _unsafe(path, name, "would be written outside the data folder")
+    if len(slashed) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
+        raise _unsafe(path, f"{name[:40]}...", "has a name that is too long")
     if top_folder and parts[0] == top_folder and len(parts) > 1:
         parts = parts[1:]
     return PurePosixPath(*parts)
 
 
 def _unsafe(path: Any, name: str, why: str) -> EdgepruneError:
-    return EdgepruneError(f"{path}: refused, its member '{name}' {why}; get the archive from its publisher again.")
+    return EdgepruneError(f"{path}: refused, its member {name!r} {why}; get the archive from its publisher again.")
 
 
 def _write_member(path: Path, opener: Callable[[], IO[bytes]]) -> None:
@@ -159,6 +201,8 @@ def _write_member(path: Path, opener: Callable[[], IO[bytes]]) -> None:
             shutil.copyfileobj(source, sink, CHUNK_BYTES)
         part.replace(path)
     except OSError as error:
+        if error.errno is None:  # a decoder's: the archive is damaged
+            raise
         raise cannot_write(path, error) from error
     finally:
         part.unlink(missing_ok=True)

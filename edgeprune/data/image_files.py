@@ -1,16 +1,20 @@
 """Images and labels from the files of a card: idx pairs, or the arrays of one NumPy archive."""
 
 import gzip
+import lzma
 import math
 import struct
 import zipfile
 import zlib
+from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
 from edgeprune.data.cards import Card
-from edgeprune.errors import EdgepruneError
+from edgeprune.data.packed import most_unpacked
+from edgeprune.errors import EdgepruneError, first_line
 
 _UNSIGNED_BYTE = 0x08
 """Code of unsigned bytes in the third byte of an idx file."""
@@ -42,7 +46,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         content = path.read_bytes()
-        data = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        data = _unpacked(path, content) if content[:2] == b"\x1f\x8b" else content
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error
     if len(data) < 4 or data[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
@@ -57,6 +61,14 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
+def _unpacked(path: Path, content: bytes) -> bytes:
+    most = most_unpacked(len(content))
+    data = gzip.GzipFile(fileobj=BytesIO(content)).read(most + 1)
+    if len(data) > most:
+        raise EdgepruneError(f"{path}: is packed far more than images are; get it again.")
+    return data
+
+
 def read_npz(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     """Arrays of a NumPy archive, by name; nothing in it is executed."""
     try:
@@ -64,18 +76,26 @@ def read_npz(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
         with archive:
+            members: list[zipfile.ZipInfo] = archive.zip.infolist()  # type: ignore[union-attr]
+            if sum(entry.file_size for entry in members) > most_unpacked(path.stat().st_size):
+                raise EdgepruneError(f"{path}: is packed far more than images are; get it again.")
             for name in names:
                 if name not in archive:
                     raise EdgepruneError(f"{path}: has no array '{name}'; it has {', '.join(archive) or 'none'}.")
-            return [archive[name] for name in names]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = [archive[name] for name in names]
+            if not all(isinstance(array, np.ndarray) for array in arrays):
+                raise ValueError("its members are no arrays")
+            return arrays
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, MemoryError, RuntimeError) as error:
         raise _unreadable(path, error) from error
+    except (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, TokenError, struct.error) as error:
+        raise _unreadable(path, error) from error  # by numpy and zipfile, of wrong fields
 
 
 def _unreadable(path: Path, error: Exception) -> EdgepruneError:
     if isinstance(error, FileNotFoundError):
         return EdgepruneError(f"{path}: is not there; check --data.root, or fetch the data set.")
-    return EdgepruneError(f"{path}: cannot be read ({str(error).rstrip('.')}); get it again.")
+    return EdgepruneError(f"{path}: cannot be read ({first_line(error)}); get it again.")
 
 
 def _as_pixels(images: np.ndarray, where: str) -> np.ndarray:

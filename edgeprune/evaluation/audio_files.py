@@ -22,6 +22,7 @@ def audio_probabilities(path: Path | str, files: Sequence[Path], title: str = "e
     """
     description = read_description(path)
     model = TFLiteModel(path, threads=cores())
+    description.check_shapes(Path(path), model.input_shape, model.output_shape)
     probabilities = np.empty((len(files), model.output_shape[-1]))
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # to wake more for every clip's FFT takes longer than the FFT

@@ -13,7 +13,7 @@ from edgeprune.files import write_bytes
 from edgeprune.models.registry import ModelSpec, build
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _FORMAT = 1
 
@@ -74,10 +74,14 @@ def load(path: Path | str) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["format"] != _FORMAT:
             raise EdgepruneError(f"{path}: checkpoint format {content['format']} is not known to this version.")
-        spec = ModelSpec.from_dict(content["spec"])
+        spec, extra = ModelSpec.from_dict(content["spec"]), content["extra"]
+        if not isinstance(extra, dict):
+            raise TypeError("its extra is no table")
+        with torch.device("meta"):  # no memory before it is known that the weights are there
+            _check_state(content["state"], build(spec).state_dict())
         model = build(spec)
         model.load_state_dict(content["state"])
-        return Checkpoint(spec, model.eval(), content["extra"])
+        return Checkpoint(spec, model.eval(), extra)
     except EdgepruneError:
         raise
     except FileNotFoundError as error:
@@ -87,3 +91,13 @@ def load(path: Path | str) -> Checkpoint:
             f"{path}: is not a whole edgeprune checkpoint ({type(error).__name__}); "
             "delete it and run again to make it anew."
         ) from error
+
+
+def _check_state(state: Mapping[str, Any], due: Mapping[str, "Tensor"]) -> None:
+    """Refuse a state dict with other tensors than the network's, or with tensors of another shape or type."""
+    if state.keys() != due.keys():
+        raise ValueError("its tensors are not those of its network")
+    for name, tensor in due.items():
+        stored = state[name]
+        if (stored.shape, stored.dtype, stored.layout) != (tensor.shape, tensor.dtype, tensor.layout):
+            raise ValueError(f"{name} is {stored.dtype} {list(stored.shape)}")

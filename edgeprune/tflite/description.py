@@ -5,7 +5,8 @@ Checkpoints, exported files (`edgeprune.json` inside the .tflite) and sidecars h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +78,23 @@ class Description:
         """Refuse a file whose outputs cannot be judged as probabilities."""
         if self.output in ("logits", "none"):
             raise EdgepruneError(f"{path}: gives no probabilities; export it with output='softmax' or 'sigmoid'.")
+
+    def check_shapes(self, path: Path, input_shape: Sequence[int], output_shape: Sequence[int]) -> None:
+        """Refuse a file whose input is no patch of its front-end, or whose output is not one value for each label."""
+        takes, spec = math.prod(input_shape[1:]), self.logmel
+        gives = spec.patch_samples if self.takes_waveform else spec.mels * spec.patch_frames
+        reshaped = self.spec.input_shape[0] != 1 and not self.takes_waveform  # see `inputs`
+        if takes != gives or (reshaped and gives != math.prod(self.spec.input_shape)):
+            raise EdgepruneError(
+                f"{path}: takes {list(input_shape)} where its front-end gives patches of {gives:,} values; export it "
+                "again."
+            )
+        bands = self.normalisation.mean.size
+        if output_shape[-1] != len(self.labels) or bands not in (1, spec.mels):
+            raise EdgepruneError(
+                f"{path}: describes {len(self.labels)} labels for an output of {list(output_shape)}, and {bands} bands "
+                f"of {spec.mels}; export it again."
+            )
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> Description:

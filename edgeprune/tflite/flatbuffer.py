@@ -12,7 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.tflite.integrity import check_file, damaged
+from edgeprune.tflite.consistency import fill_vectors, inconsistency
+from edgeprune.tflite.integrity import check_file
 
 ALIGNMENT = 16
 """The schema demands it of every buffer, in bytes; kernels with vector instructions rely on it."""
@@ -37,9 +38,9 @@ def unpack_model(path: Path | str) -> Any:
         raise EdgepruneError(f"{path}: is damaged ({error}); copy or export it again.") from error
     if not model.subgraphs or not model.buffers:
         raise EdgepruneError(f"{path}: is a TFLite file without a graph; export the model again.")
-    codes = len(model.operatorCodes or ())
-    if any(operator.opcodeIndex >= codes for graph in model.subgraphs for operator in graph.operators or ()):
-        raise damaged(path)
+    fill_vectors(model)
+    if fault := inconsistency(model):
+        raise EdgepruneError(f"{path}: is damaged ({fault}); copy or export it again.")
     return model
 
 

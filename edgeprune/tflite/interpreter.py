@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.tflite import flatbuffer
 from edgeprune.tflite.integrity import check_file
+from edgeprune.tflite.trial import try_file
 
 
 def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False, xnnpack: bool = True) -> Any:
@@ -38,6 +39,7 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
     kernels = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     if reference:
         kernels = OpResolverType.BUILTIN_REF
+    try_file(path, kernels.name)
     try:
         with _without_notices():
             interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kernels)
@@ -166,11 +168,11 @@ class TFLiteModel:
         try:
             self._interpreter.set_tensor(self._input["index"], x)
             self._interpreter.invoke()
+            return [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
         except (ValueError, RuntimeError) as error:
             raise EdgepruneError(
                 f"{self.path.name}: its interpreter failed ({first_line(error)}); export it again."
             ) from error
-        return [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
 
     def predict(self, x: ArrayLike) -> NDArray[np.float32]:
         """Outputs of many clips, float32 `[clips, classes]`, dequantised.

@@ -8,7 +8,6 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from archive_server import Server
@@ -291,13 +290,10 @@ def bomb(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
-def test_a_bomb_is_refused_before_it_is_unpacked(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_a_bomb_is_refused_before_it_is_unpacked(server: Server, tmp_path: Path, kind: str) -> None:
     packed = bomb(kind)
     assert len(packed) < 1 << 18
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: SimpleNamespace(free=32 << 20))
-    with pytest.raises(EdgepruneError, match=r"0.1 GB are needed and 0.0 GB are free"):
+    with pytest.raises(EdgepruneError, match="would unpack to 67 MB, far more than"):
         fetch(card(server.publish(f"bomb.{kind}", packed)), tmp_path)
     assert files_in(tmp_path) == {}
 

@@ -95,6 +95,7 @@ def open_listener(path: Path, rules: ListenRules, threads: int = 1) -> tuple[Lis
     if "SOFTMAX" not in operators(path) and description.threshold is None:
         raise EdgepruneError(f"{path}: gives logits, not probabilities; give the exported file with its softmax.")
     model = TFLiteModel(path, threads)
+    description.check_shapes(path, model.input_shape, model.output_shape)
 
     def predict(patch: Samples) -> NDArray[Any]:
         x = patch if description.takes_waveform else description.inputs(patch[np.newaxis])[0]

@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from edgeprune.errors import EdgepruneError
+from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.firmware.stream.arithmetic import (
     Multiplier,
     activation_range,
@@ -49,7 +49,11 @@ _LOOKUPS = (*TABLES, "LEAKY_RELU")
 
 def read_network(path: Path) -> IntegerNetwork:
     """Read the network of a file whose input and output are int8."""
-    return _Reading(path).network()
+    try:
+        return _Reading(path).network()
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, StopIteration) as error:
+        # an operator lacks a part, or a part does not fit the others
+        raise EdgepruneError(f"{path}: is damaged ({first_line(error)}); copy or export it again.") from error
 
 
 class _Reading:
