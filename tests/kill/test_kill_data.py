@@ -63,6 +63,6 @@ def test_make(make: Trial, holds: Holds, share: float) -> None:
     holds("data make", make, share)
 
 
-@pytest.mark.parametrize("share", moments("data fetch", few=2, of_fifty=10))
+@pytest.mark.parametrize("share", moments("data fetch", few=1, of_fifty=10))
 def test_fetch(fetch: Trial, holds: Holds, share: float) -> None:
     holds("data fetch", fetch, share)
