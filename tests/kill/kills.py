@@ -139,7 +139,7 @@ class Trial:
         return found
 
     def _wait(self, reached: Callable[[], bool], otherwise: str) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while not reached():
             assert time.monotonic() < end, otherwise
             time.sleep(0.002)
