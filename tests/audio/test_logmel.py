@@ -207,3 +207,9 @@ def test_array_operations_give_the_same(name: str) -> None:
     bins = torch.fft.rfft(frames * frontend.window, n=spec.fft_size).to(torch.complex64).abs()
     bands = (bins.square() if spec.spectrum == "power" else bins) @ frontend.filter_bank
     torch.testing.assert_close(torch.log(bands + spec.log_offset), frontend(waveforms), rtol=0, atol=1e-5)
+
+
+def test_odd_fft_sizes_are_refused() -> None:
+    """librosa gives one frame fewer, and centres an odd window one sample later."""
+    with pytest.raises(EdgepruneError, match="n_fft 513 is odd; take 514"):
+        LogMel(sample_rate=8000, n_fft=513).check()
