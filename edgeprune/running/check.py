@@ -1,5 +1,6 @@
 """Checks of a recipe before hours of work."""
 
+import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -50,7 +51,7 @@ def network_budget(recipe: Recipe) -> Budget:
 def thread_counts(recipe: Recipe) -> list[int]:
     """`bench.threads` as numbers."""
     for text in recipe.bench.threads:
-        if not text.isdigit() or int(text) < 1:
+        if not re.fullmatch("[1-9][0-9]{0,3}", text):
             raise EdgepruneError(f"bench.threads: '{text}' is no number of threads; write 1 or 1,2,4.")
     return [int(text) for text in recipe.bench.threads]
 
