@@ -21,7 +21,7 @@ def main(run: Path, sweep: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=["--no-sandbox"])
         page = report_page(browser, run)
-        save(page.screenshot(clip=top(page, "Accuracy by format"), full_page=True), IMAGES / "report.png")
+        save(page.screenshot(clip=top(page, "Dense and pruned"), full_page=True), IMAGES / "report.png")
         save(section(page, "Layers"), IMAGES / "layers.png")
     recipe = edgeprune.load(run).recipe
     data = edgeprune.Data(name="synthetic", clips_per_scene=recipe["data"]["clips_per_scene"])
