@@ -1,6 +1,5 @@
 """The settings of the log-mel front-end, and those that published networks take."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -219,14 +218,15 @@ class LogMel:
 
     def check(self) -> "LogMel":
         """Raise EdgepruneError if the fields contradict each other; return self."""
-        for name in ("window_s", "hop_s", "fmin", "fmax", "log_offset"):
-            if not math.isfinite(getattr(self, name)):
-                raise EdgepruneError(f"front-end: {name} is {getattr(self, name)}; give a finite number.")
+        for name in ("sample_rate", "window_s", "hop_s", "fmin", "fmax", "log_offset"):
+            if not abs(getattr(self, name)) <= 10**9:  # NaN too
+                raise EdgepruneError(f"front-end: {name} is {getattr(self, name)}; give a finite number in its range.")
         low, high = self.band_limits
         rules = (
             (0 < self.sample_rate <= 10**7, f"sample_rate must be above 0 and at most 10 MHz, not {self.sample_rate}"),
             (self.window_samples >= 2, f"window_s {self.window_s} holds fewer than 2 samples at {self.sample_rate} Hz"),
             (self.hop_samples >= 1, f"hop_s {self.hop_s} is shorter than one sample at {self.sample_rate} Hz"),
+            (self.hop_samples <= 10**6, f"hop_s {self.hop_s} is longer than a million samples"),
             (self.fft_size >= self.window_samples, f"n_fft {self.n_fft} is below the window ({self.window_samples})"),
             (self.fft_size % 2 == 0, f"n_fft {self.n_fft} is odd; take {self.n_fft + 1}"),
             (self.fft_size <= LARGEST_FFT, f"an FFT of {self.fft_size} is above {LARGEST_FFT}; shorten the window"),
