@@ -148,6 +148,7 @@ class LatencyProfile:
         try:
             fields = {name: content[name] for name in LatencyProfile.__dataclass_fields__}
             fields["stages"] = tuple(StageTable.of(stage) for stage in fields["stages"])
+            fields["overhead_ms"] = float(fields["overhead_ms"])
             profile = LatencyProfile(**fields)
             if not _is_sound(profile):
                 raise ValueError

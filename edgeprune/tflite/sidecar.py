@@ -1,5 +1,6 @@
 """The sidecar `<file>.json` beside an exported file: its checksum, its tensors, and what is needed to use it."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache, lru_cache
@@ -62,9 +63,10 @@ def read_sidecar(path: Path | str) -> dict[str, Any]:
     sidecar = path if path.suffix == ".json" else sidecar_path(path)
     content: dict[str, Any] = read_json(sidecar)
     known = isinstance(content, dict) and content.get("schema") == SCHEMA and {"file", "sha256"} <= content.keys()
-    if not known or not isinstance(content["file"], str) or not Path(content["file"]).name:
+    name = Path(content["file"]).name if known and isinstance(content["file"], str) else ""
+    if not 0 < len(os.fsencode(name)) <= 255:  # what file systems take
         raise EdgepruneError(f"{sidecar}: is not a sidecar of this version of edgeprune; export the model again.")
-    exported = sidecar.with_name(Path(content["file"]).name) if path == sidecar else path
+    exported = sidecar.with_name(name) if path == sidecar else path
     if not exported.is_file():
         raise EdgepruneError(f"{exported}: is missing beside its sidecar; copy both files together.")
     if _sha256(exported) != content["sha256"]:
