@@ -16,7 +16,7 @@ recipe = Recipe(
     train=Train(epochs=80, batch_size=16, lr=2e-3, mixup=0.3),
     prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=15_000, macs=76_000_000),
-    finetune=Train(epochs=40, batch_size=16, lr=1e-3, mixup=0.3, distillation=0.5),
+    finetune=Train(epochs=40, batch_size=16, lr=1e-3, mixup=1.0, freq_mask=8, time_mask=100, distillation=0.9),
 )
 
 if __name__ == "__main__":

@@ -232,6 +232,7 @@ def test_pruned_without_training(done, cache, tmp_path, monkeypatch):
     assert pruned["reconstruction"]["output_error_after"] < pruned["reconstruction"]["output_error_before"]
     assert pruned["reconstruction"]["cut_only"] != pruned["before_finetuning"] == pruned["accuracy"]
     assert "Reconstruction fitted 4 layers" in (recipe.folder() / "report.html").read_text()
+    assert "as the cut leaves it" not in (recipe.folder() / "log.txt").read_text()
 
 
 def test_scores_that_look_at_the_runs_own_clips(done, capsys):
@@ -261,6 +262,7 @@ def test_pruned_by_what_filters_do_on_training_clips(done, cache, tmp_path):
     kept = checkpoint.load(tmp_path / "active" / "pruned.ckpt").extra["kept"]
     assert {name: len(filters) for name, filters in kept.items()} == {"conv1": 2, "conv2": 2, "conv3": 4}
     assert result["recipe"]["prune"]["criterion"] == "hrank"
+    assert "as the cut leaves it; add --prune.reconstruct" in (tmp_path / "active" / "log.txt").read_text()
 
 
 def test_damaged_files_of_a_run_are_named(done, cache, tmp_path):
