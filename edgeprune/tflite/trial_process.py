@@ -59,6 +59,8 @@ def _limit_memory(limit: int) -> None:
 
 def _own_bytes() -> int:
     """Address space of this process before it opens a file; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
     try:
         with open("/proc/self/statm", encoding="ascii") as stream:
             return int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
