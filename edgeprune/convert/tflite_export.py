@@ -163,6 +163,7 @@ def _run_child(
     package_root = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": search_path, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "1"}
+    environment["TMPDIR"] = str(folder.resolve())  # what a killed TensorFlow leaves goes with the folder
     with open(folder / "log.txt", "wb") as stream:
         code = subprocess.run(
             [sys.executable, "-m", "edgeprune.convert.onnx_to_tflite", str(folder.resolve())],
