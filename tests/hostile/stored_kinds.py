@@ -312,7 +312,7 @@ class ImageFiles:
         else:
             parts[name] = damaged_bytes(random, content)
         if random.random() < 0.05:
-            parts["train-images.gz"] = gzip.compress(bytes(3 * 10**9 if random.random() < 0.02 else 10**7), 1)
+            parts["train-images.gz"] = gzip.compress(bytes(2 * 10**8 if random.random() < 0.02 else 10**7), 1)
         return "idx", parts
 
     def _npz(self, random: random.Random, images: Any, labels: Any) -> bytes:
