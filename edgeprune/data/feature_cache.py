@@ -96,7 +96,7 @@ def extract(
         except OSError as error:
             raise cannot_write(folder, error) from error
     audio = sorted((Path(state.name).with_suffix("").as_posix(), state.size, state.probe) for state in states)
-    return replace(_open(folder, key), audio_sha256=sha256_json(audio))
+    return replace(_open(folder, key, filenames), audio_sha256=sha256_json(audio))
 
 
 def read_headers(
@@ -190,15 +190,16 @@ def _key(clips: Sequence[_ClipState], spec: LogMel, card: Mapping[str, Any]) -> 
     return sha256_json({"version": _VERSION, "card": card, "frontend": front, "clips": clips})
 
 
-def _open(folder: Path, key: str) -> Features:
+def _open(folder: Path, key: str, filenames: Sequence[str]) -> Features:
     try:
         manifest = read_json(folder / "manifest.json")
-        rows = {name: row for row, name in enumerate(manifest["clips"])}
+        rows = {name: row for row, name in enumerate(filenames)}
         offsets = np.array(map_array(folder / "offsets.npy", np.int64, len(rows) + 1))
         frames = map_array(folder / "features.npy", np.float32, int(offsets[-1]), manifest["frontend"]["mels"])
         path = folder / "levels.npy"
         levels = Levels(*np.array(map_array(path, np.float32, len(rows), 2)).T) if path.is_file() else Levels()
-        if manifest["sha256"] != key or offsets[0] != 0 or not (np.diff(offsets) > 0).all():
+        of_these = (manifest["sha256"], manifest["clips"]) == (key, list(filenames))
+        if not of_these or offsets[0] != 0 or not (np.diff(offsets) > 0).all():
             raise ValueError("the parts do not belong together")
     except (EdgepruneError, OSError, ValueError, LookupError, TypeError) as error:
         reason = first_line(error)

@@ -1,5 +1,7 @@
 """Downloading a data set: archives are checked by their MD5 and unpacked safely; an interrupted fetch continues."""
 
+import bz2
+import gzip
 import lzma
 import os
 import shutil
@@ -10,7 +12,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -34,6 +36,8 @@ PAUSE_S = 1.0
 """Pause before the second try, doubled before each further one."""
 _LONGEST_NAME, _LONGEST_PATH = 200, 1000
 """Bytes; file systems take 255 and some 4,000, and a temporary name is longer."""
+_MOST_AT_ONCE = 1 << 20
+"""Bytes that are read from a tar file at once."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def _whole(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise _damaged(path, error) from error
-    except (ValueError, LookupError, OverflowError, struct.error) as error:  # of zipfile and tarfile on wrong fields
+    except (ValueError, LookupError, OverflowError, struct.error, MemoryError) as error:  # of fields that are wrong
         raise _damaged(path, error) from error
 
 
@@ -142,7 +146,7 @@ def _open(path: Path) -> Iterator[list[Member]]:
         with zipfile.ZipFile(path) as zipped:
             yield [_zip_member(zipped, info) for info in zipped.infolist() if not info.is_dir()]
     elif path.name.endswith((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):
-        with tarfile.open(path) as tarred:
+        with _unpacked_stream(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tarred:
             yield [_tar_member(tarred, info) for info in _bounded(path, tarred) if not info.isdir()]
     else:
         yield [(path.name, path.stat().st_size, lambda: path.open("rb"))]
@@ -152,6 +156,28 @@ def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     if stat.S_ISLNK(info.external_attr >> 16):
         raise _unsafe(zipped.filename, info.filename, "is a link")
     return info.orig_filename, info.file_size, lambda: zipped.open(info)
+
+
+@contextmanager
+def _unpacked_stream(path: Path) -> Iterator[Any]:
+    """A tar file without its compression, which its first bytes tell."""
+    openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+    with path.open("rb") as stream:
+        head = stream.read(2)
+    with openers.get(head, open)(path, "rb") as stream:  # type: ignore[operator]
+        yield _Sparing(stream)
+
+
+class _Sparing:
+    """A stream for tarfile, which reads a long name at once, whatever length its header claims."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.seek, self.tell = stream, stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MOST_AT_ONCE:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        return self._stream.read(size)
 
 
 def _bounded(path: Path, tarred: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -205,7 +231,8 @@ def _write_member(path: Path, opener: Callable[[], IO[bytes]]) -> None:
             raise
         raise cannot_write(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _is_whole(path: Path, size: int) -> bool:

@@ -118,7 +118,7 @@ def _describe(tensor: Any) -> dict[str, Any]:
     quantisation = tensor.quantization
     quantised = quantisation is not None and quantisation.scale is not None and len(quantisation.scale) == 1
     return {
-        "name": tensor.name.decode() if isinstance(tensor.name, bytes) else tensor.name,
+        "name": tensor.name.decode("utf-8", "replace") if isinstance(tensor.name, bytes) else tensor.name,
         "shape": [int(size) for size in tensor.shape],
         "dtype": TYPE_NAMES[tensor.type],
         "scale": float(quantisation.scale[0]) if quantised else None,

@@ -213,6 +213,11 @@ class TFLiteModel:
                 "compute the features it was trained on."
             )
         shapes = [tuple(int(size) for size in output["shape"]) for output in self._outputs]
+        if uneven := next((shape for shape in shapes if math.prod(shape) % batch), None):
+            raise EdgepruneError(
+                f"{self.path.name}: gives {list(uneven)} for a batch of {batch}, not the same for each clip; export it "
+                "again."
+            )
         clip_shapes = [(math.prod(shape) // batch,) if shape[0] != batch else shape[1:] for shape in shapes]
         results = [np.empty((len(clips), *shape), dtype=np.float32) for shape in clip_shapes]
         for start in range(0, len(clips), batch):

@@ -318,6 +318,10 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "offsets of nothing": ("offsets.npy", lambda path: np.save(path, np.zeros(0, np.int64))),
     "manifest cut": ("manifest.json", cut),
     "manifest without clips": ("manifest.json", strip),
+    "manifest of another clip": (
+        "manifest.json",
+        lambda path: path.write_text(path.read_text().replace(NAMES[1], "other.wav")),
+    ),
     "manifest is a number": ("manifest.json", lambda path: path.write_text("1")),
     "manifest of another": ("manifest.json", lambda path: path.write_text('{"sha256": "0", "clips": []}')),
 }

@@ -298,6 +298,20 @@ def test_a_bomb_is_refused_before_it_is_unpacked(server: Server, tmp_path: Path,
     assert files_in(tmp_path) == {}
 
 
+def test_a_long_name_is_not_read_whatever_its_length(server: Server, tmp_path: Path) -> None:
+    long_name = tarfile.TarInfo("././@LongLink")
+    long_name.type, long_name.size = tarfile.GNUTYPE_LONGNAME, 5 << 30
+    archive = server.publish("a.tar", long_name.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(EdgepruneError, match=r"a.tar: cannot be unpacked \(a header claims 5368709120 bytes\)"):
+        fetch(card(archive), tmp_path)
+
+
+def test_a_file_below_a_file_is_refused(server: Server, tmp_path: Path) -> None:
+    archive = server.publish("a.zip", zipped({"a.wav": b"sound", "a.wav/b.wav": b"sound"}))
+    with pytest.raises(EdgepruneError, match=r"a.wav.b.wav: cannot be written"):
+        fetch(card(archive), tmp_path)
+
+
 def test_a_zip_that_lies_about_its_sizes_is_not_written_beyond_them(server: Server, tmp_path: Path) -> None:
     """64 MiB that say they are 100 bytes: no more than these are written, and the checksum betrays them."""
     packed = bytearray(bomb("zip"))

@@ -10,7 +10,7 @@ import tiny_tflite
 from conv_tflite import conv_network
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.tflite.flatbuffer import unpack_model
+from edgeprune.tflite.flatbuffer import describe_tensors, unpack_model
 from edgeprune.tflite.interpreter import TFLiteModel
 
 
@@ -60,3 +60,18 @@ def test_scales_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     weights.quantization.zeroPoint = weights.quantization.zeroPoint[:-1]
     with pytest.raises(EdgepruneError, match=r"of \[8, 3, 3, 1\] has 7 scales on axis 0"):
         unpack_model(tiny_tflite.write(model, tmp_path / "damaged.tflite"))
+
+
+def test_outputs_that_no_batch_divides_are_refused(tmp_path: Path) -> None:
+    model = tiny_tflite.float_model(inputs=240, outputs=5)
+    model.subgraphs[0].tensors[0].shape = [240, 1]
+    path = tiny_tflite.write(model, tmp_path / "x.tflite")
+    with pytest.raises(EdgepruneError, match=r"gives \[1, 5\] for a batch of 240"):
+        TFLiteModel(path).predict_all(np.zeros((240, 1), np.float32))
+
+
+def test_names_that_are_no_text_are_shown_as_well_as_can_be(tmp_path: Path) -> None:
+    model = tiny_tflite.float_model()
+    model.subgraphs[0].tensors[3].name = b"out\xff"
+    path = tiny_tflite.write(model, tmp_path / "x.tflite")
+    assert describe_tensors(unpack_model(path))[1][0]["name"] == "out\N{REPLACEMENT CHARACTER}"
