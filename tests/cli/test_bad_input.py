@@ -193,7 +193,7 @@ def test_unlabelled_evaluation_clips(root, tmp_path, capsys):
         (["--prune.allocation", "unifrom"], "'uniform'"),
         (["--prune.objective", "log_mas"], "perhaps you meant 'log_mass'"),
         (["--budget.latency-ms", "fast"], "'fast' is not a latency"),
-        (["--frontend.mels", "0"], "mels must be at least 1"),
+        (["--frontend.mels", "0"], "mels must be 1 to 32768, not 0"),
         (["--frontend.mels", "8"], "too small"),
         (["--data.fold", "7"], "has no fold 7"),
         (["--bench.threads", "two"], "no number of threads"),

@@ -142,7 +142,7 @@ def test_run(fits, monkeypatch) -> None:
     from edgeprune.reporting.summary import print_summary
     from edgeprune.results.result import Result
 
-    fits(lambda: print_summary(Result.from_json(names_of("results/stored_result.py")["stored_result"]())))
+    fits(lambda: print_summary(Result.from_json(names_of("stored_result.py")["stored_result"]())))
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_sweep(fits, monkeypatch, tmp_path: Path) -> None:
     end = SimpleNamespace(
         cell=cell,
         state="done",
-        result=Result.from_json(names_of("results/stored_result.py")["stored_result"]()),
+        result=Result.from_json(names_of("stored_result.py")["stored_result"]()),
         seconds=1e5,
         reason="",
     )

@@ -104,7 +104,7 @@ def test_a_recipe_brings_its_front_end(capsys, root: Path, tmp_path: Path) -> No
         (["esc10"], "say where the data set lies"),
         (["esc11"], "'esc11': is no data set (`edgeprune data list`) and no recipe"),
         (["esc10", "--out", "clips.jpg"], "clips.jpg: a plot is written as .svg or .png"),
-        (["esc10", "--frontend.mels", "0"], "mels must be at least 1"),
+        (["esc10", "--frontend.mels", "0"], "mels must be 1 to 32768, not 0"),
     ],
 )
 def test_what_is_wrong_is_said(capsys, argv: list[str], complaint: str) -> None:

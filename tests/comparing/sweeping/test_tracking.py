@@ -47,7 +47,7 @@ def test_results_and_failures_of_every_cell(recipe, tmp_path, mlflow):
     assert run.metrics["params"] == 46_000
     folder = out / "runs" / "operator_norm-keep0.25-seed0-fold1"
     assert run.tags["artefact.int8"] == str(folder / "model_int8.tflite")
-    assert found["operator_norm-keep0.5-seed0-fold1"].data.tags["reason"] == "NAME: was wrong; do better."
+    assert found["operator_norm-keep0.5-seed0-fold1"].data.tags["reason"] == "NAME: was wrong; do better"
     # the run itself is told where to log its epochs
     assert read_json(folder / SETTINGS)["mlflow"]["run_id"] == found[folder.name].info.run_id
     order(out)

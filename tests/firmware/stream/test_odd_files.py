@@ -146,7 +146,7 @@ def test_another_shape_than_is_computed_is_refused(tmp_path, kind):
 @pytest.mark.parametrize(
     ("scales", "output", "reason"),
     [
-        ([0.1, 0.1], OUTPUT, "has 4 filters, 2 weight scales and 4 biases"),
+        ([0.1, 0.1], OUTPUT, "has 2 scales on axis 0"),
         ([0.1], (0.0, 0), "it has an activation of scale 0"),
         ([1e20], OUTPUT, "is 1.25e+19 times another, which int8 kernels cannot compute"),
     ],
