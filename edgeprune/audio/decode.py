@@ -26,7 +26,8 @@ _UNKNOWN = (1 << 63) - 1
 """Frames of a stream whose header does not say how many it has, as libsndfile gives them."""
 _MOST_FRAMES_A_BYTE = 64
 """Above it a header's promise is not believed but counted; only near-silence is packed denser."""
-_DECODING_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError)  # TypeError: named .raw
+DECODING_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, TypeError)
+"""What a file that cannot be decoded raises; TypeError where its name ends in .raw."""
 
 
 def load_clip(path: Path | str, sample_rate: int) -> Samples:
@@ -129,7 +130,7 @@ class _ClipFile:
                 with _StreamHeader(stream, 0).open() as sound:
                     self._headers.append(_StreamHeader(stream, sound.frames))
                     rates.add(sound.samplerate)
-        except _DECODING_ERRORS as error:
+        except DECODING_ERRORS as error:
             raise _undecodable(path, error) from error
         if len(rates) > 1:
             raise EdgepruneError(f"{path}: is several recordings of different sample rates in one file; split them.")
@@ -161,7 +162,7 @@ class _ClipFile:
                 while len(block := sound.read(min(size, header.promised - held), dtype="float32", always_2d=True)):
                     held += len(block)
                     yield np.ascontiguousarray(_mono(self.path, block))
-        except _DECODING_ERRORS as error:
+        except DECODING_ERRORS as error:
             raise _undecodable(self.path, error) from error
         if header.promised not in (held, _UNKNOWN):
             raise cut_short(self.path, held, header.promised, "frames")

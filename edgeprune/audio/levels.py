@@ -50,6 +50,8 @@ def measure_levels(path: Path, mix: NDArray[np.float32]) -> tuple[float, float]:
 def _loudest_channel(path: Path) -> float:
     import soundfile
 
+    from edgeprune.audio.decode import DECODING_ERRORS
+
     frames, squares = 0, np.zeros(1)
     try:
         with soundfile.SoundFile(path) as stream:
@@ -57,6 +59,6 @@ def _loudest_channel(path: Path) -> float:
                 return 0.0
             while len(block := stream.read(_BLOCK, dtype="float32", always_2d=True)):
                 frames, squares = frames + len(block), squares + np.square(block, dtype=np.float64).sum(axis=0)
-    except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError):  # what only `decode` reads to its end
+    except DECODING_ERRORS:  # what only `decode` reads to its end
         pass
     return float(np.sqrt(squares.max() / max(1, frames)))

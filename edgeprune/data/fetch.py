@@ -6,11 +6,9 @@ import lzma
 import os
 import shutil
 import stat
-import struct
 import tarfile
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from typing import IO, Any
 
 from edgeprune.console import progress, say
 from edgeprune.data.cards import Archive, Card
-from edgeprune.data.packed import most_unpacked
+from edgeprune.data.packed import DAMAGED, most_unpacked
 from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.files import cannot_write, md5_file, read_object, write_json
 
@@ -117,9 +115,7 @@ def _whole(path: Path) -> Iterator[None]:
         if error.errno is not None:  # of the system, not of a decoder
             raise
         raise _damaged(path, error) from error
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
-        raise _damaged(path, error) from error
-    except (ValueError, LookupError, OverflowError, struct.error, MemoryError) as error:  # of fields that are wrong
+    except (tarfile.TarError, *DAMAGED) as error:
         raise _damaged(path, error) from error
 
 

@@ -1,19 +1,18 @@
 """Images and labels from the files of a card: idx pairs, or the arrays of one NumPy archive."""
 
 import gzip
-import lzma
 import math
 import struct
 import zipfile
 import zlib
 from io import BytesIO
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
 from edgeprune.data.cards import Card
-from edgeprune.data.packed import most_unpacked
+from edgeprune.data.packed import DAMAGED, most_unpacked
+from edgeprune.data.stored_array import DAMAGED_HEAD
 from edgeprune.errors import EdgepruneError, first_line
 
 _UNSIGNED_BYTE = 0x08
@@ -86,10 +85,8 @@ def read_npz(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
             if not all(isinstance(array, np.ndarray) for array in arrays):
                 raise ValueError("its members are no arrays")
             return arrays
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, MemoryError, RuntimeError) as error:
+    except (OSError, *DAMAGED, *DAMAGED_HEAD) as error:
         raise _unreadable(path, error) from error
-    except (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, TokenError, struct.error) as error:
-        raise _unreadable(path, error) from error  # by numpy and zipfile, of wrong fields
 
 
 def _unreadable(path: Path, error: Exception) -> EdgepruneError:

@@ -8,19 +8,21 @@ import numpy as np
 
 from edgeprune.errors import first_line
 
+DAMAGED_HEAD = (ValueError, TypeError, EOFError, SyntaxError, TokenError, ArithmeticError, MemoryError)
+"""What NumPy raises where the head of an array is damaged."""
 
-def map_array(path: Path, dtype: type[np.generic], *shape: int | None, writable: bool = False) -> np.ndarray:
-    """A memory-mapped array of a type and shape, None for an axis of any size.
+
+def map_array(path: Path, dtype: type[np.generic], *shape: int) -> np.ndarray:
+    """A memory-mapped array of a type and shape.
 
     Raises:
         ValueError: the file holds something else.
         OSError: it cannot be opened.
     """
     try:
-        array: Any = np.load(path, mmap_mode="r+" if writable else "r")
-    except (ValueError, TypeError, EOFError, SyntaxError, TokenError, ArithmeticError, MemoryError) as error:
+        array: Any = np.load(path, mmap_mode="r")
+    except DAMAGED_HEAD as error:
         raise ValueError(f"{path.name}: {first_line(error)}") from error
-    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == len(shape)
-    if not fits or any(size not in (None, own) for size, own in zip(shape, array.shape, strict=True)):
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
         raise ValueError(f"{path.name} is no {np.dtype(dtype).name} array of the shape that is due")
     return array  # type: ignore[no-any-return]

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 import psutil
+import tiny_runs
 
-from edgeprune.recipe import Bench, Budget, Data, Export, LogMel, Model, Prune, Recipe, Train
+from edgeprune.recipe import Bench, Recipe
 
 KILLS = int(os.environ.get("EDGEPRUNE_KILLS", "0"))
 """Kills of all commands together that `make kill` asks for; 0: the few of the tests."""
@@ -30,18 +32,16 @@ def moments(command: str, few: int, of_fifty: int) -> list[float]:
 
 
 def tiny(scenes: Path, cache: Path) -> Recipe:
-    """60 one-second clips to train on, 30 to test on, one epoch; what is measured is the same in every run."""
-    return Recipe(
-        name="tiny",
-        data=Data(clips_per_scene=9, root=scenes, cache=cache, validation=0.2),
-        frontend=LogMel.dcase21(16000, 1.0),
-        model=Model(width=0.25),
-        train=Train(epochs=1, batch_size=16, threads=1),
-        prune=Prune(keep=0.75),
-        budget=Budget(macs=1_000_000),
-        finetune=Train(epochs=1, batch_size=16, distillation=0.5, threads=1),
-        export=Export(formats=("int8",), dense_formats=(), calibration_clips=20),
+    """A run of one epoch that exports one file; what is measured is the same in every run."""
+    recipe = tiny_runs.tiny(Path(), cache)
+    return replace(
+        recipe,
+        data=replace(recipe.data, root=scenes),
+        train=replace(recipe.train, epochs=1),
+        finetune=replace(recipe.finetune, epochs=1),
+        export=replace(recipe.export, formats=("int8",), dense_formats=()),
         bench=Bench(devices=("tflm",)),
+        out=None,
     )
 
 
