@@ -2,7 +2,8 @@
 
 There are few clips a fold when only a part of the set is at hand, so nothing is held out for validation: the last
 epoch of the schedule counts. Pool the four folds (`--data.fold 1` to `4`) before you judge. The clips may be the
-published ones or a resampled copy: everything is computed at 16 kHz.
+published ones or a resampled copy: everything is computed at 16 kHz. Shorter patches need a shorter
+`--finetune.time-mask`: 100 frames are two of ten seconds.
 
 Time: 2 h on 2 cores, estimated.
 """
