@@ -85,9 +85,9 @@ class Train:
     time_roll: bool = True
     """Roll each patch in time by a random number of frames."""
     freq_mask: int = 0
-    """SpecAugment: widest masked band, mels; 0: off."""
+    """SpecAugment: widest masked band, below the patch's mels; 0: off."""
     time_mask: int = 0
-    """SpecAugment: longest masked stretch, frames; 0: off."""
+    """SpecAugment: longest masked stretch, below the patch's frames; 0: off."""
     flip: bool = False
     """Images: mirror every other one, left for right."""
     shift: int = 0

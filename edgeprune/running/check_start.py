@@ -6,6 +6,7 @@ import torch
 
 from edgeprune.data.load import FoundData
 from edgeprune.errors import EdgepruneError
+from edgeprune.models.registry import ModelSpec, entry
 from edgeprune.recipe import Recipe
 from edgeprune.results.run_folder import RunFolder
 from edgeprune.running.data import find_run_data
@@ -41,6 +42,7 @@ def check_start(recipe: Recipe, folder: RunFolder) -> FoundData:
             raise EdgepruneError(f"{path}: there is no such file; correct --{name}.")
     data = find_run_data(recipe)
     spec = dense_spec(recipe, data)
+    _check_augmentation(recipe, spec)
     given_profile(recipe, spec)
     refuse_infeasible(recipe, spec)
     if recipe.dense_from is not None and needs_dense:
@@ -59,3 +61,15 @@ def _check_machine(recipe: Recipe) -> None:
             raise EdgepruneError(f"{part}.accelerator: PyTorch sees no GPU here; leave it at cpu, or take auto.")
         if train.tensorboard:
             require("tensorboard")
+
+
+def _check_augmentation(recipe: Recipe, spec: ModelSpec) -> None:
+    """Refuse masks and shifts that could hide a whole patch or image."""
+    _, height, width = spec.input_shape
+    if entry(spec.name).layout == "frames_mels":
+        height, width = width, height
+    limits = (("freq_mask", height), ("time_mask", width), ("shift", min(height, width)))
+    for part, train in (("train", recipe.train), ("finetune", recipe.finetune)):
+        for name, size in limits:
+            if (widest := getattr(train, name)) >= size:
+                raise EdgepruneError(f"{part}.{name}: {widest} could hide a whole input; give less than {size}.")

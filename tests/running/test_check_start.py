@@ -105,6 +105,12 @@ WRONG = {
     "batch": (["--train.batch-size", "0"], "train.batch_size: 0; give 1 or more"),
     "learning rate": (["--finetune.lr", "0"], "finetune.lr: 0; give more than 0"),
     "share": (["--finetune.distillation", "1.5"], "finetune.distillation: 1.5; give a share from 0 to 1"),
+    "band": (["--train.freq-mask", "40"], "train.freq_mask: 40 could hide a whole input; give less than 40"),
+    "band of frames first": (
+        ["--model.name", "vggish", "--frontend.mels", "64", "--train.freq-mask", "64"],
+        "train.freq_mask: 64 could hide a whole input; give less than 64",
+    ),
+    "stretch": (["--finetune.time-mask", "999"], "finetune.time_mask: 999 could hide a whole input; give less than 51"),
     "dense network": (["--dense-from", "none.ckpt"], "none.ckpt: there is no such file; correct --dense-from"),
 }
 
