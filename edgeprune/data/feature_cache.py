@@ -128,6 +128,7 @@ def outdated(root: Path, cache: Path | None = None) -> list[Path]:
         try:
             manifest = read_json(path)
             computed_in, computed_from, clips = (manifest[name] for name in ("root", "clips_sha256", "clips"))
+            clips = [str(name) for name in clips]
         except (EdgepruneError, LookupError, TypeError):
             continue  # of an earlier version, or damaged: refused where it is used
         if computed_in != str(root.resolve()):

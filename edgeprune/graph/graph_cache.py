@@ -1,7 +1,7 @@
 """Graphs of the registry's networks on disk, since importing `torch.export` takes longer than all else `cost` does.
 
 A file is named by the network's spec and by what the graph follows from: this package's `graph` and `models`, and the
-version of PyTorch. It holds one graph as JSON.
+version of PyTorch. It holds one graph as JSON and that graph's hash.
 """
 
 import hashlib
@@ -24,12 +24,15 @@ _BLOCKS = ("filters", "inputs", "biases", "norm")
 def kept_graph(spec: ModelSpec, trace: Callable[[], Graph]) -> Graph:
     """The graph of a spec from the cache, where `trace` puts it the first time; a damaged file is written again."""
     path = default_cache() / "graphs" / f"{sha256_json([_sources(), asdict(spec)])[:32]}.json"
-    with suppress(EdgepruneError, KeyError, TypeError, ValueError):
-        return _graph(read_json(path))
+    with suppress(EdgepruneError, KeyError, TypeError):
+        kept = read_json(path)
+        if kept["sha256"] == sha256_json(kept["graph"]):
+            return _graph(kept["graph"])
     graph = trace()
     with suppress(EdgepruneError, OSError):  # a cache that cannot be written only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(graph))
+        content = asdict(graph)
+        write_json(path, {"sha256": sha256_json(content), "graph": content})
     return graph
 
 

@@ -1,5 +1,7 @@
 """Graphs of the registry's networks, kept on disk between commands."""
 
+import json
+
 import pytest
 
 from edgeprune.graph import cost
@@ -41,6 +43,18 @@ def test_a_damaged_file_is_written_again(folder, content) -> None:
     (path,) = folder.iterdir()
     path.write_text(content)
     assert kept_graph(SPEC, lambda: traced) == traced
+    assert kept_graph(SPEC, _never) == traced
+
+
+def test_a_changed_graph_is_traced_again(folder) -> None:
+    """An altered number of filters would give other costs, and nothing would say so."""
+    traced = kept_graph(SPEC, lambda: cost._traced(SPEC))
+    (path,) = folder.iterdir()
+    content = json.loads(path.read_text())
+    conv1 = content["graph"]["groups"]["conv1"]
+    conv1["filters"] -= 1
+    path.write_text(json.dumps(content))
+    assert kept_graph(SPEC, lambda: traced) is traced
     assert kept_graph(SPEC, _never) == traced
 
 
