@@ -8,6 +8,7 @@ from typing import NamedTuple
 from edgeprune.comparing.comparison import ComparedRun, Latency, MeanEstimate
 from edgeprune.comparing.statistics import estimate, median_estimate
 from edgeprune.recipe import FORMATS
+from edgeprune.results.figures import Timing
 
 _COSTS = {"params": "params", "macs": "macs", "flash_bytes": "flash_bytes", "peak_ram_bytes": "arena_bytes"}
 """Costs of a variant, and the fields of `CostFigures` they come from."""
@@ -94,11 +95,19 @@ def all_latencies(runs: Sequence[ComparedRun], format: str) -> dict[TimedOn, lis
         file, of_run = run.file(format), dict[TimedOn, float]()
         for row in run.result.latency if run.result and file else ():
             if row.median is not None and file and row.file == file.name and not row.is_size:
-                processor = str(row.detail.get("cpu") or row.detail.get("user_agent") or "")
-                of_run.setdefault(TimedOn(row.device, str(row.kind), str(row.unit), processor, row.threads), row.median)
+                timed_on = TimedOn(row.device, str(row.kind), str(row.unit), _processor(row), row.threads)
+                of_run.setdefault(timed_on, row.median)
         for key, median in of_run.items():
             medians[key].append(median)
     return medians
+
+
+def _processor(row: Timing) -> str:
+    """Its name and its features, since different processors of a cloud go by one name; "" where neither is known."""
+    about = row.detail
+    return ", ".join(
+        str(part) for part in (about.get("cpu") or about.get("user_agent"), about.get("cpu_features")) if part
+    )
 
 
 def processors(runs: Sequence[ComparedRun], format: str) -> dict[str, set[str]]:

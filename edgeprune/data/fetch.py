@@ -347,5 +347,10 @@ def _stream(archive: Archive, part: Path) -> None:
         title = f"{archive.name} (MiB)"
         with part.open("ab" if resumed else "wb") as sink, progress(title, length >> 20) as bar:
             for chunk in response.iter_content(CHUNK_BYTES):
+                if archive.bytes and sink.tell() + len(chunk) > archive.bytes:
+                    raise EdgepruneError(
+                        f"{archive.name}: {archive.url} sent more than its {archive.bytes:,} bytes; check the card "
+                        "against the publisher's page."
+                    )
                 sink.write(chunk)
                 bar.update(bar.task_ids[0], completed=sink.tell() >> 20)

@@ -53,7 +53,9 @@ def write_predictions(
     predictions = Predictions(list(filenames), list(labels), decided, rows, list(classes), several)
     _check(predictions, str(path))
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    names = (*predictions.filenames, *predictions.labels, *classes)
+    bare_return = any("\r" in name for name in names)  # ends a line, and Python before 3.13 does not quote it
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if bare_return else csv.QUOTE_MINIMAL)
     writer.writerow([*(LEADING_OF_SEVERAL if several else LEADING), *map(as_text, classes)])
     for filename, label, predicted, row in zip(
         predictions.filenames, predictions.labels, predictions.predicted, rows.tolist(), strict=True

@@ -1,9 +1,10 @@
 """A .tflite as an object: of one's own, of a run, or by others with labels and front-end given to it."""
 
 import os
-import tempfile
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.recipe import Data, LogMel
+from edgeprune.scratch import scratch_folder
 from edgeprune.tflite.description import Description, Output
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_description, read_metadata, write_described
@@ -31,12 +33,10 @@ class NetworkFile(os.PathLike[str]):
     Attributes:
         path: the file; of one whose description was given, a copy that carries it, which lives as long as this object.
         description: labels, front-end and normalisation; None of a file by others.
-        scratch: the folder of such a copy.
     """
 
     path: Path
     description: Description | None = None
-    scratch: Any = field(default=None, repr=False, compare=False)
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -117,7 +117,10 @@ def load_tflite(
             return NetworkFile(path)
     classes = int(model.output_shape[-1])
     description = own_description(path.stem, model.input_shape, classes, labels, frontend, normalisation, output)
-    scratch = tempfile.TemporaryDirectory(prefix="edgeprune-")
-    copy = write_described(path, description, Path(scratch.name) / path.name)
-    write_sidecar(copy, description, {"described": "its labels and front-end were given, not exported with it"})
-    return NetworkFile(copy, description, scratch)
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder(prefix="edgeprune-"))
+        copy = write_described(path, description, folder / path.name)
+        write_sidecar(copy, description, {"described": "its labels and front-end were given, not exported with it"})
+        network = NetworkFile(copy, description)
+        weakref.finalize(network, stack.pop_all().close)
+    return network

@@ -227,6 +227,15 @@ def test_latencies_of_different_processors_are_kept_apart(tmp_path) -> None:
     assert any("host was more than one processor (AMD EPYC; Cortex-A72)" in note for note in found.notes)
 
 
+def test_processors_of_one_name_are_kept_apart_by_their_features(tmp_path) -> None:
+    for seed, features in enumerate(("avx2", "avx2, avx512_vnni")):
+        row = timing("model_int8.tflite", 1.0 + seed)
+        row["detail"] |= {"cpu_features": features}
+        write_run(tmp_path / str(seed), pruned(seed), latency=[row])
+    told = {one.device: one.estimate.mean for one in compare([tmp_path]).variants[1].latency}
+    assert told == {"host (AMD EPYC, avx2)": 1.0, "host (AMD EPYC, avx2, avx512_vnni)": 2.0}
+
+
 def test_phones_are_kept_apart_by_what_their_browsers_call_themselves(tmp_path) -> None:
     for seed, agent in enumerate(("<b>Firefox</b>", "Chrome $x_$")):
         row = timing("model_int8.tflite", 1.0 + seed, device="browser://0.0.0.0:0", cpu=None)

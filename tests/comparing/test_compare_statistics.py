@@ -104,5 +104,6 @@ def test_it_agrees_with_the_t_test_where_that_holds() -> None:
 def test_the_smallest_p() -> None:
     assert [smallest_p(pairs) for pairs in (2, 3, 6)] == [0.5, 0.25, 0.03125]
     assert sign_flip_test(np.ones(6)) == smallest_p(6)
+    assert sign_flip_test(np.ones(16)) == smallest_p(16) == 2**-15
     assert sign_flip_test(np.ones(40)) == pytest.approx(smallest_p(40))
     assert sign_flip_test([0.1]) is None

@@ -116,6 +116,16 @@ def test_wrong_md5(server: Server, tmp_path: Path) -> None:
     assert list((tmp_path / ARCHIVES).iterdir()) == []
 
 
+def test_a_download_ends_at_the_size_on_the_card(server: Server, tmp_path: Path) -> None:
+    """A server that goes on sending fills no disk."""
+    archive = server.publish("a.zip", zipped(CLIPS))
+    assert archive.bytes
+    short = Archive(archive.name, archive.url, archive.md5, archive.bytes - 9, True)
+    with pytest.raises(EdgepruneError, match=rf"a.zip: http.* sent more than its {archive.bytes - 9:,} bytes"):
+        fetch(card(short), tmp_path)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < archive.bytes
+
+
 def test_without_md5_there_is_a_warning(server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     archive = server.publish("a.zip", zipped(CLIPS))
     fetch(card(Archive(archive.name, archive.url)), tmp_path)

@@ -28,6 +28,12 @@ def test_every_bit_comes_back(tmp_path: Path, rows: np.ndarray) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("name", ["a\rb.wav", "a\nb.wav", "a\r\nb.wav", '"a",b.wav', "'=1.wav", " a.wav "])
+def test_every_name_comes_back(tmp_path: Path, name: str) -> None:
+    write_predictions(tmp_path / "p.csv", [name, "c.wav"], ["x", "y"], np.full((2, 2), 0.5), ["x", "y"])
+    assert read_predictions(tmp_path / "p.csv").filenames == [name, "c.wav"]
+
+
 def test_pandas_reads_it_too(tmp_path: Path, rows: np.ndarray) -> None:
     path = tmp_path / "predictions_float32.csv"
     write_predictions(path, NAMES, LABELS, rows, CLASSES)

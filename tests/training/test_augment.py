@@ -64,6 +64,14 @@ def test_mask_reaches_its_widest_and_both_ends() -> None:
     assert hidden[:, -1].any()
 
 
+def test_every_width_of_a_mask_is_as_likely() -> None:
+    """A stretch that began beyond its last place would be cut at the end: short ones would come more often."""
+    torch.manual_seed(0)
+    hidden = mask(torch.ones(20_000, 1, 1, 5), 3, 4) == 0
+    counts = hidden.sum(3).flatten().bincount(minlength=5)
+    assert ((counts - 4000).abs() < 4 * 57).all(), counts  # four standard deviations
+
+
 def test_mask_draws_for_every_patch() -> None:
     torch.manual_seed(0)
     hidden = mask(torch.ones(64, 1, 20, 3), 2, 8)[:, 0, :, 0] == 0
@@ -153,23 +161,48 @@ def test_mixstyle_takes_the_style_of_another_patch() -> None:
     assert (moved > 0.5).sum() > 8
 
 
+def test_mixed_spread_is_the_mean_of_both_at_even_shares() -> None:
+    torch.manual_seed(0)
+    spread = torch.tensor([0.1, 2.0]).repeat(20)[:, None, None, None]
+    x = spread * torch.randn(40, 1, 3, 4000)
+    found = freq_mixstyle(x, 1e6).std(dim=(1, 2, 3))
+    own, met = spread.flatten(), 1.05
+    changed = (found - own).abs() > 0.2
+    assert changed.any()
+    torch.testing.assert_close(found[changed], torch.full_like(found[changed], met), rtol=0, atol=0.03)
+
+
 def test_mixstyle_of_silent_bands_stays_finite() -> None:
     assert freq_mixstyle(torch.zeros(4, 1, 3, 10), 0.3).isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        time_roll,
-        lambda x: mask(x, 2, 4),
-        lambda x: mask(x, 3, 4),
-        lambda x: freq_mixstyle(x, 0.5),
-        lambda x: mixup(x, torch.eye(8), 0.5)[0],
-        flip,
-        lambda x: shift(x, 2),
-    ],
-    ids=["time_roll", "freq_mask", "time_mask", "mixstyle", "mixup", "flip", "shift"],
-)
+CHANGES = {
+    "time_roll": time_roll,
+    "freq_mask": lambda x: mask(x, 2, 4),
+    "time_mask": lambda x: mask(x, 3, 4),
+    "mixstyle": lambda x: freq_mixstyle(x, 0.5),
+    "mixup": lambda x: mixup(x, torch.eye(8).to(x), 0.5)[0],
+    "flip": flip,
+    "shift": lambda x: shift(x, 2),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("kind", [{"device": "meta"}, {"dtype": torch.bfloat16}], ids=["device", "type"])
+def test_stays_on_the_device_and_of_the_type_of_its_batch(name, kind, monkeypatch) -> None:
+    """The device `meta` holds no values, yet refuses to meet those of another, as a GPU does."""
+    x, draw = torch.randn(8, 1, 6, 9).to(**kind), torch.randperm
+
+    def randperm(size: int, device: torch.device) -> torch.Tensor:
+        assert device == x.device  # indices of another device would do for `meta`, and cost a GPU time
+        return draw(size, device=device)
+
+    monkeypatch.setattr(torch, "randperm", randperm)
+    changed = CHANGES[name](x)
+    assert (changed.device, changed.dtype, changed.shape) == (x.device, x.dtype, x.shape)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_follows_from_the_seed_and_leaves_its_input_alone(change) -> None:
     x = _batch((8, 6, 9), 0)
     before = x.clone()
