@@ -139,6 +139,23 @@ def test_crossed_bootstrap_has_a_p_value_that_goes_with_its_interval() -> None:
     assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
 
 
+def test_crossed_bootstrap_of_a_sure_difference_has_the_smallest_p_value() -> None:
+    """No resample lies on the other side of zero: of two-sided p-values, 2 (0 + 1) / (resamples + 1) is the least."""
+    better, worse = np.ones((3, 12), int), np.zeros((3, 12), int)
+    groups = [str(number // 3) for number in range(12)]
+    for a, b, difference in ((better, worse, 1), (worse, better, -1)):
+        result = crossed_bootstrap(a, b, groups, resamples=999)
+        assert (result.difference, result.low, result.high) == (difference,) * 3
+        assert result.p_value == pytest.approx(0.002)
+    assert crossed_bootstrap(better, worse, groups, resamples=1).p_value == 1
+
+
+def test_crossed_bootstrap_is_the_same_every_time() -> None:
+    right = np.random.default_rng(5).random((4, 60)) < 0.6
+    groups = [str(number) for number in range(60)]
+    assert crossed_bootstrap(right, ~right, groups) == crossed_bootstrap(right, ~right, groups)
+
+
 def test_crossed_bootstrap_refuses() -> None:
     with pytest.raises(EdgepruneError, match="seeds, clips"):
         crossed_bootstrap([1, 0], [1, 0], ["x", "y"])

@@ -136,6 +136,16 @@ def test_branch_and_bound_encloses_the_optimum(problem) -> None:
     assert value[row] == pytest.approx(found.value, abs=1e-12)
 
 
+@settings(deadline=None, max_examples=40)
+@given(problem=problems(), tried=st.integers(1, 60))
+def test_branch_and_bound_with_few_combinations_tried_ends_at_the_optimum(problem, tried) -> None:
+    """Parts of so few combinations are tried whole, and with enough nodes nothing is left open."""
+    _, value, fits = all_allocations(problem)
+    found = solve(problem, tried=tried, nodes=20_000)
+    assert found.proven
+    assert found.value == pytest.approx(value[fits].max(), abs=EXACT)
+
+
 @settings(deadline=None, max_examples=20)
 @given(problem=problems(), nodes=st.integers(1, 8))
 def test_a_search_that_is_cut_short_still_has_a_bound(problem, nodes) -> None:
