@@ -60,7 +60,7 @@ def show(text: str, drawing: str = "") -> None:
 def logging_to(path: Path) -> Iterator[None]:
     """Append every line of `say` to the file at `path` too, with the time."""
     global _log
-    with path.open("a", encoding="utf-8") as _log:
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as _log:
         try:
             yield
         finally:

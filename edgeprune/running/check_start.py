@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 import torch
 
+from edgeprune.convert.tflite_export import check_folder
 from edgeprune.data.load import FoundData
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import ModelSpec, entry
@@ -32,6 +33,7 @@ def check_start(recipe: Recipe, folder: RunFolder) -> FoundData:
         InfeasibleBudgetError: even the narrowest network exceeds the budget.
     """
     _check_machine(recipe)
+    check_folder(folder.path)
     check_audioset_weights(recipe.model)
     needs_dense = not folder.checkpoint("dense").is_file()
     files = {"prune.profile": recipe.prune.profile}

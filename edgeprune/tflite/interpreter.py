@@ -20,6 +20,7 @@ from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.tflite import flatbuffer
 from edgeprune.tflite.integrity import check_file
 from edgeprune.tflite.trial import try_file
+from edgeprune.tflite.trial_process import model_of
 
 
 def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False, xnnpack: bool = True) -> Any:
@@ -42,7 +43,8 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
     try_file(path, kernels.name)
     try:
         with _without_notices():
-            interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kernels)
+            model = model_of(str(path))
+            interpreter = Interpreter(**model, num_threads=threads, experimental_op_resolver_type=kernels)
             interpreter.allocate_tensors()
         # In a damaged file the tensors' names may not be text, which only these calls notice.
         interpreter.get_input_details(), interpreter.get_output_details()

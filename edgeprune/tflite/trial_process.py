@@ -35,7 +35,7 @@ def _run(path: str, kernels: OpResolverType) -> None:
     """One inference on values at random; what the interpreter refuses, it will refuse again where it is asked to."""
     random = np.random.default_rng(0)
     try:
-        interpreter = Interpreter(model_path=path, num_threads=1, experimental_op_resolver_type=kernels)
+        interpreter = Interpreter(**model_of(path), num_threads=1, experimental_op_resolver_type=kernels)
         interpreter.allocate_tensors()
         for tensor in interpreter.get_input_details():
             values = random.standard_normal(tuple(tensor["shape"])) * 64
@@ -45,6 +45,16 @@ def _run(path: str, kernels: OpResolverType) -> None:
             interpreter.get_tensor(tensor["index"])
     except (ValueError, RuntimeError, TypeError):
         pass
+
+
+def model_of(path: str) -> dict[str, str | bytes]:
+    """What the interpreter is given: a path, or the content of a file whose name is not UTF-8."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            return {"model_content": file.read()}
+    return {"model_path": path}
 
 
 def _limit_memory(limit: int) -> None:

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny_tflite
 from stored_result import stored_result
 
 from edgeprune.files import write_json
@@ -93,6 +95,22 @@ def test_a_path_beyond_ascii_in_the_locale_c(folder, locale):
     assert json.loads(done.stdout)["variants"]
     assert (folder / "größe/tafel.csv").is_file()
     assert command("compare größe/fehlt", folder, environment=locale).returncode == 2
+
+
+def test_a_path_that_is_not_utf8(tmp_path):
+    """A .tflite is measured there; what TensorFlow would have to write there is refused before a run begins."""
+    name = os.fsdecode(b"l\xe4rm")
+    (tmp_path / name).mkdir()
+    tiny_tflite.write(
+        tiny_tflite.dense_model(np.ones((2, 4), np.float32), np.zeros(2, np.float32)), tmp_path / name / "net.tflite"
+    )
+    done = command(f"bench {name}/net.tflite --device host --runs 2 --json", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in (f"run quickstart --out {name}/run", f"run quickstart --out {name}"):
+        done = command(words, tmp_path)
+        assert done.returncode == 2
+        assert "its path is not UTF-8" in done.stderr
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["net.tflite"]
 
 
 WRITERS = """
