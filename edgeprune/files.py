@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import hashlib
 import json
-import math
 import os
 import re
 import tomllib
@@ -22,6 +21,8 @@ _HALF_CHARACTER = re.compile("[\\ud800-\\udc7f\\udd00-\\udfff]")
 """Halves of UTF-16 pairs, but those by which Python stands for bytes of a path that is no UTF-8."""
 _DEEPEST = 50
 """Levels of JSON and TOML; files of edgeprune have some seven."""
+_LARGEST = 1e100
+"""Of the numbers in them; squares and sums of such are finite."""
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def read_object(path: Path | str) -> dict[str, Any]:
 
 
 def parse_json(content: bytes, where: Path | str) -> Any:
-    """JSON in UTF-8: whole numbers below 2^63, finite others, each key once, not nested deeply; else refused.
+    """JSON in UTF-8: whole numbers below 2^63, others up to 1e100, each key once, not nested deeply; else refused.
 
     `where` is what a sentence calls it.
     """
@@ -132,7 +133,7 @@ def _check_plain(value: Any, depth: int) -> None:
             raise ValueError("a text holds a zero byte or half a character")
     elif isinstance(value, int) and value.bit_length() > 63:
         raise ValueError("a whole number is beyond 2^63")
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif isinstance(value, float) and not abs(value) <= _LARGEST:  # NaN too
         raise ValueError(f"a number is {value}")
 
 

@@ -161,3 +161,13 @@ def test_sizes_come_back(value: int) -> None:
 @given(st.integers(1, 999), st.sampled_from(["k", "M", "G"]))
 def test_round_sizes_are_short(number: int, suffix: str) -> None:
     assert format_size(parse_size(f"{number}{suffix}")) == f"{number}{suffix}"
+
+
+@pytest.mark.parametrize("number", ["1e101", "-1e308", "1e999", "NaN", "-Infinity"])
+def test_numbers_whose_squares_would_overflow_are_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(f'{{"accuracy": [{number}]}}')
+    with pytest.raises(EdgepruneError, match="is not valid JSON"):
+        read_json(path)
+    path.write_text('{"accuracy": [1e100, -1e100, 5e-324]}')
+    assert read_json(path)["accuracy"][0] == 1e100
