@@ -22,6 +22,7 @@ from edgeprune.devices.tools import child_environment
 from edgeprune.errors import EdgepruneError
 from edgeprune.files import share_folder
 from edgeprune.tflite.interpreter import TFLiteModel, load_interpreter, runtime_version
+from edgeprune.tflite.trial_process import REFUSALS
 
 _RUNNER = runpy.run_path(str(share_folder("export") / "linux" / "runner.py"))
 """The functions of the program that measures on Linux boards, which describe this machine as well."""
@@ -122,7 +123,7 @@ class LoadedFile:
             start = time.perf_counter_ns()
             self.interpreter.invoke()
             elapsed_ns = time.perf_counter_ns() - start
-        except (ValueError, RuntimeError) as error:
+        except REFUSALS as error:
             raise EdgepruneError(f"{self.path.name}: its interpreter failed ({error}); export it again.") from error
         self.spent_ns += elapsed_ns
         return elapsed_ns

@@ -113,6 +113,8 @@ class _Extent:
                 self._value(at + self._number("<I", at), what)
         impossible = kind == "Tensor" and abs(math.prod(numbers(0, "i"))) >= 2**31
         impossible |= kind == "QuantizationParameters" and any(abs(zero) >= 2**16 for zero in numbers(3, "q"))
+        # -1 stands for an input that is left out, which the first never is: kernels read beside the tensors then
+        impossible |= kind == "Operator" and (numbers(1, "i")[:1] == (-1,) or -1 in numbers(2, "i"))
         if impossible:
             raise _DamagedError
         if kind in _OUTSIDE:
@@ -139,8 +141,9 @@ def check_file(path: Path | str) -> None:
     """Refuse a file that is not a whole TFLite model.
 
     Every offset of the FlatBuffer must lead inside the file, and all weights must lie in it. A tensor of 2^31 values or
-    more and a zero point beyond 16 bits are refused, since interpreters crash on both. Of the operators' options, the
-    extent of the table is checked, and the vectors of RESHAPE and SQUEEZE.
+    more, a zero point beyond 16 bits and an operator without its first input or an output are refused, since
+    interpreters crash on them. Of the operators' options, the extent of the table is checked, and the vectors of
+    RESHAPE and SQUEEZE.
     """
     try:
         with open(path, "rb") as stream:

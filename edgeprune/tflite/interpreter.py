@@ -20,7 +20,7 @@ from edgeprune.errors import EdgepruneError, first_line
 from edgeprune.tflite import flatbuffer
 from edgeprune.tflite.integrity import check_file
 from edgeprune.tflite.trial import try_file
-from edgeprune.tflite.trial_process import model_of
+from edgeprune.tflite.trial_process import REFUSALS, model_of
 
 
 def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False, xnnpack: bool = True) -> Any:
@@ -48,7 +48,7 @@ def load_interpreter(path: Path | str, threads: int = 1, reference: bool = False
             interpreter.allocate_tensors()
         # In a damaged file the tensors' names may not be text, which only these calls notice.
         interpreter.get_input_details(), interpreter.get_output_details()
-    except (ValueError, RuntimeError) as error:
+    except REFUSALS as error:
         raise _cannot_load(path, error) from error
     return interpreter
 
@@ -171,7 +171,7 @@ class TFLiteModel:
             self._interpreter.set_tensor(self._input["index"], x)
             self._interpreter.invoke()
             return [self._interpreter.get_tensor(output["index"]) for output in self._outputs]
-        except (ValueError, RuntimeError) as error:
+        except REFUSALS as error:
             raise EdgepruneError(
                 f"{self.path.name}: its interpreter failed ({first_line(error)}); export it again."
             ) from error

@@ -15,6 +15,9 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 MOST_BYTES = 2 << 30
 """What a network may need beside its file."""
 
+REFUSALS = (ValueError, RuntimeError, IndexError)
+"""What the interpreter raises for a file that it does not take; IndexError is C++'s `std::out_of_range`."""
+
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides
@@ -43,7 +46,7 @@ def _run(path: str, kernels: OpResolverType) -> None:
         interpreter.invoke()
         for tensor in interpreter.get_output_details():
             interpreter.get_tensor(tensor["index"])
-    except (ValueError, RuntimeError, TypeError):
+    except (*REFUSALS, TypeError):
         pass
 
 

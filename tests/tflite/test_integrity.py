@@ -1,13 +1,14 @@
 import random
 from collections import Counter
 
+import conv_tflite
 import pytest
 import tiny_tflite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.tflite.flatbuffer import operators, unpack_model
+from edgeprune.tflite.flatbuffer import operators, pack_model, unpack_model
 from edgeprune.tflite.integrity import check_file
 from edgeprune.tflite.interpreter import TFLiteModel
 from edgeprune.tflite.metadata import read_metadata
@@ -102,3 +103,17 @@ def test_damage_is_survived_by_our_readers(dcase21, tmp_path) -> None:
     for read in READERS:
         assert outcomes[read.__name__, "accepted"] >= 5, outcomes
         assert outcomes[read.__name__, "refused"] >= 5, outcomes
+
+
+@pytest.mark.parametrize("field", ["inputs", "outputs"])
+def test_an_operator_without_its_first_tensor_is_refused(field, tmp_path) -> None:
+    """The interpreter crashes on one now and then, depending on what lies in memory beside the tensors."""
+    path = conv_tflite.conv_network(tmp_path / "net.tflite")
+    check_file(path)
+    for number in range(len(unpack_model(path).subgraphs[0].operators)):
+        model = unpack_model(conv_tflite.conv_network(path))
+        operator = model.subgraphs[0].operators[number]
+        setattr(operator, field, [-1, *getattr(operator, field)[1:]])
+        path.write_bytes(pack_model(model))
+        with pytest.raises(EdgepruneError, match="is cut off or damaged"):
+            check_file(path)
