@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from edgeprune.convert.export_form import Output, export_form
+from edgeprune.convert.onnx_file import check_folder
 from edgeprune.convert.onnx_pools import plain_max_pools
 from edgeprune.convert.parity import flat
 from edgeprune.errors import EdgepruneError, first_line
@@ -29,6 +30,7 @@ def export_onnx(model: nn.Module, input_shape: tuple[int, ...], path: Path | str
         input_shape: without the batch, such as `(channels, height, width)`.
         output: what the file ends in; logits and none put nothing behind the network.
     """
+    check_folder(Path(path).parent)
     example = torch.zeros(1, *input_shape)
     form = export_form(model, output, example)
     with torch.no_grad():

@@ -93,3 +93,13 @@ def module_path(node: Any) -> str:
     if pieces and pieces[-1].startswith(node.op_type):
         pieces = pieces[:-1]
     return ".".join(pieces)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder whose path, as the system stores it, is not UTF-8: onnxruntime and TensorFlow take none."""
+    try:
+        str(folder.absolute()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise EdgepruneError(
+            f"{folder}: its path is not UTF-8, which onnxruntime and TensorFlow do not take; choose another folder."
+        ) from error

@@ -74,7 +74,7 @@ def difference(
 
     None within float32's rounding.
     """
-    session = onnxruntime.InferenceSession(Path(onnx_path).read_bytes(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
     x_info = session.get_inputs()[0]
     generator = np.random.default_rng(0)
     interpreter = load_interpreter(path)

@@ -133,7 +133,7 @@ def check_onnx(
     """
     graph = load_onnx(onnx_path)
     inputs = _checked_inputs(inputs, input_shape_of(graph)[1:], onnx_path)
-    session = onnxruntime.InferenceSession(Path(onnx_path).read_bytes(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     runs = [session.run(None, {name: clip[np.newaxis]}) for clip in inputs]
     outputs = [np.concatenate(values) for values in zip(*runs, strict=True)]

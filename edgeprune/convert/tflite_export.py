@@ -19,7 +19,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from edgeprune.convert.onnx_file import input_shape_of, load_onnx
+from edgeprune.convert.onnx_file import check_folder, input_shape_of, load_onnx
 from edgeprune.convert.onnx_to_tf import FileAxes
 from edgeprune.convert.tf_builder import plain_name
 from edgeprune.errors import CheckFailedError, EdgepruneError
@@ -94,6 +94,7 @@ def convert_network(
     """
     formats = check_formats(formats)
     onnx_path, out_dir = Path(onnx_path), Path(out_dir)
+    check_folder(onnx_path.parent)
     check_folder(out_dir)
     shape = input_shape_of(load_onnx(onnx_path))
     patches = _calibration_patches(calibration, shape) if {"int8", "int16x8"} & set(formats) else None
@@ -121,16 +122,6 @@ def convert_network(
         }
     input_axes, output_axes = tuple(answer["input_axes"]), tuple(tuple(axes) for axes in answer["output_axes"])
     return Conversion(files, input_axes, output_axes, tuple(answer["transposes"]))
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder whose path, as the system stores it, is no UTF-8: TensorFlow's converter can write none there."""
-    try:
-        str(folder.absolute()).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise EdgepruneError(
-            f"{folder}: its path is not UTF-8, and TensorFlow writes to no such folder; choose another."
-        ) from error
 
 
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import torch
 
-from edgeprune.convert.tflite_export import check_folder
+from edgeprune.convert.onnx_file import check_folder
 from edgeprune.data.load import FoundData
 from edgeprune.errors import EdgepruneError
 from edgeprune.models.registry import ModelSpec, entry
