@@ -322,7 +322,9 @@ def test_what_begins_last_is_heard(opened: Visit, site: Site) -> None:
     times = [one["time_s"] for one in opened.decisions(count)]
     opened.page.wait_for_timeout(500)
     times += [one["time_s"] for one in opened.page.evaluate("decisions")]
-    assert times == sorted(set(times))
+    begun = len(times) - 1 - times[::-1].index(min(times))  # before it the microphone may have been heard for a moment
+    for heard in (times[:begun], times[begun:]):
+        assert heard == sorted(set(heard))
     assert opened.text("#listen") == "Listen"
     assert opened.text("#problem") == ""
 
