@@ -13,7 +13,7 @@ from spoiling import spoil_json
 from edgeprune.data import feature_cache
 from edgeprune.data.load import RunData
 from edgeprune.errors import EdgepruneError
-from edgeprune.files import write_json
+from edgeprune.files import sha256_json, write_json
 from edgeprune.graph import cost
 from edgeprune.graph.graph import Graph
 from edgeprune.graph.graph_cache import kept_graph
@@ -54,7 +54,7 @@ def test_manifests_of_features(tmp_path: Path, hold) -> None:
     path = tmp_path / "features/entry/manifest.json"
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     states = feature_cache._states(tmp_path, ["a.wav"])
-    whole = {"root": str(tmp_path.resolve()), "clips": ["a.wav"], "clips_sha256": feature_cache.sha256_json(states)}
+    whole = {"root": str(tmp_path.resolve()), "clips": ["a.wav"], "clips_sha256": sha256_json(states)}
     path.parent.mkdir(parents=True)
 
     def read(made: bytes) -> None:
@@ -96,10 +96,9 @@ def test_files_of_a_run(name: str, tmp_path: Path, hold) -> None:
     }
     path = tmp_path / name
     write_json(path, KEPT[name])
-    reader = readers[path]
 
     def read(made: bytes) -> None:
         path.write_bytes(made)
-        reader()
+        readers[path]()
 
     hold(try_inputs(f"{name} of a run", lambda rng: spoil_json(rng, KEPT[name]), read))
