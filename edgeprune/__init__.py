@@ -138,10 +138,10 @@ def prune(
         example_input: `[n, channels, ...]`, or a tuple of the network's inputs; its size decides MACs and memory.
         budget: limits; None where `settings.keep` alone says how much stays.
         settings: criterion, objective, share to keep, fewest filters a layer, multiples, whether hidden dense layers
-            are pruned, latency profile.
-        batches: some hundred training clips, for criteria that look at data, the objective `sensitivity` and
-            `settings.reconstruct`: network inputs `[n, ...]`, or pairs of them and labels `[n]`, which `taylor` and
-            `sensitivity` need.
+            are pruned, whether the layers that remain are fitted anew (`reconstruct`), latency profile.
+        batches: some hundred training clips, as network inputs `[n, ...]` or as pairs of them and labels `[n]`. The
+            layers that remain are fitted on them; criteria that look at data need them, and `taylor` and the objective
+            `sensitivity` their labels. Without clips the network stays as the cut leaves it, and a warning says so.
 
     Returns:
         the pruned copy, on the model's device and in evaluation mode; and the allocation: widths, cost, limits asked

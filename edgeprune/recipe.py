@@ -142,8 +142,14 @@ class Prune(_Paths):
     """Latency table of `edgeprune profile`, for a limit on latency (default: one is measured in the run)."""
     clips: int = 200
     """Clips that active criteria (hrank, taylor ...), the objective sensitivity and reconstruction look at."""
-    reconstruct: bool = False
-    """After filters are cut, fit the layers that remain to the outputs of the dense network on training clips."""
+    reconstruct: bool = True
+    """After filters are cut, fit the layers that remain to the outputs of the dense network on training clips (not with
+    `restart`, which draws them anew)."""
+
+    @property
+    def repairs(self) -> bool:
+        """Whether the layers that remain are fitted anew; weights that `restart` draws by chance need no repair."""
+        return self.reconstruct and not self.restart
 
     def check(self) -> "Prune":
         """Raise EdgepruneError if a field asks for the impossible; return self."""
@@ -155,10 +161,6 @@ class Prune(_Paths):
             (
                 not self.restart or self.steps == 1,
                 "restart: a network trained from random weights is not pruned in steps; leave out prune.steps",
-            ),
-            (
-                not (self.restart and self.reconstruct),
-                "reconstruct: a network trained from random weights has nothing to repair; leave out prune.restart",
             ),
             (self.clips >= 1, f"clips must be at least 1, not {self.clips}"),
         )

@@ -13,7 +13,7 @@ recipe = Recipe(
     data=Data(name="cifar10_subset", validation=0.1),
     model=Model(name="resnet50_cifar", width=0.25),
     train=Train(epochs=30, batch_size=64, lr=3e-3, mixup=0.2, time_roll=False, flip=True, shift=4),
-    prune=Prune(criterion="operator_norm", keep=0.5, reconstruct=True),
+    prune=Prune(criterion="operator_norm", keep=0.5),
     budget=Budget(params=375_000, macs=20_600_000),
     finetune=Train(
         epochs=15, batch_size=64, lr=1.5e-3, mixup=0.2, time_roll=False, flip=True, shift=4, distillation=0.5

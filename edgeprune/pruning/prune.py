@@ -6,6 +6,7 @@ profiles come from, and a run fine-tunes afterwards.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,10 @@ class ScoredNetwork:
         """Indices of the filters each group keeps, ascending: those with the highest scores."""
         return choose_filters(self.scores, allocation.widths)
 
+    def cuts(self, allocation: Allocation) -> bool:
+        """Whether any filter goes."""
+        return any(width < self.graph.groups[name].filters for name, width in allocation.widths.items())
+
     def cut(self, allocation: Allocation) -> nn.Module:
         """A copy of the network that has only the filters it keeps, in evaluation mode, on the CPU."""
         return remove(self.model, self.example_input, self.graph, self.kept(allocation))
@@ -126,12 +131,18 @@ def prune(
         except UnlikeSilencedError as error:
             scored = _without(scored, error)
             continue
-        if settings.reconstruct:
-            if clips is None:
-                raise EdgepruneError("prune.reconstruct: layers are fitted on clips; give batches= of network inputs.")
-            report = reconstruct(model, pruned, scored.kept(allocation), scored.graph, clips)
-            console.say(report.sentence())
+        if settings.reconstruct and scored.cuts(allocation):
+            _repair(pruned, scored, allocation, clips)
         return pruned.to(next(model.parameters()).device), allocation
+
+
+def _repair(pruned: nn.Module, scored: ScoredNetwork, allocation: Allocation, clips: Sequence[Any] | None) -> None:
+    """Fit the layers that remain to the dense network's on clips, or say that this needs some."""
+    if clips is None:
+        console.say("warning: the network stays as the cut leaves it; batches= of network inputs would repair it")
+        return
+    report = reconstruct(scored.model, pruned, scored.kept(allocation), scored.graph, clips)
+    console.say(report.sentence())
 
 
 def _labelled(clips: Sequence[Tensor | tuple[Example, Tensor]] | None, settings: Prune) -> Batches | None:

@@ -186,7 +186,7 @@ class _Walk:
             for batch in self._inputs:
                 self._outputs.append(flat_outputs(dense(*batch)))
         if self.count < 2:
-            raise EdgepruneError("reconstruction: one clip does not show how outputs vary; give a few hundred.")
+            raise EdgepruneError("reconstruction: one clip does not show how outputs vary; give some hundred, or none.")
         if not all(outputs.isfinite().all() for outputs in self._outputs):
             raise EdgepruneError(
                 "reconstruction: the dense network puts out NaN or infinite values; check the inputs, or train again."

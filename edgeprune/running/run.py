@@ -64,7 +64,7 @@ def run_stages(recipe: Recipe, found: FoundData, folder: RunFolder) -> Result:
     for warning in data.warnings:
         console.say(f"warning: {warning}")
     if recipe.finetune.epochs == 0 and not (recipe.prune.reconstruct or recipe.prune.restart):
-        console.say("warning: the pruned network stays as the cut leaves it; add --prune.reconstruct, which repairs it")
+        console.say("warning: the pruned network stays as the cut leaves it; --prune.reconstruct repairs it")
     dense = train_dense(recipe, data, folder)
     data = data.with_normalisation(dense.normalisation)
     pruned = prune_to_budget(recipe, data, dense, folder)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import edgeprune
-from edgeprune import Prune
+from edgeprune import Budget, Prune
 from edgeprune.errors import EdgepruneError
 from edgeprune.graph.surgery import remove, remove_filters
 from edgeprune.graph.trace import trace
@@ -92,9 +92,9 @@ def test_the_report_names_every_layer_and_what_became_of_it() -> None:
 def test_from_python_for_any_module_with_clips_alone() -> None:
     torch.manual_seed(0)
     model, clips = trained(Chain()), torch.randn(60, 1, 12, 12)
-    settings = Prune(keep=0.5, reconstruct=True)
+    settings = Prune(keep=0.5)  # the default
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    plain, _ = edgeprune.prune(model, clips[:1], settings=Prune(keep=0.5))
+    plain, _ = edgeprune.prune(model, clips[:1], settings=Prune(keep=0.5, reconstruct=False), batches=clips.split(20))
     fitted, allocation = edgeprune.prune(model, clips[:1], settings=settings, batches=clips.split(20))
     labelled = [(x, torch.zeros(len(x), dtype=torch.int64)) for x in clips.split(20)]
     same, _ = edgeprune.prune(model, clips[:1], settings=settings, batches=labelled)
@@ -106,20 +106,32 @@ def test_from_python_for_any_module_with_clips_alone() -> None:
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in state.items())
 
 
+def test_without_clips_the_cut_stays_and_a_warning_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    model, clips = trained(Chain()), torch.randn(60, 1, 12, 12)
+    cut, _ = edgeprune.prune(model, clips[:1], settings=Prune(keep=0.5))
+    assert "batches= of network inputs would repair it" in capsys.readouterr().out
+    wished, _ = edgeprune.prune(model, clips[:1], settings=Prune(keep=0.5, reconstruct=False))
+    assert capsys.readouterr().out == ""
+    with torch.no_grad():
+        torch.testing.assert_close(cut(clips), wished(clips))
+
+
+def test_nothing_is_said_of_a_network_that_fits_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    model, clips = trained(Chain()), torch.randn(60, 1, 12, 12)
+    whole, _ = edgeprune.prune(model, clips[:1], Budget(macs="1G"), batches=clips.split(20))
+    assert capsys.readouterr().out == ""
+    with torch.no_grad():
+        torch.testing.assert_close(whole(clips), model(clips))
+
+
 def test_what_cannot_be_done_is_refused() -> None:
     model, example = trained(Chain()), torch.zeros(1, 1, 12, 12)
-    with pytest.raises(EdgepruneError, match="give batches= of network inputs"):
-        edgeprune.prune(model, example, settings=Prune(keep=0.5, reconstruct=True))
     with pytest.raises(EdgepruneError, match="without clips"):
-        edgeprune.prune(model, example, settings=Prune(keep=0.5, reconstruct=True), batches=[])
+        edgeprune.prune(model, example, settings=Prune(keep=0.5), batches=[])
     with pytest.raises(EdgepruneError, match="one clip does not show"):
-        edgeprune.prune(model, example, settings=Prune(keep=0.5, reconstruct=True), batches=[example])
+        edgeprune.prune(model, example, settings=Prune(keep=0.5), batches=[example])
     with pytest.raises(EdgepruneError, match="puts out NaN"):
-        edgeprune.prune(
-            model, example, settings=Prune(keep=0.5, reconstruct=True), batches=[example, example.log() * 0]
-        )
-    with pytest.raises(EdgepruneError, match="nothing to repair"):
-        Prune(reconstruct=True, restart=True).check()
+        edgeprune.prune(model, example, settings=Prune(keep=0.5), batches=[example, example.log() * 0])
     with pytest.raises(EdgepruneError, match="taylor looks at clips with labels"):
         edgeprune.prune(model, example, settings=Prune(keep=0.5, criterion="taylor"), batches=[example])
 

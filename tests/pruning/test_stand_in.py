@@ -154,7 +154,7 @@ def test_clips_without_labels_will_do() -> None:
     model, clips = Net().eval(), torch.randn(50, 1, 6, 6)
     graph = trace(model, clips[:1])
     scores = score_groups(model, graph, "stand_in", batches=[(clips, torch.zeros(50))])
-    settings = Prune(keep=0.5, criterion="stand_in", reconstruct=True)
+    settings = Prune(keep=0.5, criterion="stand_in")
     slim, allocation = edgeprune.prune(model, clips[:1], settings=settings, batches=iter([clips]))
     kept = choose_filters(scores, allocation.widths)
     torch.testing.assert_close(slim.first.weight, model.first.weight[kept["first"]])  # it is not fitted: it reads clips

@@ -213,7 +213,7 @@ def test_dense_network_of_another_run(done, cache, tmp_path):
 def test_pruned_without_training(done, cache, tmp_path, monkeypatch):
     """Dense checkpoint in, budget, reconstruction on training clips, file out: no training is started."""
     recipe = replace(tiny(tmp_path / "repaired", cache), dense_from=done / "dense.ckpt")
-    recipe = replace(recipe, finetune=replace(recipe.finetune, epochs=0), prune=Prune(keep=0.5, reconstruct=True))
+    recipe = replace(recipe, finetune=replace(recipe.finetune, epochs=0), prune=Prune(keep=0.5))
     recipe = replace(recipe, export=Export(formats=("float32",), dense_formats=()))
     seen: list[torch.Tensor] = []
 
@@ -257,12 +257,13 @@ def test_scores_that_look_at_the_runs_own_clips(done, capsys):
 def test_pruned_by_what_filters_do_on_training_clips(done, cache, tmp_path):
     export = Export(formats=("float32",), dense_formats=())
     recipe = replace(tiny(tmp_path / "active", cache), dense_from=done / "dense.ckpt", export=export)
-    recipe = replace(recipe, prune=Prune(criterion="hrank", keep=0.5), finetune=Train(epochs=0), budget=Budget())
+    settings = Prune(criterion="hrank", keep=0.5, reconstruct=False)
+    recipe = replace(recipe, prune=settings, finetune=Train(epochs=0), budget=Budget())
     result = run(recipe).to_json()
     kept = checkpoint.load(tmp_path / "active" / "pruned.ckpt").extra["kept"]
     assert {name: len(filters) for name, filters in kept.items()} == {"conv1": 2, "conv2": 2, "conv3": 4}
     assert result["recipe"]["prune"]["criterion"] == "hrank"
-    assert "as the cut leaves it; add --prune.reconstruct" in (tmp_path / "active" / "log.txt").read_text()
+    assert "as the cut leaves it; --prune.reconstruct repairs it" in (tmp_path / "active" / "log.txt").read_text()
 
 
 def test_damaged_files_of_a_run_are_named(done, cache, tmp_path):

@@ -186,7 +186,7 @@ def test_one_step_leaves_no_numbered_checkpoint(stepped, cache, tmp_path):
 def test_the_control_from_scratch_has_the_widths_and_nothing_else_of_the_pruned_network(tmp_path, cache, stepped):
     dense = checkpoint.load(stepped / "dense.ckpt")
     networks = {}
-    for name, flags in (("scratch", ["--prune.restart"]), ("pruned", [])):
+    for name, flags in (("scratch", ["--prune.restart"]), ("pruned", ["--prune.no-reconstruct"])):
         recipe = parse_flags(light(tmp_path / name, cache), [*flags, "--train.epochs", "2"])
         networks[name] = pruned_by(recipe, dense)
     scratch, pruned = networks["scratch"], networks["pruned"]
