@@ -70,7 +70,6 @@ class LayerFit:
     error_before: float | None = None
     error_after: float | None = None
     ridge: float | None = None
-    seconds: float = 0.0
     left: str = ""
 
 
@@ -105,8 +104,10 @@ class Reconstruction:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in `result.json`."""
-        return {**asdict(self), "layers": [asdict(layer) for layer in self.layers]}
+        """Plain values, as in `result.json`, without the time: the same run twice keeps the same bytes."""
+        facts = {**asdict(self), "layers": [asdict(layer) for layer in self.layers]}
+        del facts["seconds"]
+        return facts
 
 
 @torch.no_grad()
@@ -204,7 +205,7 @@ class _Walk:
 
     def fit(self, path: str) -> LayerFit:
         """Fit a layer whose predecessors are fitted."""
-        began, layer = time.monotonic(), self._pruned.get_submodule(path)
+        layer = self._pruned.get_submodule(path)
         left = self._left[path] or self._changes_nothing(path, layer)
         if left:
             return LayerFit(path, left=left)
@@ -221,7 +222,7 @@ class _Walk:
         if layer.bias is None and norm is not None:
             norm.running_mean -= fit[1].flatten().to(norm.running_mean.dtype)
         before, after = _share(fitted_on, weight, bias), _share(fitted_on, *fit)
-        return LayerFit(path, before, after, ridge, round(time.monotonic() - began, 2))
+        return LayerFit(path, before, after, ridge)
 
     def _changes_nothing(self, path: str, layer: nn.Module) -> str:
         """Why there is nothing to fit, as the first batch shows; "" if there is."""

@@ -212,7 +212,6 @@ class ReconstructionFigures:
     fitted: int
     output_error_before: float | None
     output_error_after: float | None
-    seconds: float | None
     kept: bool
     cut_only: Scores
 

@@ -109,9 +109,9 @@ def test_from_python_for_any_module_with_clips_alone() -> None:
 def test_without_clips_the_cut_stays_and_a_warning_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     model, clips = trained(Chain()), torch.randn(60, 1, 12, 12)
     cut, _ = edgeprune.prune(model, clips[:1], settings=Prune(keep=0.5))
-    assert "batches= of network inputs would repair it" in capsys.readouterr().out
+    assert "batches= of network inputs would repair it" in capsys.readouterr().err
     wished, _ = edgeprune.prune(model, clips[:1], settings=Prune(keep=0.5, reconstruct=False))
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     with torch.no_grad():
         torch.testing.assert_close(cut(clips), wished(clips))
 
@@ -119,7 +119,7 @@ def test_without_clips_the_cut_stays_and_a_warning_says_so(capsys: pytest.Captur
 def test_nothing_is_said_of_a_network_that_fits_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     model, clips = trained(Chain()), torch.randn(60, 1, 12, 12)
     whole, _ = edgeprune.prune(model, clips[:1], Budget(macs="1G"), batches=clips.split(20))
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     with torch.no_grad():
         torch.testing.assert_close(whole(clips), model(clips))
 

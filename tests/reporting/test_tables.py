@@ -208,7 +208,7 @@ def test_reconstruction_is_told_with_the_score_before_and_after(planned: dict[st
     planned["pruned"]["before_finetuning"] = {"accuracy": 0.3}
     cut_only = {"accuracy": 0.125}
     layers = [{"path": "conv1", "left": "its inputs did not change"}, {"path": "conv2", "left": ""}]
-    done = {"inputs": 200, "layers": layers, "output_error_before": 1.1, "output_error_after": 0.1, "seconds": 4.0}
+    done = {"inputs": 200, "layers": layers, "output_error_before": 1.1, "output_error_after": 0.1}
     planned["pruned"]["reconstruction"] = {**done, "kept": True, "cut_only": cut_only}
     planned["recipe"]["finetune"] = {"epochs": 0}
     notes = tables.reconstruction_notes(Result.from_json(planned))
