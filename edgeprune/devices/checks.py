@@ -18,6 +18,9 @@ from edgeprune.tflite.interpreter import TFLiteModel
 TOLERANCE = 0.06
 """Largest difference of a probability between kernels that round differently: XNNPACK's integers may be a step apart a
 layer, which softmax turns into several hundredths. Of numbers of another kind it is a share of their range."""
+DEPTH_TOLERANCE = 0.02
+"""The same times the root of the number of operators, where that is more: rounding adds up by chance. MobileNetV3-Small
+has 108, and right kernels were seen 0.14 apart (80 clips of ESC-10, XNNPACK)."""
 FLOAT_TOLERANCE = 1e-3
 """The same share for a file that computes in float32 alone."""
 NOISE = 0.5
@@ -85,16 +88,17 @@ def tolerance(path: Path | str, expected: NDArray[Any]) -> float:
     model, unpacked = TFLiteModel(path), unpack_model(path)
     graph = unpacked.subgraphs[0]
     names = operator_names(unpacked)[: len(graph.operators)]
+    whole = all(tensor.type not in _INTEGERS for tensor in graph.tensors)
+    rounding = TOLERANCE if whole else max(TOLERANCE, DEPTH_TOLERANCE * len(names) ** 0.5)
     ends = [place for place, name in enumerate(names) if name in ("SOFTMAX", "LOGISTIC")]
     if model.outputs == 1 and ends and set(names[ends[-1] + 1 :]) <= {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}:
         logits = graph.tensors[graph.operators[ends[-1]].inputs[0]].quantization
         scales = [] if logits is None or logits.scale is None else list(logits.scale)
         # a difference d of two logits moves a probability by tanh(d / 4) at most
-        return max(TOLERANCE, float(np.tanh(2 * STEPS * scales[0] / 4)) if len(scales) == 1 else 0.0)
+        return max(rounding, float(np.tanh(2 * STEPS * scales[0] / 4)) if len(scales) == 1 else 0.0)
     values = model.dequantise(expected)
     step = max(model.step(number) for number in range(model.outputs))
-    whole = all(tensor.type not in _INTEGERS for tensor in graph.tensors)
-    return max(STEPS * step, (FLOAT_TOLERANCE if whole else TOLERANCE) * float(np.ptp(values)))
+    return max(STEPS * step, (FLOAT_TOLERANCE if whole else rounding) * float(np.ptp(values)))
 
 
 def check_close(device: str, path: Path | str, expected: NDArray[Any], outputs: NDArray[Any]) -> float:
