@@ -127,7 +127,7 @@ def prune(
 ) -> "tuple[nn.Module, Allocation]":
     """Prune whole filters of any network until it fits a budget; fine-tune it afterwards as you trained it.
 
-        slim, allocation = edgeprune.prune(model, torch.zeros(1, 1, 40, 51), Budget(macs="10M", params="30k"))
+        slim, allocation = edgeprune.prune(model, clips[:1], Budget(macs="10M", params="30k"), batches=clips.split(20))
 
     Layers that depend on each other (residual sums, depthwise convolutions, concatenations) stay consistent. A grouped
     convolution loses whole groups. A layer keeps all filters where they reach the network's output, or where a filter
