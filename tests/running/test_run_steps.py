@@ -191,6 +191,7 @@ def test_the_control_from_scratch_has_the_widths_and_nothing_else_of_the_pruned_
         networks[name] = pruned_by(recipe, dense)
     scratch, pruned = networks["scratch"], networks["pruned"]
     assert scratch.spec == pruned.spec != dense.spec
+    assert "reconstruction" not in scratch.extra  # weights drawn anew need no repair
     assert scratch.extra["kept"] == pruned.extra["kept"]
     assert (len(scratch.extra["history"]), len(pruned.extra["history"])) == (2, 0)  # `finetune` has none here
     first = {
