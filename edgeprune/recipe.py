@@ -146,11 +146,6 @@ class Prune(_Paths):
     """After filters are cut, fit the layers that remain to the outputs of the dense network on training clips (not with
     `restart`, which draws them anew)."""
 
-    @property
-    def repairs(self) -> bool:
-        """Whether the layers that remain are fitted anew; weights that `restart` draws by chance need no repair."""
-        return self.reconstruct and not self.restart
-
     def check(self) -> "Prune":
         """Raise EdgepruneError if a field asks for the impossible; return self."""
         rules = (

@@ -148,7 +148,7 @@ def _prune(
     )
     scores = _scores(model, data, network.threshold)
     repaired: dict[str, Any] = {}
-    if settings.repairs and scored.cuts(allocation):
+    if settings.reconstruct and not settings.restart and scored.cuts(allocation):
         repaired = {"reconstruction": {**_reconstruct(recipe, data, network, model, kept), "cut_only": scores}}
         scores = _scores(model, data, network.threshold)
     torch.manual_seed(recipe.seed + step.number)
