@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from edgeprune.comparing.sweeping.child import ended_with_parent
+from edgeprune.files import write_bytes, write_json
 
 
 def result_of(recipe: dict) -> dict:
@@ -58,12 +59,12 @@ def main(folder: Path) -> int:
         time.sleep(600)
     limits = {**recipe["budget"], "runtime": None}
     if recipe["prune"]["keep"] == 1 and not any(limits.values()):
-        (folder / "dense.ckpt").write_bytes(b"weights")
+        write_bytes(folder / "dense.ckpt", b"weights")  # whole or absent, as a run's files are: it may be killed
     elif not Path(recipe["dense_from"]).is_file():
         print("edgeprune: error: there is no dense network.", file=sys.stderr)
         return 2
     note(sweep, "end", name)
-    (folder / "result.json").write_text(json.dumps(result_of(recipe), indent=2) + "\n")
+    write_json(folder / "result.json", result_of(recipe))
     return 0
 
 
