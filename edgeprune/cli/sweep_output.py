@@ -31,7 +31,8 @@ def show_plan(plan: "SweepPlan", jobs: int, threads: int, as_json: bool) -> None
         for cell in plan.recipes
     ]
     if as_json:
-        estimate = None if no_estimate else {"kind": "estimated", "seconds": total, "jobs": jobs, "of": kinds}
+        found = {"kind": "estimated", "seconds": total, "jobs": jobs, "threads": threads, "of": kinds}
+        estimate = None if no_estimate else found
         print_json({"out": plan.out, "cells": cells, "estimate": estimate, "not_estimated": no_estimate})
         return
     print_table("", ("run", "role", "state"), [(cell["folder"], cell["role"], cell["state"]) for cell in cells])
@@ -41,7 +42,7 @@ def show_plan(plan: "SweepPlan", jobs: int, threads: int, as_json: bool) -> None
     elif kinds:
         rows = [(one.kind, one.runs, _duration(one.seconds), one.how) for one in kinds]
         print_table("estimated", ("kind", "runs", "each", "from"), rows)
-        print(f"estimated: {_duration(total)} in all, {jobs} at a time with {threads} threads each.")
+        print(f"estimated: {_duration(total)} in all, {jobs} at a time {threads} thread(s) each.")
 
 
 def show_ends(plan: "SweepPlan", ends: "Sequence[CellEnd]", as_json: bool) -> int:

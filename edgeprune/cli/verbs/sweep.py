@@ -62,9 +62,9 @@ class SweepCommand:
     address: str | None = None
     """Ray: the cluster's, auto or host:port (default: Ray is started on this machine)."""
     jobs: int | None = None
-    """Runs at a time, which share this machine's cores (default: 2, or 1 on one core). With more than one, or with Ray,
-    nothing is timed on the host: the others would disturb it. On a cluster each asks for cores / jobs of this machine,
-    and Ray starts as many as its cores allow."""
+    """Runs at a time, which share this machine's cores unless --train.threads says how many each takes (default: 2,
+    or 1 on one core). With more than one, or with Ray, nothing is timed on the host: the others would disturb it. On a
+    cluster each asks for cores / jobs of this machine, and Ray starts as many as its cores allow."""
     out: Path | None = None
     """Folder of the sweep (default: sweeps/NAME)."""
     dry_run: bool = False
@@ -136,7 +136,7 @@ def _sweep(command: SweepCommand, recipe: Recipe) -> int:
     out = command.out or Path("sweeps") / recipe.name
     local = command.engine == "local"
     jobs = command.jobs or (1 if local and is_timed(out) else min(2, cores()))
-    threads = max(1, cores() // jobs)
+    threads = recipe.train.threads or max(1, cores() // jobs)
     plan = make_plan(recipe, command.grid(), out, alone=local and jobs == 1, threads=threads)
     if command.dry_run:
         show_plan(plan, jobs, threads, command.json)

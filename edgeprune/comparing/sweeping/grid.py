@@ -126,8 +126,10 @@ def cells(grid: Grid, recipe: Recipe) -> list[Cell]:
 
 
 def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threads: int) -> Recipe:
-    """The recipe of a cell, from the sweep's, whose paths are absolute as `out` is."""
+    """The recipe of a cell, from the sweep's, whose paths are absolute as `out` is; `threads` where it has none."""
     dense = cell.role == "dense"
+    train = replace(base.train, threads=base.train.threads or threads)
+    finetune = replace(base.finetune, threads=base.finetune.threads or threads)
     prune = replace(base.prune, criterion=cell.criterion, keep=cell.keep, restart=cell.role == "scratch")
     if dense or cell.role == "scratch":
         prune = replace(prune, steps=1)
@@ -136,8 +138,8 @@ def recipe_of(cell: Cell, base: Recipe, out: Path, devices: Sequence[str], threa
     return replace(
         base,
         data=replace(base.data, fold=cell.fold),
-        train=replace(base.train, threads=threads),
-        finetune=replace(base.finetune, threads=threads, epochs=0 if dense else base.finetune.epochs),
+        train=train,
+        finetune=replace(finetune, epochs=0) if dense else finetune,
         prune=prune,
         budget=cell.budget,
         export=replace(base.export, dense_formats=()),  # the unpruned network's files are the dense run's own

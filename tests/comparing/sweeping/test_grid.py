@@ -124,6 +124,16 @@ def test_cells_start_from_their_dense_run_and_differ_in_nothing_else(recipe, tmp
         assert changed == expected
 
 
+@pytest.mark.parametrize(("train", "finetune"), [(3, 0), (0, 5), (3, 5)])
+def test_threads_that_the_recipe_asks_for_are_kept(recipe, tmp_path, train, finetune):
+    asked = replace(
+        recipe, train=replace(recipe.train, threads=train), finetune=replace(recipe.finetune, threads=finetune)
+    )
+    for cell in cells(Grid(), asked):
+        found = recipe_of(cell, asked, tmp_path, (), 2)
+        assert (found.train.threads, found.finetune.threads) == (train or 2, finetune or 2)
+
+
 def test_trained_from_scratch_in_one_step(recipe, tmp_path):
     stepped = replace(recipe, prune=replace(recipe.prune, steps=3))
     for cell in cells(Grid(), stepped):

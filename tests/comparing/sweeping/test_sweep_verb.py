@@ -56,8 +56,9 @@ def test_a_dry_run_writes_nothing(script, tmp_path, capsys):
     assert "0 of them done" in said
     assert "estimated" in said
     assert not out.exists()
-    told = json.loads(call(capsys, script, "--params", "2k", "--out", out, "--dry-run", "--json")[1])
-    assert told["estimate"]["kind"] == "estimated"
+    flags = (script, "--params", "2k", "--train.threads", "3", "--out", out)
+    told = json.loads(call(capsys, *flags, "--dry-run", "--json")[1])
+    assert (told["estimate"]["kind"], told["estimate"]["threads"]) == ("estimated", 3)
     assert told["cells"][0] == {
         "folder": "dense/seed0-fold1",
         "role": "dense",
