@@ -42,7 +42,7 @@ def show_plan(plan: "SweepPlan", jobs: int, threads: int, as_json: bool) -> None
     elif kinds:
         rows = [(one.kind, one.runs, _duration(one.seconds), one.how) for one in kinds]
         print_table("estimated", ("kind", "runs", "each", "from"), rows)
-        print(f"estimated: {_duration(total)} in all, {jobs} at a time {threads} thread(s) each.")
+        print(f"estimated: {_duration(total)} in all, {jobs} at a time with {threads} thread(s) each.")
 
 
 def show_ends(plan: "SweepPlan", ends: "Sequence[CellEnd]", as_json: bool) -> int:
